@@ -1,0 +1,56 @@
+// The one interface between ranks. A transport is a folder (threads/, shm/) that implements it; everything else, reductions
+// included, is written once on top (collectives.h, reduce.h).
+//
+// Threads: a Communicator belongs to one thread of its rank. Errors: when any rank dies or calls abort(), every rank that waits,
+// or waits later, throws JobError naming that rank within a second. Nothing hangs.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace shoal::comm {
+
+/// Memory of this rank that its peers may read. The bytes start zeroed, aligned to 64 (in fact to a page).
+/// A peer's bytes may be read between the barrier after they were written and the barrier before they change again.
+class Window {
+ public:
+  virtual ~Window() = default;
+  virtual std::span<std::byte> mine() = 0;
+  /// `bytes` bytes of `rank`'s memory from `offset`: in place where the transport can, else fetched into `scratch` first.
+  /// Returns where they lie. REQUIRES: offset + bytes within that rank's window; scratch.size() >= bytes or in_place().
+  virtual const std::byte* read(int rank, size_t offset, size_t bytes, std::span<std::byte> scratch) = 0;
+  /// Whether read() never needs scratch.
+  virtual bool in_place() const = 0;
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  /// Returns once every rank has called it. What a rank wrote before is visible to all after.
+  virtual void barrier() = 0;
+
+  /// Collective. The ranks may ask for different sizes, 0 included. Freed when the last reference on every rank is gone.
+  virtual std::shared_ptr<Window> window(size_t bytes) = 0;
+
+  /// Blocking, in order for each pair of ranks; sizes on both sides must agree (else JobError on both).
+  /// send may return before the peer received (bounded buffering), never deadlocks against a matching recv.
+  virtual void send(int to, std::span<const std::byte> bytes) = 0;
+  virtual void recv(int from, std::span<std::byte> bytes) = 0;
+
+  /// Gives up for the whole world: wakes every waiter with an error that carries this rank and `reason`.
+  virtual void abort(std::string_view reason) noexcept = 0;
+
+  /// What this rank does now ("step 12: reduce_scatter gradients"), for error messages and the watchdog. Cheap.
+  virtual void set_activity(std::string_view activity) noexcept = 0;
+};
+
+/// A world of one: barriers return at once, send and recv are errors.
+std::unique_ptr<Communicator> single();
+
+}  // namespace shoal::comm

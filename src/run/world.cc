@@ -1,0 +1,73 @@
+#include "shoal/world.h"
+
+#include <ATen/Parallel.h>
+
+#include <cstdio>
+
+#include "comm/comm.h"
+#include "comm/launch.h"
+#include "shoal/error.h"
+
+namespace shoal {
+
+World::World(int, char**) : communicator_(comm::from_environment()) { comm::install_stop_handlers(); }
+World::World(std::unique_ptr<comm::Communicator> communicator) : communicator_(std::move(communicator)) {}
+World::~World() = default;
+World::World(World&&) noexcept = default;
+World& World::operator=(World&&) noexcept = default;
+
+int World::rank() const { return communicator_->rank(); }
+int World::size() const { return communicator_->size(); }
+comm::Communicator& World::communicator() { return *communicator_; }
+
+namespace {
+// A rank's communicator belongs to run_threads; the World that the body sees only borrows it.
+class Borrowed : public comm::Communicator {
+ public:
+  explicit Borrowed(comm::Communicator& lender) : lender_(lender) {}
+  int rank() const override { return lender_.rank(); }
+  int size() const override { return lender_.size(); }
+  void barrier() override { lender_.barrier(); }
+  std::shared_ptr<comm::Window> window(size_t bytes) override { return lender_.window(bytes); }
+  void send(int to, std::span<const std::byte> bytes) override { lender_.send(to, bytes); }
+  void recv(int from, std::span<std::byte> bytes) override { lender_.recv(from, bytes); }
+  void abort(std::string_view reason) noexcept override { lender_.abort(reason); }
+  void set_activity(std::string_view activity) noexcept override { lender_.set_activity(activity); }
+
+ private:
+  comm::Communicator& lender_;
+};
+}  // namespace
+
+void World::threads(int size, const std::function<void(World&)>& body) {
+  comm::run_threads(size, [&](comm::Communicator& communicator) {
+    at::set_num_threads(1);
+    World world(std::make_unique<Borrowed>(communicator));
+    body(world);
+  });
+}
+
+bool stop_requested() { return comm::stop_requested(); }
+
+int guarded_main(int argc, char** argv, const std::function<void(World&)>& body) {
+  const auto report = [](const std::string& sentence, int exit_code) {
+    if (!comm::report_failure(sentence, exit_code)) std::fprintf(stderr, "%s\n", sentence.c_str());
+    return exit_code;
+  };
+  std::unique_ptr<World> world;
+  const auto give_up = [&](const std::string& sentence, int exit_code) {
+    if (world) world->communicator().abort(sentence);
+    return report(sentence, exit_code);
+  };
+  try {
+    world = std::make_unique<World>(argc, argv);
+    body(*world);
+    return 0;
+  } catch (const Error& error) {
+    return give_up(error.what(), error.exit_code());
+  } catch (const std::exception& error) {
+    return give_up(std::string("internal error - ") + error.what(), 1);
+  }
+}
+
+}  // namespace shoal
