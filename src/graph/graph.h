@@ -90,14 +90,14 @@ struct Graph {
   const TensorType& type(ValueId id) const { return values.at(static_cast<size_t>(id)); }
 };
 
-/// Calls f(ValueId) for every tensor the node reads, in order, absent ones left out.
-template <class F>
-void for_each_input(const Node& node, F&& f) {
-  for (const Argument& argument : node.arguments) {
-    if (const auto* tensor = std::get_if<Tensor>(&argument)) {
+/// Calls f(ValueId&) for every tensor the node reads, in order, absent ones left out; const nodes give const ids.
+template <class NodeType, class F>
+void for_each_input(NodeType& node, F&& f) {
+  for (auto& argument : node.arguments) {
+    if (auto* tensor = std::get_if<Tensor>(&argument)) {
       f(tensor->id);
-    } else if (const auto* list = std::get_if<TensorList>(&argument)) {
-      for (ValueId id : list->ids)
+    } else if (auto* list = std::get_if<TensorList>(&argument)) {
+      for (auto& id : list->ids)
         if (id != kNoValue) f(id);
     }
   }

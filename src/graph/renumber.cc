@@ -25,11 +25,7 @@ Graph renumber(Graph graph) {
   }
   int streams = 0;
   for (Node& node : graph.nodes) {
-    for (Argument& argument : node.arguments) {
-      if (auto* tensor = std::get_if<Tensor>(&argument)) use(tensor->id);
-      if (auto* list = std::get_if<TensorList>(&argument))
-        for (ValueId& id : list->ids) use(id);
-    }
+    for_each_input(node, use);
     for (ValueId& id : node.results) define(id);
     if (node.random >= 0) node.random = streams++;
   }

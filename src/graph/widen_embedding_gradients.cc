@@ -20,9 +20,9 @@ Graph widen_embedding_gradients(Graph graph) {
   std::vector<Node> nodes;
   std::unordered_map<ValueId, ValueId> narrowed;  // the f32 gradient -> its bf16 copy, for readers inside the graph
   for (Node node : graph.nodes) {
-    for (Argument& argument : node.arguments)
-      if (auto* tensor = std::get_if<Tensor>(&argument))
-        if (const auto found = narrowed.find(tensor->id); found != narrowed.end()) tensor->id = found->second;
+    for_each_input(node, [&](ValueId& id) {
+      if (const auto found = narrowed.find(id); found != narrowed.end()) id = found->second;
+    });
     const bool widens = node.op == "aten::embedding_dense_backward" &&
                         graph.type(std::get<Tensor>(node.arguments[0]).id).dtype == c10::ScalarType::BFloat16;
     if (!widens) {
