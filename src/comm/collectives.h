@@ -1,4 +1,8 @@
-// The collectives, written once over Window and barrier, for every transport. All are collective calls: every rank makes them in the same order.
+// The collectives, written once over Window and barrier, for every transport. All are collective calls: every
+// rank makes them in the same order.
+//
+// Those over a Window work in place: window memory in, window memory out, the peers' bytes read where they
+// lie. Those over private memory pass it through Communicator::staging() in pieces and allocate nothing.
 #pragma once
 
 #include <span>
@@ -15,14 +19,19 @@ std::vector<std::vector<std::byte>> all_gather(Communicator&, std::span<const st
 /// `bytes` of `root` to everyone. The sizes must agree.
 void broadcast(Communicator&, int root, std::span<std::byte> bytes);
 
-/// Part r of `send` (equal parts) goes to rank r; part r of `receive` came from rank r.
+/// Part r of `send` (equal parts) goes to rank r; part r of `receive` came from rank r. The sizes must agree.
 void all_to_all(Communicator&, std::span<const std::byte> send, std::span<std::byte> receive);
 
-/// Window memory in, window memory out, in place: every rank's `count` floats at byte `offset` become the tree sum over the ranks.
-/// Each rank sums its share reading the peers' memory in place, then all gather the shares: 2 (n-1)/n of the bytes move per rank.
-void all_reduce(Communicator&, Window&, size_t offset, size_t count);
+/// Of `count` floats at byte `offset` of everyone's window, share(count, size, r) of rank r goes to all the
+/// others.
+void all_gather(Communicator&, Window&, size_t offset, size_t count);
 
-/// As all_reduce, but only this rank's share(count, size, rank) of its own memory receives the sum.
+/// Of `count` floats at byte `offset` of everyone's window, this rank's share(count, size, rank) of its own
+/// memory becomes the tree sum over the ranks. The rest keeps what it was.
 void reduce_scatter(Communicator&, Window&, size_t offset, size_t count);
+
+/// reduce_scatter, then all_gather: every rank's `count` floats become the tree sum over the ranks; 2 (n-1)/n
+/// of the bytes move per rank.
+void all_reduce(Communicator&, Window&, size_t offset, size_t count);
 
 }  // namespace shoal::comm

@@ -1,8 +1,10 @@
-// The one interface between ranks. A transport is a folder (threads/, shm/) that implements it; everything else, reductions
-// included, is written once on top (collectives.h, reduce.h).
+// The one interface between ranks. A transport is a folder (threads/, shm/) that implements it; everything
+// else, reductions included, is written once on top (collectives.h, reduce.h). docs/comm.md is the page to
+// read first.
 //
-// Threads: a Communicator belongs to one thread of its rank. Errors: when any rank dies or calls abort(), every rank that waits,
-// or waits later, throws JobError naming that rank within a second. Nothing hangs.
+// Threads: a Communicator belongs to one thread of its rank; waiting() alone may be called from any. Errors:
+// when any rank dies, calls abort(), or ends while others wait for it, every rank that waits, or waits later,
+// throws JobError naming that rank within a second. Nothing hangs.
 #pragma once
 
 #include <cstddef>
@@ -13,14 +15,18 @@
 
 namespace shoal::comm {
 
-/// Memory of this rank that its peers may read. The bytes start zeroed, aligned to 64 (in fact to a page).
-/// A peer's bytes may be read between the barrier after they were written and the barrier before they change again.
+/// Memory of this rank that its peers may read. The bytes start zeroed, aligned to a page.
+/// A peer's bytes may be read between the barrier after they were written and the barrier before they change
+/// again. May outlive its Communicator. Dropping it is no collective call: each rank lets go when it likes.
 class Window {
  public:
   virtual ~Window() = default;
   virtual std::span<std::byte> mine() = 0;
-  /// `bytes` bytes of `rank`'s memory from `offset`: in place where the transport can, else fetched into `scratch` first.
-  /// Returns where they lie. REQUIRES: offset + bytes within that rank's window; scratch.size() >= bytes or in_place().
+  /// The size of `rank`'s part.
+  virtual size_t bytes(int rank) const = 0;
+  /// `bytes` bytes of `rank`'s memory from `offset`: in place where the transport can, else fetched into
+  /// `scratch` first. Returns where they lie. REQUIRES: offset + bytes <= this->bytes(rank), else
+  /// std::logic_error; scratch.size() >= bytes or in_place().
   virtual const std::byte* read(int rank, size_t offset, size_t bytes, std::span<std::byte> scratch) = 0;
   /// Whether read() never needs scratch.
   virtual bool in_place() const = 0;
@@ -35,19 +41,34 @@ class Communicator {
   /// Returns once every rank has called it. What a rank wrote before is visible to all after.
   virtual void barrier() = 0;
 
-  /// Collective. The ranks may ask for different sizes, 0 included. Freed when the last reference on every rank is gone.
+  /// Collective. The ranks may ask for different sizes, 0 included. Freed when the last reference on every
+  /// rank is gone.
   virtual std::shared_ptr<Window> window(size_t bytes) = 0;
 
-  /// Blocking, in order for each pair of ranks; sizes on both sides must agree (else JobError on both).
-  /// send may return before the peer received (bounded buffering), never deadlocks against a matching recv.
+  /// Blocking, in order for each pair of ranks; sizes on both sides must agree (else the job fails: JobError
+  /// on both). send may return before the peer received, and never deadlocks against a matching recv, nor
+  /// against peers that send too: a sender that must wait takes in what is sent to it.
   virtual void send(int to, std::span<const std::byte> bytes) = 0;
   virtual void recv(int from, std::span<std::byte> bytes) = 0;
 
   /// Gives up for the whole world: wakes every waiter with an error that carries this rank and `reason`.
   virtual void abort(std::string_view reason) noexcept = 0;
 
-  /// What this rank does now ("step 12: reduce_scatter gradients"), for error messages and the watchdog. Cheap.
+  /// What this rank does now ("step 12: reduce_scatter gradients"), for error messages and the watchdog.
+  /// Cheap.
   virtual void set_activity(std::string_view activity) noexcept = 0;
+
+  /// What this rank waits for now, and what those do whom it waits for: "barrier for 31 s: rank 1 (step 12:
+  /// forward)"; "" when it does not wait. A slow rank is no error; this is for a watchdog to tell.
+  virtual std::string waiting() const = 0;
+
+  /// A window of kStagingBytes on every rank that the collectives pass private memory through; made at the
+  /// first use (collective).
+  Window& staging();
+  static constexpr size_t kStagingBytes = size_t{1} << 20;
+
+ private:
+  std::shared_ptr<Window> staging_;
 };
 
 /// A world of one: barriers return at once, send and recv are errors.

@@ -33,6 +33,7 @@ class Borrowed : public comm::Communicator {
   void recv(int from, std::span<std::byte> bytes) override { lender_.recv(from, bytes); }
   void abort(std::string_view reason) noexcept override { lender_.abort(reason); }
   void set_activity(std::string_view activity) noexcept override { lender_.set_activity(activity); }
+  std::string waiting() const override { return lender_.waiting(); }
 
  private:
   comm::Communicator& lender_;

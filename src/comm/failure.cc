@@ -1,0 +1,49 @@
+#include "comm/failure.h"
+
+#include <stdexcept>
+
+#include "base/text.h"
+
+namespace shoal::comm {
+
+std::string rank_place(int rank, std::string_view activity) {
+  return activity.empty() ? cat("rank ", rank) : cat("rank ", rank, ", ", activity);
+}
+
+const char* wait_name(WaitKind kind) {
+  switch (kind) {
+    case WaitKind::kBarrier:
+      return "barrier";
+    case WaitKind::kSend:
+      return "send";
+    case WaitKind::kRecv:
+      return "recv";
+    case WaitKind::kNone:
+      break;
+  }
+  return "";
+}
+
+std::string describe_wait(WaitKind kind, double seconds, const std::vector<Peer>& waited_for) {
+  if (kind == WaitKind::kNone) return "";
+  std::vector<std::string> peers;
+  for (const Peer& peer : waited_for)
+    peers.push_back(peer.activity.empty() ? cat("rank ", peer.rank)
+                                          : cat("rank ", peer.rank, " (", peer.activity, ")"));
+  return cat(wait_name(kind), " for ", static_cast<long>(seconds), " s: ", join(peers, ", "));
+}
+
+void check_peer(const Communicator& world, const char* operation, int peer) {
+  if (peer < 0 || peer >= world.size() || peer == world.rank())
+    throw std::logic_error(cat("rank ", world.rank(), " - ", operation, ": got rank ", peer,
+                               ", want another rank of ", world.size()));
+}
+
+void check_read(const Window& window, int rank, size_t offset, size_t bytes) {
+  const size_t have = window.bytes(rank);
+  if (offset > have || bytes > have - offset)
+    throw std::logic_error(cat("window - read of rank ", rank, ": got ", bytes, " bytes at ", offset,
+                               ", want at most ", have, " in all"));
+}
+
+}  // namespace shoal::comm

@@ -1,0 +1,53 @@
+// What the threads transport and the world of one promise beyond the conformance suite.
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+#include "comm/collectives.h"
+#include "comm/launch.h"
+#include "shoal/error.h"
+
+namespace shoal::comm {
+namespace {
+
+TEST(Single, IsAWorldOfOne) {
+  const auto world = single();
+  EXPECT_EQ(world->rank(), 0);
+  EXPECT_EQ(world->size(), 1);
+  world->barrier();
+  const auto window = world->window(12);
+  const auto floats = reinterpret_cast<float*>(window->mine().data());
+  floats[0] = 1, floats[1] = 2, floats[2] = 3;
+  all_reduce(*world, *window, 0, 3);
+  EXPECT_EQ(floats[2], 3);
+  std::byte byte{5};
+  broadcast(*world, 0, {&byte, 1});
+  EXPECT_EQ(byte, std::byte{5});
+  EXPECT_THROW(world->send(0, {}), std::logic_error);
+  EXPECT_THROW(world->recv(1, {}), std::logic_error);
+  EXPECT_EQ(world->waiting(), "");
+}
+
+TEST(RunThreads, RethrowsTheFirstErrorAsItWas) {
+  const auto run = [] {
+    run_threads(3, [](Communicator& world) {
+      world.set_activity("step 3: forward");
+      if (world.rank() == 1) throw InputError("data.bin - size: got 3, want 4");
+      try {
+        world.barrier();
+      } catch (const JobError& error) {
+        EXPECT_STREQ(error.what(), "rank 1, step 3: forward - data.bin - size: got 3, want 4");
+        throw;
+      }
+    });
+  };
+  try {
+    run();
+    FAIL() << "no error";
+  } catch (const InputError& error) {
+    EXPECT_STREQ(error.what(), "data.bin - size: got 3, want 4");
+  }
+}
+
+}  // namespace
+}  // namespace shoal::comm
