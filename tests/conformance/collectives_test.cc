@@ -59,7 +59,9 @@ TEST_P(Collectives, AllToAll) {
       ASSERT_TRUE(receive == want) << part;
     }
     std::vector<std::byte> odd(size() + 1);
-    if (size() > 1) EXPECT_THROW(all_to_all(world, odd, odd), std::logic_error);
+    if (size() > 1) {
+      EXPECT_THROW(all_to_all(world, odd, odd), std::logic_error);
+    }
   });
 }
 

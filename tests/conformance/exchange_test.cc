@@ -73,7 +73,9 @@ TEST_P(Exchange, AWindowOutlivesItsCommunicatorAndItsPeers) {
     world.barrier();
     if (world.rank() == 0) kept[0] = window;
   });
-  if (kept[0]) EXPECT_EQ(*kept[0]->read(size() - 1, 9'999, 1, {}), std::byte{7});
+  if (kept[0]) {
+    EXPECT_EQ(*kept[0]->read(size() - 1, 9'999, 1, {}), std::byte{7});
+  }
 }
 
 // Windows made, written, read and dropped at random, each rank dropping at moments of its own, against what
