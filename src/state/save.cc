@@ -31,7 +31,7 @@ std::vector<std::string> all_or_none(comm::Communicator& world, const std::strin
                                      const std::function<std::string()>& work) {
   std::string mine;
   try {
-    mine = "+" + work();
+    mine = cat("+", work());
   } catch (const Error& error) {
     mine = cat("-", error.what());
   } catch (const std::exception& error) {
@@ -127,8 +127,9 @@ void prepare(const SavePaths& paths) {
   if (fs::exists(paths.folder, error) && !is_checkpoint(paths.folder))
     throw JobError(cat(paths.folder.string(),
                        " - is there already and is not a checkpoint; remove it or save elsewhere"));
-  remove_tree(paths.partial);
-  fs::create_directories(paths.partial, error);
+  fs::create_directories(paths.parent, error);
+  if (!error) remove_tree(paths.partial);
+  if (!error) fs::create_directory(paths.partial, error);
   if (error) throw JobError(cat(paths.partial.string(), " - cannot be created: ", error.message()));
 }
 
