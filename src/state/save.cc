@@ -177,7 +177,12 @@ void publish(const SavePaths& paths, const Manifest& manifest) {
   } else if (!exchange_paths(paths.partial, paths.folder)) {
     remove_tree(paths.replaced);
     rename_path(paths.folder, paths.replaced);
-    rename_path(paths.partial, paths.folder);
+    try {
+      rename_path(paths.partial, paths.folder);
+    } catch (const Error&) {
+      rename_path(paths.replaced, paths.folder);
+      throw;
+    }
   }
   sync_folder(paths.parent);
   if (step_of(paths.folder)) {
@@ -206,7 +211,8 @@ void save(comm::Communicator& world, const fs::path& folder, const Contents& con
     const SavePaths* paths;
     ~ClearAway() {
       std::error_code ignored;
-      if (paths) fs::remove_all(paths->partial, ignored), fs::remove_all(paths->replaced, ignored);
+      if (paths) fs::remove_all(paths->partial, ignored);
+      if (paths && is_checkpoint(paths->folder)) fs::remove_all(paths->replaced, ignored);
     }
   } clear_away{world.rank() == 0 ? &paths : nullptr};
 
