@@ -77,7 +77,8 @@ ssize_t write(int descriptor, const void* bytes, size_t size) {
 int fsync(int descriptor) {
   static const auto next = real<int(int)>("fsync");
   if (fails("fsync", path_of(descriptor))) return -1;
-  return g_script ? 0 : next(descriptor);  // a process that dies loses nothing that was written, so save the time
+  // A process that dies loses nothing that was written, so save the time.
+  return g_script ? 0 : next(descriptor);
 }
 
 int mkdir(const char* path, mode_t mode) noexcept {
