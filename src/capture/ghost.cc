@@ -1,0 +1,110 @@
+#include "capture/ghost.h"
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/FunctionalTensorWrapper.h>
+#include <ATen/SDPBackend.h>
+#include <ATen/detail/PrivateUse1HooksInterface.h>
+#include <ATen/native/DispatchStub.h>
+#include <ATen/native/transformers/attention.h>
+#include <ATen/native/transformers/sdp_utils_cpp.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+
+#include <mutex>
+
+// The choice of attention mirrors the CPU's: what its flash kernel takes becomes one node (lowered to that kernel by run/), the rest
+// is recorded as primitives. The CPU's own stub cannot be asked, since it looks at strides and data of real tensors.
+namespace at::native {
+namespace {
+
+int64_t choose_attention(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout,
+                         bool is_causal, std::optional<double> /*scale*/, bool enable_gqa) {
+  const bool flash = dropout == 0.0 && query.dim() == 4 && query.size(-1) == value.size(-1) && query.size(-1) == key.size(-1) &&
+                     at::isFloatingType(query.scalar_type()) && !(mask.has_value() && mask->requires_grad()) &&
+                     !(is_causal && mask.has_value()) && (enable_gqa || query.size(1) == key.size(1));
+  return static_cast<int64_t>(flash ? at::SDPBackend::overrideable : at::SDPBackend::math);
+}
+
+}  // namespace
+REGISTER_PRIVATEUSE1_DISPATCH(_fused_sdp_choice_stub, &choose_attention)
+}  // namespace at::native
+
+namespace shoal::capture {
+namespace {
+
+// The engine treats PrivateUse1 as an accelerator, so streams and events must exist; they do nothing.
+struct GhostGuard : c10::impl::NoOpDeviceGuardImpl<kGhostDevice> {
+  static c10::Device ghost() { return {kGhostDevice, 0}; }
+  c10::Device exchangeDevice(c10::Device) const override { return ghost(); }
+  c10::Device getDevice() const override { return ghost(); }
+  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, ghost()); }
+  c10::Stream getNewStream(c10::Device, int) const override { return getStream(ghost()); }
+  c10::Stream exchangeStream(c10::Stream stream) const noexcept override { return stream; }
+  void record(void** event, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {
+    *event = const_cast<GhostGuard*>(this);
+  }
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+  void destroyEvent(void*, const c10::DeviceIndex) const noexcept override {}
+  void synchronizeEvent(void*) const override {}
+};
+C10_REGISTER_GUARD_IMPL(PrivateUse1, GhostGuard)
+
+struct GhostHooks : at::PrivateUse1HooksInterface {
+  void init() const override {}
+  bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+};
+
+// Rides along through shallow copies, detach and set_data.
+struct ValueMeta : c10::BackendMeta {
+  explicit ValueMeta(graph::ValueId value) : id(value) {}
+  graph::ValueId id;
+};
+
+}  // namespace
+
+void register_ghost_device() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    c10::register_privateuse1_backend("shoal");
+    static GhostHooks hooks;
+    at::RegisterPrivateUse1HooksInterface(&hooks);
+  });
+}
+
+at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id) {
+  const size_t bytes = at::detail::computeStorageNbytes(type.shape, type.strides, c10::elementSize(type.dtype));
+  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(nullptr, {kGhostDevice, 0}), nullptr, /*resizable=*/false);
+  storage.unsafeGetStorageImpl()->release_data_and_set_meta_custom_data_ptr_error_msg_(
+      "capture - the model reads the numbers of a tensor while it is captured, and there are none yet: keep the computation in tensor "
+      "operators (torch::where instead of if, no data_ptr, accessor or item)");
+  at::Tensor ghost = at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                                              c10::scalarTypeToTypeMeta(type.dtype));
+  ghost.unsafeGetTensorImpl()->set_sizes_and_strides(type.shape, type.strides);
+  set_ghost_id(ghost, id);
+  return ghost;
+}
+
+bool is_ghost(const at::Tensor& tensor) { return tensor.defined() && tensor.device().type() == kGhostDevice; }
+
+graph::ValueId ghost_id(const at::Tensor& ghost) {
+  const auto meta = ghost.unsafeGetTensorImpl()->get_backend_meta_intrusive_ptr();
+  TORCH_INTERNAL_ASSERT(meta, "a ghost tensor without a value");
+  return static_cast<const ValueMeta*>(meta.get())->id;
+}
+
+void set_ghost_id(const at::Tensor& ghost, graph::ValueId id) {
+  ghost.unsafeGetTensorImpl()->set_backend_meta(c10::make_intrusive<ValueMeta>(id));
+}
+
+at::Tensor unwrap(const at::Tensor& tensor) {
+  if (!at::functionalization::impl::isFunctionalTensor(tensor)) return tensor;
+  at::functionalization::impl::sync(tensor);
+  return at::functionalization::impl::from_functional_tensor(tensor);
+}
+
+at::Tensor wrap(const at::Tensor& ghost) { return at::functionalization::impl::to_functional_tensor(ghost); }
+
+}  // namespace shoal::capture

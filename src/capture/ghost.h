@@ -1,0 +1,28 @@
+// Ghost tensors: sizes, strides and dtype on the `shoal` device (PrivateUse1), no memory. Each stands for one Value of a Graph.
+#pragma once
+
+#include <ATen/core/TensorBody.h>
+
+#include "graph/graph.h"
+
+namespace shoal::capture {
+
+inline constexpr c10::DeviceType kGhostDevice = c10::DeviceType::PrivateUse1;
+
+/// Registers the device with LibTorch (name, guard, hooks, choice of attention); once per process, thread-safe.
+void register_ghost_device();
+
+/// A ghost that stands for `id`. Reading its data throws a sentence of ours.
+at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id);
+
+bool is_ghost(const at::Tensor&);
+
+/// The value a ghost stands for. REQUIRES: is_ghost.
+graph::ValueId ghost_id(const at::Tensor&);
+void set_ghost_id(const at::Tensor&, graph::ValueId);
+
+/// Strips LibTorch's functionalization wrapper: the ghost beneath, with all pending writes to it applied.
+at::Tensor unwrap(const at::Tensor&);
+at::Tensor wrap(const at::Tensor& ghost);
+
+}  // namespace shoal::capture

@@ -1,0 +1,264 @@
+#include "capture/recorder.h"
+
+#include <ATen/FunctionalTensorWrapper.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty_strided.h>
+#include <torch/library.h>
+
+#include <deque>
+
+#include "base/text.h"
+#include "capture/ghost.h"
+#include "capture/shape_rules.h"
+#include "graph/ivalue.h"
+#include "graph/operator.h"
+#include "shoal/error.h"
+
+namespace shoal::capture {
+namespace {
+
+using torch::jit::Stack;
+
+// Boxed kernels have no other way to know whom they serve; guarded by one_interception.
+std::mutex one_interception;
+Interception* interception = nullptr;
+Recording* recording = nullptr;
+
+Recording& active_recording(const c10::OperatorHandle& op) {
+  if (recording == nullptr)
+    throw InputError(cat("operator ", graph::operator_text(op.operator_name()),
+                         " - outside of capture: it was given a tensor of a described model, which has no numbers; pass the model to a Trainer"));
+  return *recording;
+}
+
+void record_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) { active_recording(op).record(op, stack); }
+
+void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
+  c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::DeferredInit);
+  if (interception != nullptr) interception->rewrite_arguments(op, stack);
+  op.callBoxed(stack);
+}
+
+// Operators of the model's values, not of their numbers, that C++ code of a model may ask for.
+void check_allowed(const std::string& name) {
+  static constexpr std::pair<const char*, const char*> kRefused[] = {
+      {"aten::_local_scalar_dense", "it reads a number (item(), a condition on a tensor, printing): keep it a tensor, for example torch::where instead of if"},
+      {"aten::nonzero", "its result's size depends on the data: use a mask (torch::where, masked_fill)"},
+      {"aten::masked_select", "its result's size depends on the data: use torch::where or masked_fill"},
+      {"aten::_unique2", "its result's size depends on the data"},
+      {"aten::bincount", "its result's size depends on the data"},
+      {"aten::native_batch_norm", "it changes its running statistics in forward, which is not supported yet: use LayerNorm or GroupNorm"},
+  };
+  for (const auto& [op, why] : kRefused)
+    if (name == op) throw InputError(cat("capture - operator ", name, ": ", why));
+}
+
+bool is_random(const c10::OperatorHandle& op) {
+  return op.hasTag(at::Tag::nondeterministic_seeded);
+}
+
+void register_operators() {
+  static std::deque<c10::RegistrationHandleRAII> registrations;  // kept for the life of the process
+  auto& dispatcher = c10::Dispatcher::singleton();
+  for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
+    const auto op = dispatcher.findOp(name);
+    if (!op || !op->hasSchema() || op->hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd)) continue;
+    if (op->hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1)) continue;
+    if (name.getNamespace() != std::string_view("aten") && !op->hasKernelForDispatchKey(c10::DispatchKey::CPU)) continue;
+    registrations.push_back(dispatcher.registerImpl(name, c10::DispatchKey::PrivateUse1,
+                                                    c10::KernelFunction::makeFromBoxedFunction<&record_boxed>(), std::nullopt, nullptr,
+                                                    "shoal capture"));
+  }
+}
+
+c10::IValue to_meta(const c10::IValue& value) {
+  const auto meta_like = [](const at::Tensor& t) {
+    at::Tensor meta = at::empty_strided(t.sizes(), t.strides(), t.options().device(at::kMeta).requires_grad(false));
+    if (t.unsafeGetTensorImpl()->is_wrapped_number()) meta.unsafeGetTensorImpl()->set_wrapped_number(true);
+    return meta;
+  };
+  if (value.isTensor()) return value.toTensor().defined() ? meta_like(value.toTensor()) : value;
+  if (value.isDevice()) return c10::Device(at::kMeta);
+  if (value.isTensorList()) {
+    c10::List<at::Tensor> list;
+    for (const at::Tensor& t : value.toTensorList()) list.push_back(meta_like(t));
+    return list;
+  }
+  if (value.isList() && (value.isOptionalTensorList() || (value.toListRef().size() > 0 && value.toListRef()[0].isTensor()))) {
+    c10::List<std::optional<at::Tensor>> list;
+    for (const c10::IValue& item : value.toListRef())
+      list.push_back(item.isTensor() && item.toTensor().defined() ? std::optional(meta_like(item.toTensor())) : std::nullopt);
+    return list;
+  }
+  return value;
+}
+
+// Runs the operator on Meta tensors: the stack's arguments become its results.
+void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack& stack) {
+  if (apply_shape_rule(name, stack)) return;
+  try {
+    op.callBoxed(stack);
+  } catch (const c10::NotImplementedError&) {
+    throw InputError(cat("capture - operator ", name, ": LibTorch has no shape function for it; add a row to src/capture/shape_rules.cc"));
+  }
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(_, DeferredInit, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&rewrite_boxed>());
+}
+
+Interception::Interception(c10::Device factory_device) : only_one_(one_interception), factory_device_(factory_device) {
+  interception = this;
+}
+
+Interception::~Interception() { interception = nullptr; }
+
+void Interception::substitute(const at::Tensor& original, const at::Tensor& twin) {
+  twins_[original.unsafeGetTensorImpl()] = twin;
+}
+
+Recording::Recording() : Interception({kGhostDevice, 0}) {
+  register_ghost_device();
+  register_operators();
+  recording = this;
+}
+
+Recording::~Recording() { recording = nullptr; }
+
+Recording::Scope::Scope()
+    : reapply_views_before_(at::functionalization::impl::getFunctionalizationReapplyViewsTLS()),
+      functionalize_(c10::DispatchKey::Functionalize) {
+  // With view_copy operators instead, strides would change, and with them bits and what `view` accepts.
+  at::functionalization::impl::setFunctionalizationReapplyViewsTLS(true);
+}
+
+Recording::Scope::~Scope() { at::functionalization::impl::setFunctionalizationReapplyViewsTLS(reapply_views_before_); }
+
+at::Tensor Recording::add_input(graph::InputKind kind, const std::string& name, const graph::TensorType& type) {
+  const graph::ValueId id = graph_.add_value(type);
+  graph_.inputs.push_back({kind, name, id});
+  return wrap(make_ghost(type, id));
+}
+
+graph::ValueId Recording::value_of(const at::Tensor& tensor) {
+  const at::Tensor plain = unwrap(tensor);
+  if (is_ghost(plain)) return ghost_id(plain);
+  const auto found = constants_.find(plain.unsafeGetTensorImpl());
+  if (found != constants_.end()) return found->second;
+  const graph::ValueId id = graph_.add_value(graph::type_of(plain));
+  graph_.inputs.push_back({graph::InputKind::kConstant, cat("c", graph_.constants.size()), id});
+  at::Tensor copy = plain.detach().clone();
+  if (plain.unsafeGetTensorImpl()->is_wrapped_number()) copy.unsafeGetTensorImpl()->set_wrapped_number(true);
+  graph_.constants.emplace(id, std::move(copy));
+  constants_.emplace(plain.unsafeGetTensorImpl(), id);
+  constant_owners_.push_back(plain);
+  return id;
+}
+
+c10::IValue Recording::ghost_of(const c10::IValue& meta, graph::Node& node) {
+  const auto make = [&](const at::Tensor& m) -> at::Tensor {
+    if (!m.defined()) {
+      node.results.push_back(graph::kNoValue);
+      return {};
+    }
+    const graph::TensorType type = graph::type_of(m);
+    node.results.push_back(graph_.add_value(type));
+    return make_ghost(type, node.results.back());
+  };
+  if (meta.isTensor()) return make(meta.toTensor());
+  if (meta.isTensorList()) {
+    c10::List<at::Tensor> list;
+    for (const at::Tensor& m : meta.toTensorList()) list.push_back(make(m));
+    return list;
+  }
+  node.results.push_back(graph::kNoValue);
+  return meta;
+}
+
+void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
+  const std::lock_guard lock(mutex_);
+  const std::string name = graph::operator_text(op.operator_name());
+  c10::impl::ExcludeDispatchKeyGuard below_autograd(c10::autograd_dispatch_keyset_with_ADInplaceOrView);
+  const auto& schema = op.schema();
+  const auto arguments = torch::jit::last(*stack, schema.arguments().size());
+  if (name == "aten::equal") {  // MultiheadAttention asks whether key and value are the same tensor
+    const bool same = value_of(arguments[0].toTensor()) == value_of(arguments[1].toTensor());
+    torch::jit::drop(*stack, schema.arguments().size());
+    stack->push_back(same);
+    return;
+  }
+  check_allowed(name);
+  if (schema.is_mutable())
+    throw InputError(cat("capture - operator ", name, ": it changes its input and LibTorch has no functional form of it; use the form that returns a new tensor"));
+
+  graph::Node node;
+  node.op = name;
+  node.phase = phase_;
+  if (is_random(op)) node.random = num_random_++;
+  Stack metas;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const c10::IValue& argument = arguments[i];
+    const bool is_generator = schema.arguments()[i].type()->str().find("Generator") != std::string::npos;
+    node.arguments.push_back(is_generator ? graph::Argument(graph::None{})
+                                          : graph::from_ivalue(argument, schema.arguments()[i].type(), [&](const at::Tensor& t) { return value_of(t); }));
+    metas.push_back(is_generator ? c10::IValue() : to_meta(argument));
+  }
+  infer_results(op, name, metas);
+  torch::jit::drop(*stack, schema.arguments().size());
+  for (const c10::IValue& meta : metas) stack->push_back(ghost_of(meta, node));
+  graph_.nodes.push_back(std::move(node));
+}
+
+namespace {
+
+// Losses that autocast computes in fp32 too.
+bool is_loss(const std::string& name) {
+  static constexpr const char* kLosses[] = {"aten::cross_entropy_loss", "aten::log_softmax.int", "aten::nll_loss_nd", "aten::nll_loss",
+                                            "aten::nll_loss2d", "aten::mse_loss", "aten::l1_loss", "aten::smooth_l1_loss", "aten::huber_loss",
+                                            "aten::kl_div", "aten::binary_cross_entropy", "aten::binary_cross_entropy_with_logits",
+                                            "aten::soft_margin_loss", "aten::multi_margin_loss", "aten::cosine_embedding_loss",
+                                            "aten::hinge_embedding_loss", "aten::margin_ranking_loss", "aten::poisson_nll_loss"};
+  return std::any_of(std::begin(kLosses), std::end(kLosses), [&](const char* loss) { return name == loss; });
+}
+
+}  // namespace
+
+void Interception::rewrite_arguments(const c10::OperatorHandle& op, Stack* stack) {
+  const auto& schema = op.schema();
+  const auto arguments = torch::jit::last(*stack, schema.arguments().size());
+  const size_t first = stack->size() - arguments.size();
+  const bool widen = fp32_losses_ && is_loss(graph::operator_text(op.operator_name()));
+  const auto rewritten = [&](const at::Tensor& tensor) -> at::Tensor {
+    if (!tensor.defined()) return tensor;
+    const auto twin = twins_.find(tensor.unsafeGetTensorImpl());
+    const at::Tensor& result = twin == twins_.end() ? tensor : twin->second;
+    return widen && result.scalar_type() == at::kBFloat16 ? result.to(at::kFloat) : result;
+  };
+  bool reads_tensors = false;
+  for (size_t i = first; i < stack->size(); ++i) {
+    c10::IValue& value = (*stack)[i];
+    if (value.isTensor()) {
+      reads_tensors |= value.toTensor().defined();
+      value = rewritten(value.toTensor());
+    } else if (value.isTensorList()) {
+      reads_tensors = true;
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& tensor : value.toTensorList()) list.push_back(rewritten(tensor));
+      value = list;
+    } else if (value.isOptionalTensorList()) {
+      reads_tensors = true;
+      c10::List<std::optional<at::Tensor>> list;
+      for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorList())
+        list.push_back(tensor ? std::optional(rewritten(*tensor)) : std::nullopt);
+      value = list;
+    }
+  }
+  // A factory that names no device makes a ghost; an explicit CPU device stays real and becomes a constant.
+  if (reads_tensors) return;
+  for (size_t i = 0; i < schema.arguments().size(); ++i)
+    if (schema.arguments()[i].name() == "device" && (*stack)[first + i].isNone()) (*stack)[first + i] = factory_device_;
+}
+
+}  // namespace shoal::capture

@@ -1,0 +1,89 @@
+// Records every operator that reaches a ghost tensor as a Node of a Graph.
+//
+// One boxed function is registered on PrivateUse1 for every operator that is not composite. While a Recording is active, that function
+// appends nodes to its graph; autograd and functionalization run above it as they always do.
+// Threads: one Recording at a time per process (the constructor waits); autograd's own threads record into the same one.
+#pragma once
+
+#include <ATen/core/ivalue.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+#include <functional>
+#include <mutex>
+#include <unordered_map>
+
+#include "graph/graph.h"
+
+namespace shoal::capture {
+
+/// Rewrites the arguments of a model's operators before autograd sees them, while one of its Scopes is open on this thread.
+/// One exists at a time per process: the constructor waits.
+class Interception {
+ public:
+  /// A factory that names no device makes its tensor on `factory_device`.
+  explicit Interception(c10::Device factory_device);
+  virtual ~Interception();
+  Interception(const Interception&) = delete;
+  Interception& operator=(const Interception&) = delete;
+
+  /// In operators of the model, `original` (a parameter or buffer, wherever it lives) is replaced by `twin`.
+  void substitute(const at::Tensor& original, const at::Tensor& twin);
+
+  /// Cast the inputs of losses to fp32 when they are bf16 (docs/numerics.md, "bf16").
+  void set_fp32_losses(bool on) { fp32_losses_ = on; }
+
+  /// Where the model's own code runs: twins replace parameters, factories obey.
+  class Scope {
+   private:
+    c10::impl::IncludeDispatchKeyGuard deferred_{c10::DispatchKey::DeferredInit};
+  };
+
+  void rewrite_arguments(const c10::OperatorHandle&, torch::jit::Stack*);  // for the boxed function only
+
+ private:
+  std::unique_lock<std::mutex> only_one_;
+  c10::Device factory_device_;
+  bool fp32_losses_ = false;
+  std::unordered_map<const c10::TensorImpl*, at::Tensor> twins_;
+};
+
+class Recording : public Interception {
+ public:
+  Recording();
+  ~Recording() override;
+
+  graph::Graph& graph() { return graph_; }
+  void set_phase(graph::Phase phase) { phase_ = phase; }
+
+  /// A new input of the graph, as the wrapped ghost that the model's code sees.
+  at::Tensor add_input(graph::InputKind kind, const std::string& name, const graph::TensorType& type);
+
+  /// The Value of a tensor: a ghost's own; a tensor of the host becomes a constant of the graph.
+  graph::ValueId value_of(const at::Tensor&);
+
+  /// As Interception::Scope, and writes become functional.
+  class Scope {
+   public:
+    Scope();
+    ~Scope();
+
+   private:
+    bool reapply_views_before_;
+    c10::impl::IncludeDispatchKeyGuard functionalize_;
+    Interception::Scope intercept_;
+  };
+
+  void record(const c10::OperatorHandle&, torch::jit::Stack*);  // for the boxed function only
+
+ private:
+  c10::IValue ghost_of(const c10::IValue& meta, graph::Node&);
+
+  std::mutex mutex_;  // autograd's threads record too
+  graph::Graph graph_;
+  graph::Phase phase_ = graph::Phase::kForward;
+  int num_random_ = 0;
+  std::unordered_map<const c10::TensorImpl*, graph::ValueId> constants_;
+  std::vector<at::Tensor> constant_owners_;  // keeps the addresses in constants_ from being reused
+};
+
+}  // namespace shoal::capture

@@ -1,0 +1,42 @@
+#include "graph/graph.h"
+
+namespace shoal::graph {
+
+int64_t TensorType::numel() const {
+  int64_t n = 1;
+  for (int64_t size : shape) n *= size;
+  return n;
+}
+
+bool TensorType::is_contiguous() const {
+  if (numel() == 0) return true;
+  int64_t expected = 1;
+  for (size_t dim = shape.size(); dim-- > 0;) {
+    if (shape[dim] != 1 && strides[dim] != expected) return false;
+    expected *= shape[dim];
+  }
+  return true;
+}
+
+TensorType type_of(const at::Tensor& tensor) {
+  return {tensor.scalar_type(), tensor.sizes().vec(), tensor.strides().vec()};
+}
+
+TensorType contiguous_type(c10::ScalarType dtype, std::vector<int64_t> shape) {
+  std::vector<int64_t> strides(shape.size());
+  int64_t step = 1;
+  for (size_t dim = shape.size(); dim-- > 0;) {
+    strides[dim] = step;
+    step *= std::max<int64_t>(shape[dim], 1);
+  }
+  return {dtype, std::move(shape), std::move(strides)};
+}
+
+std::vector<ValueId> outputs(const Graph& graph) {
+  std::vector<ValueId> all = graph.results;
+  for (const Gradient& gradient : graph.gradients)
+    all.insert(all.end(), gradient.contributions.begin(), gradient.contributions.end());
+  return all;
+}
+
+}  // namespace shoal::graph

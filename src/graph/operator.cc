@@ -1,0 +1,20 @@
+#include "graph/operator.h"
+
+#include "base/text.h"
+#include "shoal/error.h"
+
+namespace shoal::graph {
+
+std::string operator_text(const c10::OperatorName& name) {
+  return name.overload_name.empty() ? name.name : cat(name.name, ".", name.overload_name);
+}
+
+c10::OperatorHandle operator_handle(const std::string& name) {
+  const size_t dot = name.find('.', name.find("::"));
+  const c10::OperatorName key(name.substr(0, dot), dot == std::string::npos ? "" : name.substr(dot + 1));
+  const auto handle = c10::Dispatcher::singleton().findSchema(key);
+  if (!handle) throw InputError(cat("operator ", name, " - unknown: this LibTorch has none of that name"));
+  return *handle;
+}
+
+}  // namespace shoal::graph

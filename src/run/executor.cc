@@ -1,0 +1,139 @@
+#include "run/executor.h"
+
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
+
+#include <chrono>
+
+#include "base/text.h"
+#include "graph/ivalue.h"
+#include "graph/operator.h"
+#include "shoal/error.h"
+
+namespace shoal::run {
+
+using graph::kNoValue;
+using graph::ValueId;
+
+Executor::Executor(const graph::Graph& graph) : graph_(graph), values_(graph.values.size()) {
+  std::map<ValueId, std::vector<int>> outputs;
+  const auto all = graph::outputs(graph);
+  for (size_t i = 0; i < all.size(); ++i) outputs[all[i]].push_back(static_cast<int>(i));
+  for (const graph::Input& input : graph.inputs)
+    for (int index : outputs[input.value]) input_outputs_.emplace_back(input.value, index);
+
+  std::vector<size_t> last_use(graph.values.size(), 0);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const graph::Node& node = graph.nodes[i];
+    for (ValueId id : node.results)
+      if (id != kNoValue) last_use[static_cast<size_t>(id)] = i;
+    graph::for_each_input(node, [&](ValueId id) { last_use[static_cast<size_t>(id)] = i; });
+  }
+  const auto no_tensor = [](ValueId) { return at::Tensor(); };
+  for (const graph::Node& node : graph.nodes) {
+    Step step{};
+    step.node = &node;
+    step.op = graph::operator_handle(node.op);
+    step.kernel = find_kernel(node.op);
+    for (size_t i = 0; i < node.arguments.size(); ++i) {
+      const graph::Argument& argument = node.arguments[i];
+      step.arguments.push_back(graph::to_ivalue(argument, no_tensor, at::kCPU));
+      const auto* tensor = std::get_if<graph::Tensor>(&argument);
+      if ((tensor && tensor->id != kNoValue) || std::holds_alternative<graph::TensorList>(argument)) step.tensor_arguments.push_back(i);
+      if (step.op->schema().arguments()[i].type()->str().find("Generator") != std::string::npos) step.generator_argument = static_cast<int>(i);
+    }
+    for (ValueId id : node.results)
+      if (id != kNoValue)
+        for (int index : outputs[id]) step.outputs.emplace_back(id, index);
+    steps_.push_back(std::move(step));
+  }
+  std::vector<bool> is_input(graph.values.size(), false);
+  for (const graph::Input& input : graph.inputs) is_input[static_cast<size_t>(input.value)] = true;
+  for (size_t id = 0; id < last_use.size(); ++id)
+    if (!is_input[id] && !steps_.empty()) steps_[last_use[id]].last_uses.push_back(static_cast<ValueId>(id));
+}
+
+void Executor::run(const Run& run) {
+  if (run.inputs.size() != graph_.inputs.size())
+    throw JobError(cat("executor - inputs: got ", run.inputs.size(), ", want ", graph_.inputs.size()));
+  const c10::InferenceMode no_autograd;
+  for (size_t i = 0; i < graph_.inputs.size(); ++i) {
+    const graph::Input& input = graph_.inputs[i];
+    at::Tensor value = run.inputs[i];
+    if (!value.defined() && input.kind == graph::InputKind::kConstant && graph_.constants.contains(input.value)) value = graph_.constants.at(input.value);
+    if (!value.defined()) throw JobError(cat("executor - input ", input.name, ": it has no value"));
+    values_[static_cast<size_t>(input.value)] = std::move(value);
+  }
+  struct Clear {
+    std::vector<at::Tensor>& values;
+    ~Clear() { std::fill(values.begin(), values.end(), at::Tensor()); }
+  } clear{values_};
+
+  for (const auto& [id, index] : input_outputs_) deliver(id, index, run);
+  const Arena::Scope scope(arena_, run.placement);
+  for (const Step& step : steps_) {
+    const auto start = profiling_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+    try {
+      execute(step, run, !types_checked_);
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      const std::string reason = error.what();
+      throw JobError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope, " - failed: ",
+                         reason.substr(0, reason.find('\n'))));
+    }
+    if (profiling_)
+      seconds_[step.node->op] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    for (const auto& [id, index] : step.outputs) deliver(id, index, run);
+    for (ValueId id : step.last_uses) values_[static_cast<size_t>(id)] = at::Tensor();
+  }
+  types_checked_ = true;
+}
+
+void Executor::deliver(ValueId id, int index, const Run& run) {
+  const at::Tensor& tensor = values_[static_cast<size_t>(id)];
+  if (tensor.is_contiguous() && tensor.storage_offset() == 0 && tensor.nbytes() == tensor.storage().nbytes())
+    arena_.mark_output(tensor.const_data_ptr(), tensor.nbytes(), index);
+  const Arena::Pause pause;
+  run.sink(index, tensor);
+}
+
+void Executor::execute(const Step& step, const Run& run, bool check_types) {
+  torch::jit::Stack stack = step.arguments;
+  const auto tensor_of = [&](ValueId id) { return values_[static_cast<size_t>(id)]; };
+  for (size_t i : step.tensor_arguments) stack[i] = graph::to_ivalue(step.node->arguments[i], tensor_of, at::kCPU);
+  if (run.generator && step.generator_argument >= 0) stack[static_cast<size_t>(step.generator_argument)] = *run.generator;
+
+  if (step.kernel != nullptr) {
+    step.kernel(stack, {run.random, step.node->random});
+  } else if (step.node->random >= 0 && !run.generator) {
+    throw InputError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
+                         " - random: forward may only use dropout, which draws by counter; other random operators would depend on the layout"));
+  } else {
+    step.op->callBoxed(stack);
+  }
+
+  size_t next = 0;
+  const auto take = [&](const at::Tensor& tensor) {
+    const ValueId id = step.node->results.at(next++);
+    if (id == kNoValue) return;
+    if (check_types) {
+      const graph::TensorType got = graph::type_of(tensor);
+      const graph::TensorType& want = graph_.type(id);
+      if (got != want)
+        throw JobError(cat("operator ", step.node->op, " - result: got ", graph::print(got), ", capture predicted ", graph::print(want),
+                           "; correct its row in src/capture/shape_rules.cc"));
+    }
+    values_[static_cast<size_t>(id)] = tensor;
+  };
+  for (const c10::IValue& result : stack) {
+    if (result.isTensor())
+      take(result.toTensor());
+    else if (result.isTensorList())
+      for (const at::Tensor& tensor : result.toTensorList()) take(tensor);
+    else
+      ++next;
+  }
+}
+
+}  // namespace shoal::run

@@ -1,0 +1,66 @@
+// Runs a Graph on the CPU, node by node, with LibTorch's kernels.
+#pragma once
+
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+
+#include "graph/graph.h"
+#include "run/arena.h"
+#include "run/kernels.h"
+
+namespace shoal::run {
+
+class Executor {
+ public:
+  /// `graph` is kept by reference and must outlive the executor.
+  explicit Executor(const graph::Graph& graph);
+
+  /// What becomes of output `index` (of graph::outputs): called once its node has run; the tensor is valid during the call and, when
+  /// kept, after it.
+  using Sink = std::function<void(int index, const at::Tensor&)>;
+
+  struct Run {
+    std::span<const at::Tensor> inputs;  // as graph.inputs; constants may be undefined (the graph has them)
+    RandomKey random;
+    Sink sink;
+    Arena::Placement placement;              // where outputs should lie, if anywhere in particular; may be empty
+    std::optional<at::Generator> generator;  // set: random operators draw from it in order (initialisations)
+  };
+  /// Throws JobError naming the node on any failure. Not thread-safe: one run at a time.
+  void run(const Run&);
+
+  /// Seconds by operator since the start; empty unless profiling.
+  void set_profiling(bool on) { profiling_ = on; }
+  const std::map<std::string, double>& seconds_by_operator() const { return seconds_; }
+
+  size_t arena_bytes() const { return arena_.bytes(); }
+
+ private:
+  struct Step {
+    const graph::Node* node;
+    std::optional<c10::OperatorHandle> op;
+    Kernel kernel;
+    std::vector<c10::IValue> arguments;  // tensors are filled in at run time
+    std::vector<size_t> tensor_arguments;
+    int generator_argument = -1;
+    std::vector<std::pair<graph::ValueId, int>> outputs;
+    std::vector<graph::ValueId> last_uses;
+  };
+  void execute(const Step&, const Run&, bool check_types);
+  void deliver(graph::ValueId id, int index, const Run&);
+
+  const graph::Graph& graph_;
+  std::vector<Step> steps_;
+  std::vector<std::pair<graph::ValueId, int>> input_outputs_;  // outputs that are inputs
+  std::vector<at::Tensor> values_;
+  Arena arena_;
+  bool types_checked_ = false;
+  bool profiling_ = false;
+  std::map<std::string, double> seconds_;
+};
+
+}  // namespace shoal::run

@@ -1,0 +1,123 @@
+#include "state/folder.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <vector>
+
+#include "base/text.h"
+#include "shoal/error.h"
+#include "state/checkpoint.h"
+#include "state/durable.h"
+
+namespace shoal::state {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kPartial = ".partial";
+constexpr const char* kReplaced = ".replaced";
+
+fs::path hidden(const fs::path& folder, const char* suffix) {
+  return folder.parent_path() / cat(".", folder.filename().string(), suffix);
+}
+
+/// The names in a folder; none when it cannot be read.
+std::vector<fs::path> entries(const fs::path& folder) {
+  std::vector<fs::path> paths;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    paths.push_back(entry->path());
+  return paths;
+}
+
+/// The checkpoints step-<n> in a folder, oldest first.
+std::vector<fs::path> steps_in(const fs::path& checkpoints) {
+  std::vector<fs::path> steps = entries(checkpoints);
+  std::erase_if(steps, [](const fs::path& path) { return !step_of(path) || !is_checkpoint(path); });
+  std::ranges::sort(steps, {}, [](const fs::path& path) { return *step_of(path); });
+  return steps;
+}
+
+/// What a crash may leave: .step-<n>.partial; and .step-<n>.replaced, which is of no more use once step-<n>
+/// is there.
+bool is_left_over(const fs::path& path) {
+  std::string name = path.filename().string();
+  const bool partial = name.ends_with(kPartial), replaced = name.ends_with(kReplaced);
+  if (!name.starts_with('.') || !(partial || replaced)) return false;
+  name = name.substr(1, name.size() - 1 - std::string(partial ? kPartial : kReplaced).size());
+  return step_of(name) && (partial || is_checkpoint(path.parent_path() / name));
+}
+
+}  // namespace
+
+std::string owner_file_name(int rank) {
+  char name[40];
+  std::snprintf(name, sizeof name, "owner-%05d.safetensors", rank);
+  return name;
+}
+
+std::optional<int64_t> step_of(const fs::path& path) {
+  const std::string name = path.filename().string();
+  constexpr std::string_view kPrefix = "step-";
+  int64_t step = 0;
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const char* const end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, step);
+  if (error != std::errc() || stop != end || step < 0) return std::nullopt;
+  return step;
+}
+
+bool is_checkpoint(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path / kManifestName, error);
+}
+
+fs::path resolve(const fs::path& path) {
+  std::error_code error;
+  // A link is followed by hand, so that a reader keeps to one checkpoint while a run moves `latest` on.
+  const fs::path target =
+      fs::is_symlink(path, error) ? path.parent_path() / fs::read_symlink(path, error) : path;
+  if (is_checkpoint(target)) return target;
+  if (const auto found = latest(target)) return *found;
+  constexpr const char* kWant = "want a checkpoint (a folder with manifest.json) or a folder of checkpoints";
+  if (fs::exists(target, error) || error) {
+    throw InputError(cat(path.string(), " - not a checkpoint: ",
+                         error ? error.message() : "no manifest.json in it", "; ", kWant));
+  }
+  if (target != path)
+    throw InputError(cat(path.string(), " - not a checkpoint: a link to ", target.string(),
+                         ", which is not there; ", kWant));
+  throw InputError(cat(path.string(), " - no such file or folder; ", kWant));
+}
+
+std::optional<fs::path> latest(const fs::path& checkpoints) {
+  std::error_code error;
+  const fs::path target = fs::read_symlink(checkpoints / kLatestName, error);
+  if (!error && is_checkpoint(checkpoints / target)) return checkpoints / target;
+  const auto steps = steps_in(checkpoints);
+  return steps.empty() ? std::nullopt : std::optional(steps.back());
+}
+
+void prune(const fs::path& checkpoints, int keep) {
+  const auto steps = steps_in(checkpoints);
+  const auto newest = latest(checkpoints);
+  for (size_t i = 0; i + static_cast<size_t>(keep) < steps.size(); ++i) {
+    // Under another name first: half a checkpoint must never look like one.
+    if (steps[i] != newest) rename_path(steps[i], hidden(steps[i], kPartial));
+  }
+  for (const fs::path& path : entries(checkpoints)) {
+    if (is_left_over(path)) remove_tree(path);
+  }
+}
+
+SavePaths::SavePaths(const fs::path& path) : folder(path.lexically_normal()) {
+  if (!folder.has_filename()) folder = folder.parent_path();  // "a/b/" means "a/b"
+  if (!folder.has_parent_path()) folder = "." / folder;
+  parent = folder.parent_path();
+  partial = hidden(folder, kPartial);
+  replaced = hidden(folder, kReplaced);
+}
+
+}  // namespace shoal::state
