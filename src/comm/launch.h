@@ -15,28 +15,33 @@ namespace shoal::comm {
 /// ended; rethrows the first error.
 void run_threads(int size, const std::function<void(Communicator&)>& body);
 
+inline constexpr int kMaxDevices = 256;  // processes of one machine
+
 struct LaunchOptions {
-  int devices = 1;
+  int devices = 1;                   // at most kMaxDevices
   std::vector<std::string> command;  // the program and its arguments; every rank runs it
   std::string name = "shoal";        // who speaks in messages: "shoal train"
 };
 
 /// Starts the ranks as processes and waits for all of them. Returns the job's exit code: 0 when all ended
-/// with 0, else the first failing rank's (1 or 2; a rank killed by a signal gives 1). Prints one line about
-/// the first failure on stderr: the sentence that rank reported through report_failure, or how it died and
-/// what it was doing. When a rank dies the others are told at once, and those still there after a second are
+/// with 0, else that of the rank that failed first (1 when a signal killed it). Prints one line about the
+/// first failure on stderr: the sentence that rank reported through report_failure, or how it died and what
+/// it was doing. When a rank fails the others are told at once, and those still there after a second are
 /// killed. SIGINT and SIGTERM are passed on once (the ranks end at their next step); a second one kills.
 /// Shared memory has no name anywhere: it is gone when the last process is. Ranks die with the launcher.
+/// stdout and stderr are everyone's; stdin is rank 0's, unless it is a terminal. Throws InputError on bad
+/// options. Call it before the process has other threads.
 int launch(const LaunchOptions&);
 
 /// True in a process that launch() started.
 bool is_launched();
 
-/// The communicator of a launched process (shm), or single() in a process that was not. Call once.
+/// The communicator of a launched process (shm), or single() in a process that was not. Call once. Throws
+/// InputError when the environment is not what launch() sets, JobError when the launcher is gone.
 std::unique_ptr<Communicator> from_environment();
 
-/// Leaves the sentence for the launcher to print, and the exit code; returns false (did nothing) in a process
-/// that was not launched.
+/// Fails the job, and leaves the sentence for the launcher to print, and the exit code; the launcher takes
+/// those of the rank that failed first. Returns false (did nothing) in a process that was not launched.
 bool report_failure(const std::string& sentence, int exit_code) noexcept;
 
 /// SIGINT and SIGTERM set stop_requested() from here on; the second SIGINT ends the process at once.

@@ -70,7 +70,10 @@ Accumulation accumulate(int64_t n, Range held) {
 Program lower_data_parallel(int64_t num_microbatches, int size, int rank) {
   if (size > num_microbatches)
     throw InputError(cat("layout - devices: got ", size, ", want at most ", num_microbatches, " (train.microbatches), since a microbatch is never divided; raise microbatches or use fewer devices"));
-  Program program{.rank = rank, .size = size, .num_microbatches = num_microbatches};
+  Program program;
+  program.rank = rank;
+  program.size = size;
+  program.num_microbatches = num_microbatches;
   for (int r = 0; r < size; ++r) {
     Accumulation plan = accumulate(num_microbatches, share(num_microbatches, size, r));
     for (const auto& [range, slot] : plan.roots) program.roots.push_back({range, r, slot});

@@ -192,7 +192,7 @@ class ThreadCommunicator : public Communicator {
       if (done()) break;
       for (const int rank : world_->waited_for(rank_))
         if (world_->ranks[rank].left)
-          world_->fail(rank, cat("ended while rank ", rank_, " waits for it in ", wait_name(kind)));
+          world_->fail(rank_, cat(wait_name(kind), ": rank ", rank, " ended before"));
       check_failure();
     }
     me_.waits = WaitKind::kNone;

@@ -1,0 +1,8 @@
+// Everything a program needs: World (the devices), describe (the model), Trainer (the training).
+#pragma once
+
+#include "shoal/error.h"
+#include "shoal/model.h"
+#include "shoal/optimizer.h"
+#include "shoal/trainer.h"
+#include "shoal/world.h"

@@ -1,0 +1,84 @@
+// Trains an unchanged model on the devices of a World.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "shoal/model.h"
+#include "shoal/optimizer.h"
+#include "shoal/world.h"
+
+namespace shoal {
+
+struct TrainerOptions {
+  // --- The run: what decides its bits (docs/numerics.md). None of it depends on the devices. ---
+  Optimizer optimizer = AdamW{};
+  int64_t microbatches = 1;  // pieces of the global batch; at least as many as devices
+  uint64_t seed = 1;         // of the initial weights and of dropout
+  Precision precision = Precision::kFP32;
+  double clip_norm = 0;  // of the global gradient; 0: no clipping
+  LearningRateSchedule schedule = {};
+  int threads = 1;  // compute threads of each device
+};
+
+/// What one step did. The same on every device, but for `seconds`.
+struct StepResult {
+  int64_t step = 0;      // 0-based
+  float loss = 0;        // mean over the microbatches, before the update
+  double grad_norm = 0;  // before clipping
+  double lr = 0;
+  int64_t samples = 0;          // in this step's global batch
+  bool stop_requested = false;  // Ctrl-C or SIGTERM reached a device: save and end
+  struct Seconds {
+    double total = 0, compute = 0, reduce = 0, update = 0, gather = 0, wait = 0;
+  } seconds;  // of this device
+};
+
+/// All calls are collective: every device makes them in the same order with the same arguments. Belongs to the World's thread.
+/// Throws InputError for a model, batch or checkpoint that cannot be used, JobError when the work fails; weights are then those of the
+/// last finished step, on every device.
+class Trainer {
+ public:
+  Trainer(World&, TrainingModel, TrainerOptions);
+  template <class Model, class Loss>
+  Trainer(World& world, const Model& model, Loss loss, TrainerOptions options = {}) : Trainer(world, with_loss(model, loss), options) {}
+  ~Trainer();
+
+  /// One step on the global batch (the same on every device); its first dim is a multiple of `microbatches`.
+  StepResult step(const Batch& global_batch);
+  /// The same when each device makes only the microbatches it computes.
+  StepResult step(const std::function<Batch(int64_t microbatch)>& microbatch);
+
+  /// Captures the model on the shapes of a microbatch and draws the first weights. step() does so by itself; needed before load(),
+  /// save() or evaluate() when no step came first.
+  void prepare(const Batch& microbatch);
+
+  /// The mean loss over `count` batches, in eval mode, without gradients; the batches are divided over the devices.
+  double evaluate(int64_t count, const std::function<Batch(int64_t)>& batch);
+
+  /// Writes a checkpoint folder (docs/checkpoint_format.md); `samples` is the position in the data.
+  void save(const std::filesystem::path& folder);
+  /// Goes on from a checkpoint of the same run, from any number of devices. Throws InputError naming what differs when the run does.
+  void load(const std::filesystem::path& folder);
+
+  int64_t steps_done() const;
+  int64_t samples_done() const;
+  int64_t num_parameters() const;
+  /// The whole value of a parameter as forward reads it, by its name in the module. For inspection.
+  at::Tensor parameter(const std::string& name) const;
+
+  /// What this device does in a step, as text, and what the devices hold.
+  std::string plan() const;
+  /// Seconds by operator since profile(true).
+  void profile(bool on);
+  std::map<std::string, double> seconds_by_operator() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace shoal

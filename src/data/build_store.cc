@@ -1,0 +1,235 @@
+// The steps, and what a kill between them leaves (docs/token_store.md, "unfinished work"):
+//   check_folder     nothing
+//   find_documents   nothing
+//   claim            an empty folder
+//   check_shard      as before: only reads
+//   write_shard      shards with their .sum, and at most one .part per rank
+//   write_manifest   the store, with leftovers that the next run removes
+#include "data/build_store.h"
+
+#include <algorithm>
+#include <bit>
+#include <memory>
+#include <span>
+#include <sstream>
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "data/files.h"
+#include "data/rounds.h"
+#include "data/shard_plan.h"
+#include "shoal/error.h"
+
+namespace shoal::data {
+
+namespace {
+namespace fs = std::filesystem;
+static_assert(std::endian::native == std::endian::little, "tokens are stored as they lie in memory");
+
+struct Finished {
+  std::string checksum;
+  std::vector<int64_t> counts;  // of each token
+};
+
+std::string to_message(const std::string& checksum, std::span<const uint16_t> tokens) {
+  std::vector<int64_t> counts(kByteVocabulary);
+  for (uint16_t token : tokens) ++counts[token];
+  return cat(checksum, " ", join(counts, " "));
+}
+
+Finished from_message(const std::string& message) {
+  std::istringstream fields(message);
+  Finished shard{{}, std::vector<int64_t>(kByteVocabulary)};
+  fields >> shard.checksum;
+  for (int64_t& count : shard.counts) fields >> count;
+  return shard;
+}
+
+/// Throws unless the folder is missing, empty, or holds a token store or unfinished work on one.
+void check_folder(const fs::path& out) {
+  if (out.empty())
+    throw InputError(
+        "out - got no folder, want where to write the store; write out = \"FOLDER\" or give --out FOLDER");
+  std::error_code error;
+  if (!fs::exists(out, error)) return;
+  if (!fs::is_directory(out, error))
+    throw InputError(
+        cat(out.string(), " - not a folder: want a new one, or a token store; name another --out"));
+  std::vector<std::string> foreign;
+  for (fs::directory_iterator entry(out, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!is_store_file(name) || !entry->is_regular_file(error)) foreign.push_back(name);
+  }
+  if (error)
+    throw InputError(cat(out.string(), " - cannot be read: ", error.message(), "; name another --out"));
+  if (!foreign.empty()) {
+    throw InputError(cat(out.string(), " - holds something else than a token store: got ",
+                         *std::min_element(foreign.begin(), foreign.end()),
+                         ", want a new or empty folder; name another --out"));
+  }
+  if (fs::exists(out / kManifestName, error)) load_manifest(out);
+}
+
+/// Collective. The folder exists, and no other build works there for as long as the lock lives.
+std::unique_ptr<FolderLock> claim(comm::Communicator& comm, const fs::path& out) {
+  const auto lock = [&] {
+    std::error_code error;
+    fs::create_directories(out, error);
+    if (error)
+      throw InputError(cat(out.string(), " - cannot be made: ", error.message(), "; name another --out"));
+    return std::make_unique<FolderLock>(out);
+  };
+  if (comm.rank() != 0) {
+    comm.barrier();
+    auto mine = lock();
+    mine->share();
+    return mine;
+  }
+  auto mine = lock();
+  mine->own();
+  mine->share();
+  comm.barrier();
+  return mine;
+}
+
+/// One build: where, what, and how to say what comes next.
+struct Build {
+  const Pipeline& pipeline;
+  const ShardPlan& plan;
+  OnStep on_step;
+
+  fs::path path(const ShardPlan::Shard& shard, const char* suffix) const {
+    return pipeline.out / (shard.stem + suffix);
+  }
+
+  std::string sum_line(const std::string& checksum) const { return cat(plan.input(), " ", checksum, "\n"); }
+
+  /// A shard that is already there as it should be, or "".
+  std::string check_shard(const ShardPlan::Shard& shard, const std::string& known_sum_line) const {
+    if (known_sum_line.empty()) return "";
+    std::error_code error;
+    std::vector<uint16_t> tokens(static_cast<size_t>(shard.tokens.size()));
+    if (fs::file_size(path(shard, ".tokens"), error) != tokens.size() * sizeof(uint16_t)) return "";
+    InputFile(path(shard, ".tokens")).read(0, std::as_writable_bytes(std::span(tokens)));
+    const std::string checksum = hash_hex(std::as_bytes(std::span(tokens)));
+    return known_sum_line == sum_line(checksum) ? to_message(checksum, tokens) : "";
+  }
+
+  std::string write_shard(const ShardPlan::Shard& shard) const {
+    const std::vector<uint16_t> tokens = plan.read(shard);
+    const std::string checksum = hash_hex(std::as_bytes(std::span(tokens)));
+    write_whole(path(shard, ".tokens"), std::as_bytes(std::span(tokens)), on_step);
+    const std::string line = sum_line(checksum);
+    write_whole(path(shard, ".sum"), std::as_bytes(std::span(line)), on_step);
+    return to_message(checksum, tokens);
+  }
+
+  /// From here on the folder is a store.
+  void write_manifest(const Manifest& manifest) const {
+    const std::string text = to_json(manifest);
+    if (read_whole(pipeline.out / kManifestName) != text) {
+      sync_folder(pipeline.out);
+      write_whole(pipeline.out / kManifestName, std::as_bytes(std::span(text)), on_step);
+      sync_folder(pipeline.out);
+    }
+    std::vector<std::string> wanted = {kManifestName};
+    for (const ShardPlan::Shard& shard : plan.shards()) wanted.push_back(shard.stem + ".tokens");
+    std::error_code ignored;  // what stays behind does no harm
+    for (const auto& entry : fs::directory_iterator(pipeline.out, ignored)) {
+      const std::string name = entry.path().filename().string();
+      if (std::find(wanted.begin(), wanted.end(), name) != wanted.end()) continue;
+      on_step("remove " + name);
+      fs::remove(entry.path(), ignored);
+    }
+  }
+};
+
+/// What is known of finished shards: from the manifest of a finished store, or else from the .sum files.
+std::vector<std::string> known_sum_lines(const Build& build) {
+  const fs::path& out = build.pipeline.out;
+  std::vector<std::string> lines;
+  if (fs::exists(out / kManifestName)) {
+    const Manifest manifest = load_manifest(out);
+    if (manifest.input != build.plan.input()) {
+      throw InputError(cat(out.string(), " - holds a store of other input or settings: got ", manifest.input,
+                           ", want ", build.plan.input(), "; delete it, or name another --out"));
+    }
+    for (Split split : kSplits) {
+      for (const Manifest::Shard& shard : manifest[split].shards)
+        lines.push_back(build.sum_line(shard.checksum));
+    }
+  } else {
+    for (const ShardPlan::Shard& shard : build.plan.shards())
+      lines.push_back(read_whole(build.path(shard, ".sum")));
+  }
+  lines.resize(build.plan.shards().size());
+  return lines;
+}
+
+Manifest make_manifest(const Pipeline& pipeline, const ShardPlan& plan,
+                       const std::vector<std::string>& messages) {
+  Manifest manifest{.shard_tokens = pipeline.shard_tokens, .input = plan.input(), .splits = {}};
+  for (Split split : kSplits) {
+    std::vector<int64_t> counts(kByteVocabulary);
+    manifest[split].documents = plan.num_documents(split);
+    manifest[split].tokens = plan.num_tokens(split);
+    for (size_t i = 0; i < messages.size(); ++i) {
+      const ShardPlan::Shard& shard = plan.shards()[i];
+      if (shard.split != split) continue;
+      const Finished finished = from_message(messages[i]);
+      manifest[split].shards.push_back({shard.stem + ".tokens", shard.tokens.size(), finished.checksum});
+      for (size_t token = 0; token < counts.size(); ++token) counts[token] += finished.counts[token];
+    }
+    manifest[split].unigram_entropy = unigram_entropy(counts);
+  }
+  return manifest;
+}
+
+}  // namespace
+
+BuildReport build_store(comm::Communicator& comm, const Pipeline& pipeline, const OnProgress& on_progress) {
+  const auto progress_of = [&](Progress::Phase phase) {
+    return [&, phase](int64_t done, int64_t total) {
+      if (comm.rank() == 0) on_progress({phase, done, total});
+    };
+  };
+  if (comm.rank() == 0) check_folder(pipeline.out);
+  comm.barrier();
+  const Documents documents = find_documents(comm, pipeline, progress_of(Progress::Phase::kReading));
+  const ShardPlan plan(documents.list, pipeline.validation_every, pipeline.shard_tokens);
+  const auto lock = claim(comm, pipeline.out);
+  const Build build{pipeline, plan, [&](const std::string& step) { comm.set_activity("data: " + step); }};
+
+  /// The shards in `items`, each through `work`.
+  const auto for_shards = [&](const std::vector<size_t>& items, Progress::Phase phase, const auto& work) {
+    std::vector<int64_t> bytes_before = {0};
+    for (size_t item : items) bytes_before.push_back(bytes_before.back() + plan.shards()[item].tokens.size());
+    return in_rounds(
+        comm, static_cast<int64_t>(items.size()),
+        [&](int64_t i) { return work(items[static_cast<size_t>(i)]); },
+        [&](int64_t done) {
+          progress_of(phase)(bytes_before[static_cast<size_t>(done)], bytes_before.back());
+        });
+  };
+
+  std::vector<size_t> all(plan.shards().size()), missing;
+  for (size_t i = 0; i < all.size(); ++i) all[i] = i;
+  const std::vector<std::string> known = known_sum_lines(build);
+  std::vector<std::string> messages = for_shards(all, Progress::Phase::kChecking, [&](size_t i) {
+    return build.check_shard(plan.shards()[i], known[i]);
+  });
+  for (size_t i : all) {
+    if (messages[i].empty()) missing.push_back(i);
+  }
+  const std::vector<std::string> written = for_shards(
+      missing, Progress::Phase::kWriting, [&](size_t i) { return build.write_shard(plan.shards()[i]); });
+  for (size_t i = 0; i < missing.size(); ++i) messages[missing[i]] = written[i];
+
+  const Manifest manifest = make_manifest(pipeline, plan, messages);
+  if (comm.rank() == 0) build.write_manifest(manifest);
+  comm.barrier();
+  const int64_t num_written = static_cast<int64_t>(missing.size());
+  return {manifest, documents.skipped, static_cast<int64_t>(all.size()) - num_written, num_written};
+}
+
+}  // namespace shoal::data

@@ -1,0 +1,45 @@
+#include "data/rounds.h"
+
+#include <algorithm>
+#include <span>
+
+#include "comm/collectives.h"
+#include "comm/launch.h"
+#include "shoal/error.h"
+
+namespace shoal::data {
+
+namespace {
+constexpr char kGoOn = '+', kStop = '-';  // first character of a rank's message
+
+std::string to_text(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+}  // namespace
+
+std::vector<std::string> in_rounds(comm::Communicator& comm, int64_t num_items,
+                                   const std::function<std::string(int64_t)>& work,
+                                   const std::function<void(int64_t)>& after_round) {
+  std::vector<std::string> results;
+  for (int64_t first = 0; first < num_items; first += comm.size()) {
+    const int64_t mine = first + comm.rank();
+    std::string message = mine < num_items ? work(mine) : "";
+    message.insert(message.begin(), comm::stop_requested() ? kStop : kGoOn);
+    bool stop = false;
+    for (const auto& bytes : comm::all_gather(comm, std::as_bytes(std::span(message)))) {
+      const std::string text = to_text(bytes);
+      stop = stop || text.front() == kStop;
+      if (static_cast<int64_t>(results.size()) < num_items) results.push_back(text.substr(1));
+    }
+    after_round(static_cast<int64_t>(results.size()));
+    if (stop) throw JobError("data - stopped on request; the same command again goes on from here");
+  }
+  return results;
+}
+
+std::string share_text(comm::Communicator& comm, int root, const std::string& text) {
+  const std::string mine = comm.rank() == root ? text : "";
+  return to_text(comm::all_gather(comm, std::as_bytes(std::span(mine)))[static_cast<size_t>(root)]);
+}
+
+}  // namespace shoal::data

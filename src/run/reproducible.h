@@ -1,0 +1,12 @@
+// What must be set before the first kernel runs so that bits repeat.
+#pragma once
+
+#include <string>
+
+namespace shoal::run {
+
+/// Sets MKL's strict reproducible mode, once per process; must come before MKL's first call. Returns the kind of device that bits depend
+/// on ("cpu avx512, mkl strict avx512, libtorch 2.13.0"): part of a run's definition.
+const std::string& make_reproducible();
+
+}  // namespace shoal::run

@@ -1,0 +1,131 @@
+// How failure travels, on every transport: every waiter ends within a second with an error that names the
+// rank that failed.
+#include <chrono>
+#include <thread>
+
+#include "comm/collectives.h"
+#include "conformance/transports.h"
+
+namespace shoal::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+void pause_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
+
+class Failures : public OnRanks {
+ protected:
+  // The waiter must end with `sentence`, in time, and go on failing.
+  static void expect_failure(Communicator& world, const std::string& sentence,
+                             const std::function<void()>& wait) {
+    const auto begin = Clock::now();
+    for (int again = 0; again < 2; ++again) try {
+        again == 0 ? wait() : world.barrier();
+        ADD_FAILURE() << "no error";
+      } catch (const JobError& error) {
+        EXPECT_EQ(error.what(), sentence);
+      }
+    EXPECT_LT(Clock::now() - begin, std::chrono::seconds(1));
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Transports, Failures,
+                         ::testing::Combine(::testing::Values(Transport::kThreads, Transport::kShm),
+                                            ::testing::Values(2, 3, 6)),
+                         name_of);
+
+TEST_P(Failures, ARankThatThrowsWakesEveryWaiter) {
+  const Body bodies[] = {
+      [](Communicator& world) { world.barrier(); },
+      [](Communicator& world) {
+        std::byte byte;
+        world.recv(world.size() - 1, {&byte, 1});
+      },
+      [](Communicator& world) { world.window(100); },
+      [](Communicator& world) { all_gather(world, {}); },
+  };
+  for (const Body& wait : bodies) {
+    const std::string sentence = run(transport(), size(), [&](Communicator& world) {
+      world.set_activity("step 1: forward");
+      world.set_activity("step 2");
+      if (world.rank() == world.size() - 1) {
+        pause_ms(30);
+        throw InputError("mm - shape: got 3, want 4");
+      }
+      expect_failure(world, "rank " + std::to_string(size() - 1) + ", step 2 - mm - shape: got 3, want 4",
+                     [&] { wait(world); });
+    });
+    EXPECT_EQ(sentence, "mm - shape: got 3, want 4");
+  }
+}
+
+TEST_P(Failures, ARankThatAbortsFailsTheJob) {
+  const std::string sentence = run(transport(), size(), [&](Communicator& world) {
+    if (world.rank() == 1) world.abort("out of patience");
+    expect_failure(world, "rank 1 - out of patience", [&] {
+      for (;;) world.barrier();
+    });
+  });
+  EXPECT_EQ(sentence, "rank 1 - out of patience");
+}
+
+TEST_P(Failures, TheFirstOfSeveralCounts) {
+  const std::string sentence = run(transport(), size(), [&](Communicator& world) {
+    pause_ms(30 * world.rank());
+    world.abort("reason of rank " + std::to_string(world.rank()));
+    expect_failure(world, "rank 0 - reason of rank 0", [&] { world.barrier(); });
+  });
+  EXPECT_EQ(sentence, "rank 0 - reason of rank 0");
+}
+
+TEST_P(Failures, MessagesOfUnlikeSizesFailBothSides) {
+  const std::string want = "rank 1, step 9 - recv from rank 0: got 3 bytes, want 4";
+  const std::string sentence = run(transport(), size(), [&](Communicator& world) {
+    world.set_activity("step 9");
+    std::vector<std::byte> bytes(world.rank() == 0 ? 3 : 4);
+    expect_failure(world, want, [&] {
+      if (world.rank() == 0) world.send(1, bytes);
+      if (world.rank() == 1) world.recv(0, bytes);
+      world.barrier();
+    });
+  });
+  EXPECT_EQ(sentence, want);
+}
+
+TEST_P(Failures, ARankThatEndsEarlyFailsThoseWhoWaitForIt) {
+  for (const bool barrier : {true, false}) {
+    const std::string sentence = run(transport(), size(), [&](Communicator& world) {
+      std::byte byte{1};
+      if (world.rank() == 1) world.send(0, {&byte, 1});
+      if (world.rank() != 0) return;
+      world.recv(1, {&byte, 1});  // what it did before it ended counts
+      world.set_activity("step 4");
+      barrier ? world.barrier() : world.recv(1, {&byte, 1});
+    });
+    EXPECT_EQ(sentence, barrier ? "rank 0, step 4 - barrier: rank 1 ended before"
+                                : "rank 0, step 4 - recv: rank 1 ended before");
+  }
+}
+
+TEST_P(Failures, ASlowRankIsNoFailureAndIsNamed) {
+  EXPECT_EQ(run(transport(), size(),
+                [&](Communicator& world) {
+                  world.set_activity("step 5: load");
+                  EXPECT_EQ(world.waiting(), "");
+                  if (world.rank() == 1) {
+                    pause_ms(300);
+                  } else if (world.rank() == 0) {
+                    std::thread watchdog([&] {
+                      pause_ms(150);
+                      EXPECT_EQ(world.waiting(), "barrier for 0 s: rank 1 (step 5: load)");
+                    });
+                    world.barrier();
+                    watchdog.join();
+                    EXPECT_EQ(world.waiting(), "");
+                    return;
+                  }
+                  world.barrier();
+                }),
+            "");
+}
+
+}  // namespace
+}  // namespace shoal::comm
