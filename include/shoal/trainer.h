@@ -63,6 +63,8 @@ class Trainer {
   void save(const std::filesystem::path& folder);
   /// Goes on from a checkpoint of the same run, from any number of devices. Throws InputError naming what differs when the run does.
   void load(const std::filesystem::path& folder);
+  /// Keeps `json_text` with every checkpoint under notes.`key`; not part of what load() compares.
+  void set_note(const std::string& key, const std::string& json_text);
 
   int64_t steps_done() const;
   int64_t samples_done() const;

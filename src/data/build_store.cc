@@ -19,6 +19,7 @@
 #include "data/rounds.h"
 #include "data/shard_plan.h"
 #include "shoal/error.h"
+#include "state/durable.h"
 
 namespace shoal::data {
 
@@ -128,9 +129,9 @@ struct Build {
   void write_manifest(const Manifest& manifest) const {
     const std::string text = to_json(manifest);
     if (read_whole(pipeline.out / kManifestName) != text) {
-      sync_folder(pipeline.out);
+      state::sync_folder(pipeline.out);
       write_whole(pipeline.out / kManifestName, std::as_bytes(std::span(text)), on_step);
-      sync_folder(pipeline.out);
+      state::sync_folder(pipeline.out);
     }
     std::vector<std::string> wanted = {kManifestName};
     for (const ShardPlan::Shard& shard : plan.shards()) wanted.push_back(shard.stem + ".tokens");

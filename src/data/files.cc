@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "shoal/error.h"
+#include "state/durable.h"
 
 namespace shoal::data {
 
@@ -20,11 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string cause() { return std::generic_category().message(errno); }
-
-JobError write_error(const fs::path& path) {
-  return JobError(cat(path.string(), " - cannot be written: ", cause(),
-                      "; make it possible, and the same command again goes on from here"));
-}
 }  // namespace
 
 Descriptor::~Descriptor() {
@@ -70,25 +66,13 @@ void write_whole(const fs::path& path, std::span<const std::byte> bytes, const O
   const std::string name = path.filename().string();
   const fs::path part = path.string() + ".part";
   on_step("write " + name);
-  {
-    const Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-    if (file < 0) throw write_error(part);
-    while (!bytes.empty()) {
-      const ssize_t written = ::write(file, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) throw write_error(part);
-      bytes = bytes.subspan(static_cast<size_t>(written));
-    }
-    on_step("sync " + name);
-    if (::fsync(file) != 0) throw write_error(part);
-  }
+  state::remove_tree(part);
+  state::OutputFile file(part);
+  file.write(bytes);
+  on_step("sync " + name);
+  file.finish();
   on_step("rename " + name);
-  if (::rename(part.c_str(), path.c_str()) != 0) throw write_error(path);
-}
-
-void sync_folder(const fs::path& folder) {
-  const Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (descriptor < 0 || ::fsync(descriptor) != 0) throw write_error(folder);
+  state::rename_path(part, path);
 }
 
 std::string read_whole(const fs::path& path) {
@@ -98,7 +82,7 @@ std::string read_whole(const fs::path& path) {
 
 FolderLock::FolderLock(const fs::path& folder)
     : folder_(folder), descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  if (descriptor_ < 0) throw write_error(folder);
+  if (descriptor_ < 0) throw JobError(cat(folder.string(), " - cannot be opened: ", cause()));
 }
 
 void FolderLock::own() { lock(LOCK_EX); }

@@ -52,9 +52,6 @@ using OnStep = std::function<void(const std::string&)>;
 /// `path` holds `bytes`, on the disk, from one instant to the next: written beside as PATH.part, fsynced,
 /// renamed.
 void write_whole(const std::filesystem::path& path, std::span<const std::byte> bytes, const OnStep& on_step);
-/// The names in the folder are on the disk.
-void sync_folder(const std::filesystem::path& folder);
-
 /// All of a small file; "" if it is not there.
 std::string read_whole(const std::filesystem::path& path);
 

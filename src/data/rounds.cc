@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "base/text.h"
 #include "comm/collectives.h"
 #include "comm/launch.h"
 #include "shoal/error.h"
@@ -23,8 +24,8 @@ std::vector<std::string> in_rounds(comm::Communicator& comm, int64_t num_items,
   std::vector<std::string> results;
   for (int64_t first = 0; first < num_items; first += comm.size()) {
     const int64_t mine = first + comm.rank();
-    std::string message = mine < num_items ? work(mine) : "";
-    message.insert(message.begin(), comm::stop_requested() ? kStop : kGoOn);
+    const std::string result = mine < num_items ? work(mine) : "";
+    const std::string message = cat(comm::stop_requested() ? kStop : kGoOn, result);
     bool stop = false;
     for (const auto& bytes : comm::all_gather(comm, std::as_bytes(std::span(message)))) {
       const std::string text = to_text(bytes);

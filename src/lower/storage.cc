@@ -36,6 +36,17 @@ Storage plan_storage(const graph::Graph& graph) {
   return storage;
 }
 
+std::string print(const Storage& storage) {
+  std::string text = cat("storage: ", storage.parameters.size(), " parameters in ", storage.num_blocks, " blocks, weights ",
+                         human_bytes(static_cast<uint64_t>(storage.weight_bytes)), ", a gradient slot ",
+                         human_bytes(static_cast<uint64_t>(storage.slot_bytes)), "\n");
+  for (const StoredParameter& parameter : storage.parameters)
+    text += cat("  ", parameter.name, " ", parameter.dtype == comm::DType::kBF16 ? "bf16[" : "f32[", join(parameter.shape, ","), "] blocks ",
+                parameter.first_block, "..", parameter.first_block + num_blocks(parameter.numel) - 1, ", ", parameter.contributions.size(),
+                parameter.contributions.size() == 1 ? " contribution\n" : " contributions\n");
+  return text;
+}
+
 std::vector<Piece> Storage::owned(int size, int rank) const {
   int64_t total = 0;
   for (const StoredParameter& parameter : parameters) total += parameter.numel;

@@ -47,4 +47,7 @@ struct Storage {
 /// From the graph's gradients. Throws InputError for a parameter dtype other than fp32 and bf16.
 Storage plan_storage(const graph::Graph&);
 
+/// One line per parameter: name, shape, dtype, bytes, contributions.
+std::string print(const Storage&);
+
 }  // namespace shoal::lower

@@ -28,6 +28,26 @@ class Stopwatch {
 
 }  // namespace
 
+std::vector<at::Tensor> bind_inputs(const graph::Graph& graph, const DeviceMemory& memory, const std::vector<at::Tensor>& batch) {
+  std::vector<at::Tensor> inputs;
+  size_t next = 0;
+  for (const graph::Input& input : graph.inputs) {
+    switch (input.kind) {
+      case graph::InputKind::kParameter:
+      case graph::InputKind::kBuffer:
+        inputs.push_back(memory.value(input.name));
+        break;
+      case graph::InputKind::kBatch:
+        inputs.push_back(batch.at(next++));
+        break;
+      case graph::InputKind::kConstant:
+        inputs.emplace_back();
+        break;
+    }
+  }
+  return inputs;
+}
+
 Interpreter::Interpreter(comm::Communicator& communicator, const lower::Storage& storage, const lower::Program& program, DeviceMemory& memory,
                          Update update)
     : communicator_(communicator), storage_(storage), program_(program), memory_(memory), update_(std::move(update)), scratch_(program.roots.size()) {
@@ -85,23 +105,7 @@ void Interpreter::barrier() {
 }
 
 void Interpreter::compute(const Instruction& instruction, const StepRequest& request) {
-  const auto batch = request.batch(instruction.microbatch);
-  std::vector<at::Tensor> inputs;
-  size_t next = 0;
-  for (const graph::Input& input : request.graph->inputs) {
-    switch (input.kind) {
-      case graph::InputKind::kParameter:
-      case graph::InputKind::kBuffer:
-        inputs.push_back(memory_.value(input.name));
-        break;
-      case graph::InputKind::kBatch:
-        inputs.push_back(batch.at(next++));
-        break;
-      case graph::InputKind::kConstant:
-        inputs.emplace_back();
-        break;
-    }
-  }
+  const std::vector<at::Tensor> inputs = bind_inputs(*request.graph, memory_, request.batch(instruction.microbatch));
   const auto place_of = [&](int output) {
     const auto [p, c] = contribution_of_output_.at(static_cast<size_t>(output) - 1);
     const auto& contribution = storage_.parameters[p].contributions[c];

@@ -39,6 +39,9 @@ struct StepOutcome {
   StepSeconds seconds;
 };
 
+/// The graph's inputs from what the device keeps and the batch; constants are left to the executor.
+std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&, const std::vector<at::Tensor>& batch);
+
 class Interpreter {
  public:
   /// References must outlive the interpreter.

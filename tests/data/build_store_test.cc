@@ -35,8 +35,9 @@ void expect_store_of(const Corpus& corpus, const Pipeline& pipeline) {
     for (const Manifest::Shard& shard : manifest[split].shards) {
       const std::string part = read_file(pipeline.out / shard.file);
       EXPECT_EQ(shard.checksum, hash_hex(part));
-      if (&shard != &manifest[split].shards.back())
+      if (&shard != &manifest[split].shards.back()) {
         EXPECT_EQ(part.size(), static_cast<size_t>(2 * pipeline.shard_tokens));
+      }
       EXPECT_LE(part.size(), static_cast<size_t>(2 * pipeline.shard_tokens));
       EXPECT_GT(part.size(), 0u);
       bytes += part;
@@ -49,7 +50,7 @@ void expect_store_of(const Corpus& corpus, const Pipeline& pipeline) {
 }
 
 TEST(BuildStore, IsTheSameForEveryNumberOfDevices) {
-  for (uint32_t seed = 0; seed < 12; ++seed) {
+  for (uint32_t seed = 0; seed < 8; ++seed) {
     SCOPED_TRACE(cat("seed ", seed));
     std::mt19937 random(seed);
     TempFolder temp;
@@ -57,7 +58,7 @@ TEST(BuildStore, IsTheSameForEveryNumberOfDevices) {
                       .suffixes = {},
                       .exclude = {},
                       .validation_every = seed % 4 == 3 ? 0 : 2 + seed % 5,
-                      .shard_tokens = seed % 3 == 0 ? 16 : 64,
+                      .shard_tokens = seed % 3 == 0 ? 32 : 128,
                       .out = temp / "one"};
     const Corpus corpus = random_corpus(random, pipeline.shard_tokens);
     write_corpus(temp / "in", corpus);

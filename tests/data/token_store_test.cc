@@ -42,7 +42,7 @@ TEST_F(TokenStoreTest, ReadsAnyRangeOverShards) {
   for (Split split : kSplits) {
     const auto& tokens = expected[split];
     ASSERT_EQ(store.num_tokens(split), static_cast<int64_t>(tokens.size()));
-    ASSERT_GT(tokens.size(), 300u);
+    ASSERT_GT(tokens.size(), 128u);
     for (int i = 0; i < 300; ++i) {
       const size_t begin = random() % tokens.size(), count = random() % (tokens.size() - begin + 1);
       std::vector<int64_t> got(count);

@@ -1,0 +1,17 @@
+// What decides the bits of a run (docs/numerics.md). Stored with its checkpoints; nothing in it depends on a layout.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "graph/graph.h"
+#include "shoal/trainer.h"
+
+namespace shoal::train {
+
+nlohmann::json run_definition(const TrainerOptions&, const graph::Graph&, const std::string& kind_of_device);
+
+/// Throws InputError naming the first fact in which the checkpoint's run differs. Notes are not compared.
+void check_same_run(const nlohmann::json& here, const nlohmann::json& checkpoint);
+
+}  // namespace shoal::train

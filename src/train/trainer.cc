@@ -1,0 +1,388 @@
+#include "shoal/trainer.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <chrono>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "capture/capture.h"
+#include "comm/collectives.h"
+#include "lower/program.h"
+#include "lower/storage.h"
+#include "run/device_memory.h"
+#include "run/executor.h"
+#include "run/interpreter.h"
+#include "run/reproducible.h"
+#include "shoal/error.h"
+#include "state/checkpoint.h"
+#include "train/optimizer_state.h"
+#include "train/run_definition.h"
+
+namespace shoal {
+namespace {
+
+// A graph with the executor that runs it; one per shape of microbatch.
+struct Captured {
+  explicit Captured(graph::Graph captured) : graph(std::move(captured)), executor(graph) {}
+  graph::Graph graph;
+  run::Executor executor;
+};
+
+using Shapes = std::vector<graph::TensorType>;
+
+Shapes shapes_of(const Batch& batch) {
+  Shapes shapes;
+  for (const at::Tensor& tensor : batch) shapes.push_back(graph::contiguous_type(tensor.scalar_type(), tensor.sizes().vec()));
+  return shapes;
+}
+
+std::string print_shapes(const Shapes& shapes) {
+  std::vector<std::string> texts;
+  for (const graph::TensorType& type : shapes) texts.push_back(graph::print(type));
+  return join(texts, ", ");
+}
+
+// Number of samples: the common first dim.
+int64_t check_batch(const Batch& batch) {
+  if (batch.empty()) throw InputError("batch - tensors: got none, want at least one");
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (!batch[i].defined() || batch[i].dim() == 0)
+      throw InputError(cat("batch - tensor ", i, ": got ", batch[i].defined() ? "a scalar" : "an undefined tensor", ", want samples along dim 0"));
+    if (!batch[i].device().is_cpu()) throw InputError(cat("batch - tensor ", i, ": it is on ", batch[i].device().str(), ", want cpu"));
+    if (batch[i].size(0) != batch[0].size(0))
+      throw InputError(cat("batch - tensor ", i, ": got ", batch[i].size(0), " samples, want ", batch[0].size(0), " as tensor 0 has"));
+  }
+  return batch[0].size(0);
+}
+
+Batch contiguous(Batch batch) {
+  for (at::Tensor& tensor : batch) tensor = tensor.contiguous();
+  return batch;
+}
+
+const char* safetensors_dtype(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat: return "F32";
+    case at::kDouble: return "F64";
+    case at::kBFloat16: return "BF16";
+    case at::kHalf: return "F16";
+    case at::kLong: return "I64";
+    case at::kInt: return "I32";
+    case at::kShort: return "I16";
+    case at::kChar: return "I8";
+    case at::kByte: return "U8";
+    case at::kBool: return "BOOL";
+    default: throw InputError(cat("checkpoint - dtype: tensors of ", c10::toString(tensor.scalar_type()), " cannot be saved"));
+  }
+}
+
+std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
+  return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+std::span<std::byte> mutable_bytes_of(const at::Tensor& tensor) {
+  return {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()};
+}
+
+}  // namespace
+
+struct Trainer::Impl {
+  Impl(World& world_in, TrainingModel model_in, TrainerOptions options_in)
+      : world(world_in), communicator(world_in.communicator()), model(std::move(model_in)), options(options_in) {
+    if (!model.module) throw InputError("trainer - model: got an empty module holder");
+    if (options.microbatches < 1) throw InputError(cat("trainer - microbatches: got ", options.microbatches, ", want 1 or more"));
+    if (options.threads < 1) throw InputError(cat("trainer - threads: got ", options.threads, ", want 1 or more"));
+    if (options.clip_norm < 0) throw InputError(cat("trainer - clip_norm: got ", options.clip_norm, ", want 0 (off) or more"));
+    at::set_num_threads(options.threads);
+    kind_of_device = run::make_reproducible();
+    program = lower::lower_data_parallel(options.microbatches, world.size(), world.rank());
+    std::vector<lower::Program> all;
+    for (int rank = 0; rank < world.size(); ++rank) all.push_back(lower::lower_data_parallel(options.microbatches, world.size(), rank));
+    lower::program_check(all);
+    tensors = capture::named_tensors(*model.module);
+  }
+
+  Captured& capture(const Batch& microbatch) {
+    const Shapes shapes = shapes_of(microbatch);
+    for (auto& [known, captured] : training)
+      if (known == shapes) return *captured;
+    model.module->train();
+    auto captured = std::make_unique<Captured>(capture::capture_training(model, shapes, options.precision));
+    if (!memory) {
+      definition = train::run_definition(options, captured->graph, kind_of_device);
+      build_memory(captured->graph);
+    } else if (lower::print(lower::plan_storage(captured->graph)) != lower::print(storage)) {
+      throw InputError(cat("trainer - batch: with tensors ", print_shapes(shapes), " the model trains other parameters than with its first batch; make each parameter take part in every loss"));
+    }
+    captured->executor.set_profiling(profiling);
+    training.emplace_back(shapes, std::move(captured));
+    return *training.back().second;
+  }
+
+  void build_memory(const graph::Graph& graph) {
+    storage = lower::plan_storage(graph);
+    if (storage.parameters.empty()) throw InputError("trainer - model: it has no parameter that takes part in the loss");
+    memory = std::make_unique<run::DeviceMemory>(communicator, storage, program);
+    initialise();
+    optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
+    interpreter = std::make_unique<run::Interpreter>(communicator, storage, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
+      optimizer->apply(owned, steps, options.schedule.factor(steps), divisor);
+    });
+  }
+
+  void install(const capture::NamedTensor& named, const at::Tensor& value) {
+    memory->install(named.name, value, capture::compute_dtype(*model.module, named, options.precision));
+  }
+
+  // The first numbers: the module's own, or the recorded constructor's, drawn one tensor after the other.
+  void initialise() {
+    std::vector<capture::NamedTensor> all = tensors.parameters;
+    all.insert(all.end(), tensors.buffers.begin(), tensors.buffers.end());
+    if (!model.initialisation) {
+      for (const capture::NamedTensor& named : all) install(named, named.tensor.detach());
+      return;
+    }
+    const graph::Graph& graph = model.initialisation->graph;
+    run::Executor executor(graph);
+    run::Executor::Run run;
+    const std::vector<at::Tensor> inputs(graph.inputs.size());
+    run.inputs = inputs;
+    run.generator = at::detail::createCPUGenerator(options.seed);
+    run.sink = [&](int index, const at::Tensor& value) { install(all[static_cast<size_t>(index)], value); };
+    executor.run(run);
+  }
+
+  StepResult step(const std::function<Batch(int64_t)>& microbatch) {
+    const auto start = std::chrono::steady_clock::now();
+    // Every device captures on its first microbatch, so that all make the same collective calls.
+    const Range mine = share(options.microbatches, world.size(), world.rank());
+    std::optional<Batch> first = contiguous(microbatch(mine.begin));
+    const int64_t samples_each = check_batch(*first);
+    Captured& captured = capture(*first);
+    const Shapes shapes = shapes_of(*first);
+    run::StepRequest request;
+    request.graph = &captured.graph;
+    request.executor = &captured.executor;
+    request.batch = [&](int64_t m) -> Batch {
+      if (m == mine.begin && first) return *std::exchange(first, std::nullopt);
+      Batch batch = contiguous(microbatch(m));
+      if (shapes_of(batch) != shapes)
+        throw InputError(cat("batch - microbatch ", m, ": got ", print_shapes(shapes_of(batch)), ", want ", print_shapes(shapes), " as the others"));
+      return batch;
+    };
+    request.seed = options.seed;
+    request.step = steps;
+    request.clip_norm = options.clip_norm;
+    request.stop = shoal::stop_requested();
+    const run::StepOutcome outcome = interpreter->run(request);
+
+    StepResult result;
+    result.step = steps;
+    result.loss = outcome.loss;
+    result.grad_norm = outcome.grad_norm;
+    result.lr = std::visit([](const auto& o) { return o.lr; }, options.optimizer) * options.schedule.factor(steps);
+    result.samples = samples_each * options.microbatches;
+    result.stop_requested = outcome.stop;
+    const run::StepSeconds& s = outcome.seconds;
+    const double total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    result.seconds = {total, s.compute, s.reduce, s.update, s.gather, s.wait};
+    ++steps;
+    samples += result.samples;
+    return result;
+  }
+
+  void require_memory(const char* what) const {
+    if (!memory) throw InputError(cat("trainer - ", what, ": the model has no numbers yet; call prepare() or step() first"));
+  }
+
+  // What a checkpoint holds: for each trained parameter its weight and optimizer state, then what is frozen. `visit(spec, piece, tensor)`
+  // gets every piece that this device keeps.
+  std::vector<state::TensorSpec> specs() {
+    std::vector<state::TensorSpec> specs;
+    for (const lower::StoredParameter& parameter : storage.parameters) specs.push_back({parameter.name, "weight", "F32", parameter.shape});
+    for (const auto& [role, pieces] : optimizer->state())
+      for (const lower::StoredParameter& parameter : storage.parameters) specs.push_back({parameter.name, role, "F32", parameter.shape});
+    for (const auto& [name, tensor] : memory->unowned()) {
+      const bool buffer = std::any_of(tensors.buffers.begin(), tensors.buffers.end(), [&](auto& named) { return named.name == name; });
+      specs.push_back({name, buffer ? "buffer" : "weight", safetensors_dtype(tensor), tensor.sizes().vec()});
+    }
+    return specs;
+  }
+  template <class Visit>
+  void for_each_kept(const Visit& visit) {
+    const size_t count = storage.parameters.size();
+    auto& owned = memory->owned();
+    for (size_t i = 0; i < owned.size(); ++i) visit(owned[i].piece.parameter, owned[i].piece.elements, owned[i].master);
+    size_t first = count;
+    for (auto& [role, pieces] : optimizer->state()) {
+      for (size_t i = 0; i < owned.size(); ++i) visit(first + owned[i].piece.parameter, owned[i].piece.elements, pieces[i]);
+      first += count;
+    }
+  }
+
+  void save(const std::filesystem::path& folder) {
+    require_memory("save");
+    state::Contents contents{definition, steps, samples, specs()};
+    contents.run["notes"] = notes;
+    std::vector<state::Slice> slices;
+    for_each_kept([&](size_t tensor, Range elements, const at::Tensor& value) { slices.push_back({tensor, elements, bytes_of(value)}); });
+    if (world.rank() == 0) {
+      size_t tensor = contents.tensors.size() - memory->unowned().size();
+      for (const auto& [name, value] : memory->unowned()) slices.push_back({tensor++, {0, value.numel()}, bytes_of(value)});
+    }
+    communicator.set_activity(cat("step ", steps, ": save ", folder.filename().string()));
+    state::save(communicator, folder, contents, slices);
+  }
+
+  void load(const std::filesystem::path& folder) {
+    require_memory("load");
+    const state::Checkpoint checkpoint(folder);
+    train::check_same_run(definition, checkpoint.contents().run);
+    const std::vector<state::TensorSpec> wanted = specs();
+    std::vector<size_t> index;
+    for (const state::TensorSpec& spec : wanted) index.push_back(checkpoint.find(spec));
+    for_each_kept([&](size_t tensor, Range elements, const at::Tensor& value) { checkpoint.read(index[tensor], elements, mutable_bytes_of(value)); });
+    size_t tensor = wanted.size() - memory->unowned().size();
+    const auto unowned = memory->unowned();
+    for (const auto& [name, value] : unowned) {
+      const at::Tensor fresh = at::empty(value.sizes(), value.options());
+      checkpoint.read(index[tensor++], {0, value.numel()}, mutable_bytes_of(fresh));
+      const auto& all = wanted[tensor - 1].role == "buffer" ? tensors.buffers : tensors.parameters;
+      for (const capture::NamedTensor& named : all)
+        if (named.name == name) install(named, fresh);
+    }
+    memory->publish_masters();
+    communicator.barrier();
+    memory->gather_weights();
+    communicator.barrier();
+    steps = checkpoint.contents().step;
+    samples = checkpoint.contents().samples;
+  }
+
+  double evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) {
+    require_memory("evaluate");
+    if (count < 1) throw InputError(cat("trainer - evaluate: got ", count, " batches, want 1 or more"));
+    const Range mine = share(count, world.size(), world.rank());
+    std::vector<double> losses;
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+      communicator.set_activity(cat("step ", steps, ": evaluate batch ", i));
+      const Batch inputs = contiguous(batch(i));
+      check_batch(inputs);
+      losses.push_back(forward_loss(inputs));
+    }
+    std::vector<double> all;
+    for (const auto& part : comm::all_gather(communicator, std::as_bytes(std::span(losses)))) {
+      const size_t before = all.size();
+      all.resize(before + part.size() / sizeof(double));
+      if (!part.empty()) std::memcpy(all.data() + before, part.data(), part.size());
+    }
+    return comm::tree_sum(all) / static_cast<double>(count);
+  }
+
+  double forward_loss(const Batch& batch) {
+    const Shapes shapes = shapes_of(batch);
+    auto found = std::find_if(evaluation.begin(), evaluation.end(), [&](auto& known) { return known.first == shapes; });
+    if (found == evaluation.end()) {
+      model.module->eval();
+      evaluation.emplace_back(shapes, std::make_unique<Captured>(capture::capture_forward(*model.module, model.loss, shapes, options.precision)));
+      model.module->train();
+      found = std::prev(evaluation.end());
+    }
+    Captured& captured = *found->second;
+    double loss = 0;
+    run::Executor::Run run;
+    const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, batch);
+    run.inputs = inputs;
+    run.sink = [&](int, const at::Tensor& value) {
+      if (value.numel() != 1) throw InputError(cat("loss - shape: got [", join(value.sizes(), ","), "] in eval mode, want a scalar"));
+      loss = value.item<double>();
+    };
+    captured.executor.run(run);
+    return loss;
+  }
+
+  World& world;
+  comm::Communicator& communicator;
+  TrainingModel model;
+  TrainerOptions options;
+  std::string kind_of_device;
+  capture::NamedTensors tensors;
+  lower::Program program;
+  lower::Storage storage;
+  nlohmann::json definition;  // of the run
+  nlohmann::json notes = nlohmann::json::object();
+  std::vector<std::pair<Shapes, std::unique_ptr<Captured>>> training, evaluation;
+  std::unique_ptr<run::DeviceMemory> memory;
+  std::unique_ptr<train::OptimizerState> optimizer;
+  std::unique_ptr<run::Interpreter> interpreter;
+  int64_t steps = 0, samples = 0;
+  bool profiling = false;
+};
+
+Trainer::Trainer(World& world, TrainingModel model, TrainerOptions options)
+    : impl_(std::make_unique<Impl>(world, std::move(model), std::move(options))) {}
+Trainer::~Trainer() = default;
+
+StepResult Trainer::step(const std::function<Batch(int64_t)>& microbatch) { return impl_->step(microbatch); }
+
+StepResult Trainer::step(const Batch& global_batch) {
+  const int64_t samples = check_batch(global_batch), count = impl_->options.microbatches;
+  if (samples % count != 0)
+    throw InputError(cat("batch - size: got ", samples, " samples, want a multiple of ", count, " (microbatches)"));
+  return impl_->step([&](int64_t m) {
+    Batch part;
+    for (const at::Tensor& tensor : global_batch) part.push_back(tensor.narrow(0, m * (samples / count), samples / count));
+    return part;
+  });
+}
+
+void Trainer::prepare(const Batch& microbatch) {
+  check_batch(microbatch);
+  impl_->capture(contiguous(microbatch));
+}
+
+double Trainer::evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) { return impl_->evaluate(count, batch); }
+void Trainer::save(const std::filesystem::path& folder) { impl_->save(folder); }
+void Trainer::load(const std::filesystem::path& folder) { impl_->load(folder); }
+int64_t Trainer::steps_done() const { return impl_->steps; }
+int64_t Trainer::samples_done() const { return impl_->samples; }
+
+int64_t Trainer::num_parameters() const {
+  int64_t count = 0;
+  for (const capture::NamedTensor& parameter : impl_->tensors.parameters) count += parameter.tensor.numel();
+  return count;
+}
+
+at::Tensor Trainer::parameter(const std::string& name) const {
+  impl_->require_memory("parameter");
+  const at::Tensor value = impl_->memory->value(name);
+  if (!value.defined()) throw InputError(cat("trainer - parameter: the module has none named ", name));
+  return value;
+}
+
+void Trainer::set_note(const std::string& key, const std::string& json_text) { impl_->notes[key] = nlohmann::json::parse(json_text); }
+
+std::string Trainer::plan() const {
+  impl_->require_memory("plan");
+  return cat(lower::print(impl_->program), "\n", lower::print(impl_->storage), "shared memory of this device: ",
+             human_bytes(static_cast<uint64_t>(impl_->memory->window_bytes())), "\n");
+}
+
+void Trainer::profile(bool on) {
+  impl_->profiling = on;
+  for (auto& [shapes, captured] : impl_->training) captured->executor.set_profiling(on);
+}
+
+std::map<std::string, double> Trainer::seconds_by_operator() const {
+  std::map<std::string, double> all;
+  for (const auto& [shapes, captured] : impl_->training)
+    for (const auto& [op, seconds] : captured->executor.seconds_by_operator()) all[op] += seconds;
+  return all;
+}
+
+}  // namespace shoal
