@@ -34,17 +34,21 @@ struct Options {
 train::Recipe load(const Options& options) {
   std::vector<train::Override> overrides;
   for (const std::string& assignment : options.set) overrides.push_back(train::parse_override(assignment));
-  if (!options.devices.empty()) overrides.push_back({"--devices " + options.devices, "layout.devices", options.devices});
-  if (!options.layout.empty()) overrides.push_back({"--layout " + options.layout, "layout.mesh", options.layout});
+  if (!options.devices.empty())
+    overrides.push_back({"--devices " + options.devices, "layout.devices", options.devices});
+  if (!options.layout.empty())
+    overrides.push_back({"--layout " + options.layout, "layout.mesh", options.layout});
   train::Recipe recipe = train::load_recipe(options.recipe, overrides);
   if (options.until < 0 || options.until > recipe.train.steps)
-    throw InputError(cat("--until - got ", options.until, ", want 1 to train.steps (", recipe.train.steps, ")"));
+    throw InputError(
+        cat("--until - got ", options.until, ", want 1 to train.steps (", recipe.train.steps, ")"));
   return recipe;
 }
 
 /// As one types it in a shell.
-std::string quoted(const std::string& word) {
-  const bool is_plain = !word.empty() && word.find_first_of(" \t\n'\"\\$`!*?[](){}<>|&;#~") == std::string::npos;
+std::string shell_word(const std::string& word) {
+  const bool is_plain =
+      !word.empty() && word.find_first_of(" \t\n'\"\\$`!*?[](){}<>|&;#~") == std::string::npos;
   if (is_plain) return word;
   std::string text = "'";
   for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -52,11 +56,11 @@ std::string quoted(const std::string& word) {
 }
 
 std::string resume_command(const Options& options, const std::string& program, const fs::path& out) {
-  std::string command = cat(quoted(program), " train ", quoted(options.recipe));
-  for (const std::string& assignment : options.set) command += " --set " + quoted(assignment);
+  std::string command = cat(shell_word(program), " train ", shell_word(options.recipe));
+  for (const std::string& assignment : options.set) command += " --set " + shell_word(assignment);
   if (!options.devices.empty()) command += " --devices " + options.devices;
-  if (!options.layout.empty()) command += " --layout " + quoted(options.layout);
-  return cat(command, " --out ", quoted(out.string()), " --resume");
+  if (!options.layout.empty()) command += " --layout " + shell_word(options.layout);
+  return cat(command, " --out ", shell_word(out.string()), " --resume");
 }
 
 /// What to add to the sentence about a failed job.
@@ -76,7 +80,8 @@ train::Progress::Output to_stderr() {
 
 std::optional<fs::path> checkpoint_to_resume(const Options& options, const fs::path& out) {
   if (!options.resumes) return std::nullopt;
-  return options.checkpoint.empty() ? train::last_checkpoint(out) : state::Checkpoint(options.checkpoint).folder();
+  return options.checkpoint.empty() ? train::last_checkpoint(out)
+                                    : state::Checkpoint(options.checkpoint).folder();
 }
 
 /// One device's part.
@@ -127,10 +132,14 @@ int run(const Options& options, const Invocation& invocation) {
     return 0;
   }
   if (options.recipe.empty())
-    throw InputError("shoal train - RECIPE: got none, want a recipe (TOML) such as recipes/demo.toml; shoal train --keys lists its keys");
+    throw InputError(
+        "shoal train - RECIPE: got none, want a recipe (TOML) such as recipes/demo.toml; shoal train --keys "
+        "lists its keys");
   if (comm::is_launched())
     return guarded_main(invocation.argc, invocation.argv, [&](World& world) {
-      if (options.out.empty()) throw InputError("shoal train - --out: got none, want a folder when another program starts the devices");
+      if (options.out.empty())
+        throw InputError(
+            "shoal train - --out: got none, want a folder when another program starts the devices");
       train_here(world, options, invocation.argv[0], options.out);
     });
 
@@ -142,8 +151,9 @@ int run(const Options& options, const Invocation& invocation) {
     const int64_t done = state::Checkpoint(*checkpoint).contents().step;
     const int64_t last = options.until > 0 ? options.until : recipe.train.steps;
     if (done >= last) {
-      std::fprintf(stderr, "%s is at step %lld of %lld: nothing is left to do%s\n", checkpoint->c_str(), static_cast<long long>(done),
-                   static_cast<long long>(recipe.train.steps), done >= recipe.train.steps ? "" : cat(" until step ", last).c_str());
+      std::fprintf(stderr, "%s is at step %lld of %lld: nothing is left to do%s\n", checkpoint->c_str(),
+                   static_cast<long long>(done), static_cast<long long>(recipe.train.steps),
+                   done >= recipe.train.steps ? "" : cat(" until step ", last).c_str());
       return 0;
     }
   }
@@ -155,23 +165,35 @@ int run(const Options& options, const Invocation& invocation) {
 
 void add_train(CLI::App& app, Invocation& invocation) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const train = app.add_subcommand("train", "Train a model from a recipe, on any number of devices");
+  CLI::App* const train =
+      app.add_subcommand("train", "Train a model from a recipe, on any number of devices");
   train->add_option("RECIPE", options->recipe, "what to train: a TOML file (docs/recipe.md)");
-  train->add_option("--devices", options->devices, "processes that train together; the answer does not depend on it")->type_name("N");
-  train->add_option("--layout", options->layout, "how the devices divide the work: dp=N, or auto")->type_name("LAYOUT");
-  train->add_option("--set", options->set, "change a key of the recipe, as in --set train.steps=100; may be repeated")
+  train
+      ->add_option("--devices", options->devices,
+                   "processes that train together; the answer does not depend on it")
+      ->type_name("N");
+  train->add_option("--layout", options->layout, "how the devices divide the work: dp=N, or auto")
+      ->type_name("LAYOUT");
+  train
+      ->add_option("--set", options->set,
+                   "change a key of the recipe, as in --set train.steps=100; may be repeated")
       ->type_name("KEY=VALUE")
       ->take_all()
       ->expected(1)
       ->allow_extra_args(false);
-  train->add_option("--out", options->out, "folder for metrics, plan and checkpoints; default: runs/<recipe>-<n>")->type_name("DIR");
+  train
+      ->add_option("--out", options->out,
+                   "folder for metrics, plan and checkpoints; default: runs/<recipe>-<n>")
+      ->type_name("DIR");
   CLI::Option* const resume =
       train
-          ->add_option("--resume", options->checkpoint,
-                       "go on from CHECKPOINT, or from the last one in --out (default: the newest run of the recipe)")
+          ->add_option(
+              "--resume", options->checkpoint,
+              "go on from CHECKPOINT, or from the last one in --out (default: the newest run of the recipe)")
           ->type_name("[CHECKPOINT]")
           ->expected(0, 1);
-  train->add_option("--until", options->until, "end after this step, with a checkpoint to go on from")->type_name("STEP");
+  train->add_option("--until", options->until, "end after this step, with a checkpoint to go on from")
+      ->type_name("STEP");
   train->add_flag("--profile", options->profile, "at the end, tell where the time went");
   train->add_flag("--keys", options->keys, "print what a recipe may say, and nothing else");
   train->callback([options, resume, &invocation] {

@@ -20,7 +20,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-double now_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 /// Everyone's value, by rank. Plain bytes.
 template <class T>
@@ -66,7 +68,9 @@ class Job {
   bool leads() const { return world_.rank() == 0; }
   fs::path checkpoints() const { return options_.out / "checkpoints"; }
 
-  Batch microbatch(int64_t index) const { return samples_.training(trainer_.samples_done() + index * rows_, rows_); }
+  Batch microbatch(int64_t index) const {
+    return samples_.training(trainer_.samples_done() + index * rows_, rows_);
+  }
 
   void prepare() {
     trainer_.set_note("recipe", recipe_note(recipe_).dump());
@@ -104,14 +108,16 @@ class Job {
     // The first step captures and fills caches; later ones smooth each other.
     const bool is_young = trainer_.steps_done() <= first_step_ + 2;
     usual_seconds_ = is_young ? seconds : 0.9 * usual_seconds_ + 0.1 * seconds;
-    for (const auto part : {&StepResult::Seconds::total, &StepResult::Seconds::compute, &StepResult::Seconds::reduce,
-                            &StepResult::Seconds::update, &StepResult::Seconds::gather, &StepResult::Seconds::wait})
+    for (const auto part :
+         {&StepResult::Seconds::total, &StepResult::Seconds::compute, &StepResult::Seconds::reduce,
+          &StepResult::Seconds::update, &StepResult::Seconds::gather, &StepResult::Seconds::wait})
       seconds_.*part += result.seconds.*part;
   }
 
   void validate() {
     if (validation_batches_ == 0) return;
-    validation_loss_ = trainer_.evaluate(validation_batches_, [this](int64_t i) { return samples_.validation(i * rows_, rows_); });
+    validation_loss_ = trainer_.evaluate(validation_batches_,
+                                         [this](int64_t i) { return samples_.validation(i * rows_, rows_); });
     line_.validation_loss = validation_loss_;
   }
 

@@ -21,8 +21,9 @@ struct JobOptions {
   std::string resume_command;     // what goes on from the last checkpoint of this run
 };
 
-/// Collective: every device calls it with the same arguments; `progress` speaks on rank 0 alone. In `out` it leaves metrics.jsonl,
-/// recipe.toml, plan.txt and checkpoints/. A wish to stop (Ctrl-C) ends it with a checkpoint and JobError "stopped at step 12".
+/// Collective: every device calls it with the same arguments; `progress` speaks on rank 0 alone. In `out` it
+/// leaves metrics.jsonl, recipe.toml, plan.txt and checkpoints/. A wish to stop (Ctrl-C) ends it with a
+/// checkpoint and JobError "stopped at step 12".
 void run_job(World&, const Recipe&, const JobOptions&, Progress& progress);
 
 }  // namespace shoal::train

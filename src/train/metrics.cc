@@ -42,7 +42,9 @@ std::string kept_lines(const fs::path& path, int64_t steps_done) {
 }
 
 // JSON has no infinity.
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }
+nlohmann::json number(double value) {
+  return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr);
+}
 
 }  // namespace
 

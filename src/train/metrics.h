@@ -18,14 +18,15 @@ struct Metrics {
   std::optional<double> validation_loss;
 };
 
-/// One line, without its end. The loss is there twice: as a number, and as the 8 hexadecimal digits of its bits.
+/// One line, without its end. The loss is there twice: as a number, and as the 8 hexadecimal digits of its
+/// bits.
 std::string to_json(const Metrics&);
 
 /// The file being written. Each line reaches the system before add() returns.
 class MetricsFile {
  public:
-  /// Keeps the lines of steps 1 to `steps_done` and drops the rest, as well as a line that a crash cut off. Throws JobError when the
-  /// file cannot be written, here and below.
+  /// Keeps the lines of steps 1 to `steps_done` and drops the rest, as well as a line that a crash cut off.
+  /// Throws JobError when the file cannot be written, here and below.
   MetricsFile(const std::filesystem::path& path, int64_t steps_done);
   ~MetricsFile();
   MetricsFile(const MetricsFile&) = delete;

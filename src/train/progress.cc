@@ -32,7 +32,8 @@ std::string memory_text(const std::vector<int64_t>& bytes) {
 
 std::string grouped(int64_t number) {
   std::string text = std::to_string(number);
-  for (int64_t i = static_cast<int64_t>(text.size()) - 3; i > (number < 0 ? 1 : 0); i -= 3) text.insert(static_cast<size_t>(i), ",");
+  for (int64_t i = static_cast<int64_t>(text.size()) - 3; i > (number < 0 ? 1 : 0); i -= 3)
+    text.insert(static_cast<size_t>(i), ",");
   return text;
 }
 
@@ -63,7 +64,8 @@ void Progress::show(const Moment& moment, const std::string& unit, double now) {
   shown_at_ = now;
   std::string line = progress_line(moment, unit);
   if (!output_.is_terminal) return output_.write(line + "\n");
-  if (output_.columns > 1 && line.size() >= static_cast<size_t>(output_.columns)) line.resize(static_cast<size_t>(output_.columns) - 1);
+  if (output_.columns > 1 && line.size() >= static_cast<size_t>(output_.columns))
+    line.resize(static_cast<size_t>(output_.columns) - 1);
   output_.write(kClearLine + line);
   line_is_open_ = true;
 }

@@ -26,8 +26,8 @@ std::string human_seconds(double seconds);
 /// "1,234,567".
 std::string grouped(int64_t number);
 
-/// On a terminal one line that is written over and over; elsewhere a line every few seconds. Time is given by the caller, in seconds from
-/// anywhere. The default says nothing.
+/// On a terminal one line that is written over and over; elsewhere a line every few seconds. Time is given by
+/// the caller, in seconds from anywhere. The default says nothing.
 class Progress {
  public:
   struct Output {

@@ -1,4 +1,5 @@
-// Reading a recipe, in three steps: TOML to values by the table of keys; what is missing or does not apply; how the values go together.
+// Reading a recipe, in three steps: TOML to values by the table of keys; what is missing or does not apply;
+// how the values go together.
 #include "train/recipe.h"
 
 #include <toml++/toml.h>
@@ -30,7 +31,8 @@ bool applies(const Key& key, const Recipe& recipe) {
   return key.only_key.empty() || text_of(recipe, key.only_key) == key.only_value;
 }
 
-[[noreturn]] void refuse_unknown(const std::string& place, const std::string& section, const std::string& name) {
+[[noreturn]] void refuse_unknown(const std::string& place, const std::string& section,
+                                 const std::string& name) {
   std::vector<std::string> sections, in_section, all;
   for (const Key& key : recipe_keys()) {
     if (sections.empty() || sections.back() != key.section) sections.push_back(key.section);
@@ -39,8 +41,9 @@ bool applies(const Key& key, const Recipe& recipe) {
   }
   if (in_section.empty()) {
     const std::string guess = nearest(section, sections);
-    throw InputError(cat(place, " - [", section, "]: unknown section; ",
-                         guess.empty() ? cat("a recipe has ", join(sections, ", ")) : cat("did you mean [", guess, "]?")));
+    throw InputError(
+        cat(place, " - [", section, "]: unknown section; ",
+            guess.empty() ? cat("a recipe has ", join(sections, ", ")) : cat("did you mean [", guess, "]?")));
   }
   const std::string full_name = section + "." + name;
   const std::string near_name = nearest(name, in_section);
@@ -88,7 +91,8 @@ bool take(const RealField& field, const toml::node& node, Recipe& recipe) {
   const std::optional<double> value = number(node);
   if (!value) return false;
   field.at(recipe) = *value;
-  return *value >= field.least && (field.below_most ? *value < field.most : *value <= field.most);  // false for NaN
+  return *value >= field.least &&
+         (field.below_most ? *value < field.most : *value <= field.most);  // false for NaN
 }
 bool take(const PairField& field, const toml::node& node, Recipe& recipe) {
   const toml::array* list = node.as_array();
@@ -111,22 +115,28 @@ bool take(const TextField& field, const toml::node& node, Recipe& recipe) {
   return field.choices.empty() || std::ranges::count(field.choices, field.at(recipe)) > 0;
 }
 
-void set(Recipe& recipe, const std::string& place, const std::string& section, const std::string& name, const toml::node& node) {
+void set(Recipe& recipe, const std::string& place, const std::string& section, const std::string& name,
+         const toml::node& node) {
   const Key* key = find_key(section + "." + name);
   if (!key) refuse_unknown(place, section, name);
   const bool good = std::visit([&](const auto& field) { return take(field, node, recipe); }, key->field);
-  if (!good) throw InputError(cat(place, " - ", key->full_name(), ": got ", type_name(node), ", want ", wanted(key->field)));
+  if (!good)
+    throw InputError(
+        cat(place, " - ", key->full_name(), ": got ", type_name(node), ", want ", wanted(key->field)));
   recipe.places[key->full_name()] = place;
 }
 
-std::string line_of(const std::string& file, const toml::source_region& source) { return cat(file, ":", source.begin.line); }
+std::string line_of(const std::string& file, const toml::source_region& source) {
+  return cat(file, ":", source.begin.line);
+}
 
 void read_file(Recipe& recipe) {
   const std::string& file = recipe.file;
   std::error_code ignored;
   if (!fs::exists(file, ignored)) throw InputError(cat(file, " - no such file: want a recipe (TOML)"));
   std::ifstream stream(file);
-  if (!stream || !fs::is_regular_file(file, ignored)) throw InputError(cat(file, " - cannot be read: want a recipe (TOML)"));
+  if (!stream || !fs::is_regular_file(file, ignored))
+    throw InputError(cat(file, " - cannot be read: want a recipe (TOML)"));
   toml::table table;
   try {
     table = toml::parse(stream);
@@ -148,9 +158,11 @@ void read_file(Recipe& recipe) {
       std::string advice = "put it under a [section]";
       for (const Key& key : recipe_keys())
         if (key.name == section_name) advice = cat("put it under [", key.section, "]");
-      throw InputError(cat(line_of(file, section->source()), " - ", section_name, ": a key outside of a section; ", advice));
+      throw InputError(cat(line_of(file, section->source()), " - ", section_name,
+                           ": a key outside of a section; ", advice));
     }
-    if (node->as_table()->empty() && std::ranges::none_of(recipe_keys(), [&](const Key& key) { return key.section == section_name; }))
+    if (node->as_table()->empty() &&
+        std::ranges::none_of(recipe_keys(), [&](const Key& key) { return key.section == section_name; }))
       refuse_unknown(line_of(file, section->source()), section_name, "");
     for (const auto& [key, value] : in_order(*node->as_table()))
       set(recipe, line_of(file, key->source()), section_name, std::string(key->str()), *value);
@@ -159,16 +171,19 @@ void read_file(Recipe& recipe) {
 
 void apply(Recipe& recipe, const Override& change) {
   const std::vector<std::string> parts = split(change.key, '.');
-  if (parts.size() != 2) throw InputError(cat(change.flag, " - ", change.key, ": want section.key, as in train.steps"));
+  if (parts.size() != 2)
+    throw InputError(cat(change.flag, " - ", change.key, ": want section.key, as in train.steps"));
   const Key* key = find_key(change.key);
   if (!key) refuse_unknown(change.flag, parts[0], parts[1]);
-  if (std::holds_alternative<TextField>(key->field) && !change.value.starts_with('"') && !change.value.starts_with('\''))
+  if (std::holds_alternative<TextField>(key->field) && !change.value.starts_with('"') &&
+      !change.value.starts_with('\''))
     return set(recipe, change.flag, parts[0], parts[1], toml::value<std::string>(change.value));
   toml::table table;
   try {
     table = toml::parse("value = " + change.value);
   } catch (const toml::parse_error&) {
-    throw InputError(cat(change.flag, " - ", change.key, ": got ", change.value, ", want ", wanted(key->field)));
+    throw InputError(
+        cat(change.flag, " - ", change.key, ": got ", change.value, ", want ", wanted(key->field)));
   }
   set(recipe, change.flag, parts[0], parts[1], *table.get("value"));
 }
@@ -177,8 +192,8 @@ void check_keys(const Recipe& recipe) {
   for (const Key& key : recipe_keys()) {
     const auto given = recipe.places.find(key.full_name());
     if (given != recipe.places.end() && !applies(key, recipe))
-      throw InputError(cat(given->second, " - ", key.full_name(), ": it has no meaning where ", key.only_key, " is \"",
-                           text_of(recipe, key.only_key), "\"; leave it out"));
+      throw InputError(cat(given->second, " - ", key.full_name(), ": it has no meaning where ", key.only_key,
+                           " is \"", text_of(recipe, key.only_key), "\"; leave it out"));
     if (given == recipe.places.end() && key.need == Need::kRequired && applies(key, recipe))
       throw InputError(cat(recipe.file, " - ", key.full_name(), ": missing; want ", wanted(key.field)));
   }
@@ -188,39 +203,48 @@ void check(bool good, const Recipe& recipe, const std::string& key, const std::s
   if (!good) throw InputError(cat(recipe.place(key), " - ", key, ": ", sentence));
 }
 
-/// "dp=N" and devices say the same thing; either may be left out, and what the command line says of one replaces what the file says of both.
+/// "dp=N" and devices say the same thing; either may be left out, and what the command line says of one
+/// replaces what the file says of both.
 void settle_layout(Recipe& recipe) {
   Recipe::Layout& layout = recipe.layout;
   const auto is_in_file = [&](const char* key) { return recipe.place(key).starts_with(recipe.file); };
   if (!is_in_file("layout.devices") && is_in_file("layout.mesh")) layout.mesh = "auto";
   if (!is_in_file("layout.mesh") && is_in_file("layout.devices")) recipe.places.erase("layout.devices");
   if (layout.mesh == "auto") return;
-  const std::string refusal = cat("got \"", layout.mesh, "\", want \"auto\" or \"dp=N\" for N devices; other axes are not there yet");
+  const std::string refusal =
+      cat("got \"", layout.mesh, "\", want \"auto\" or \"dp=N\" for N devices; other axes are not there yet");
   check(layout.mesh.starts_with("dp="), recipe, "layout.mesh", refusal);
   const std::string digits = layout.mesh.substr(3);
-  check(!digits.empty() && digits.size() < 6 && digits.find_first_not_of("0123456789") == std::string::npos && std::stoi(digits) > 0, recipe,
-        "layout.mesh", refusal);
+  check(!digits.empty() && digits.size() < 6 && digits.find_first_not_of("0123456789") == std::string::npos &&
+            std::stoi(digits) > 0,
+        recipe, "layout.mesh", refusal);
   const int64_t devices = std::stoi(digits);
   check(!recipe.places.contains("layout.devices") || layout.devices == devices, recipe, "layout.mesh",
         cat("got \"", layout.mesh, "\", want \"dp=", layout.devices, "\", as many as layout.devices"));
   layout.devices = devices;
-  if (!recipe.places.contains("layout.devices")) recipe.places["layout.devices"] = recipe.place("layout.mesh");
+  if (!recipe.places.contains("layout.devices"))
+    recipe.places["layout.devices"] = recipe.place("layout.mesh");
 }
 
 void check_together(const Recipe& recipe) {
-  const auto& [model, data, train, optimizer, layout, numerics, checkpoint, validation, file, places] = recipe;
+  const auto& [model, data, train, optimizer, layout, numerics, checkpoint, validation, file, places] =
+      recipe;
   if (model.name == "gpt")
     check(model.width % model.heads == 0, recipe, "model.width",
           cat("got ", model.width, ", want a multiple of model.heads (", model.heads, ")"));
   else
-    check(data.source == "random", recipe, "data.source", "got \"store\", want \"random\" for an mlp; a store holds text, which a gpt learns");
-  check(train.global_batch % train.microbatches == 0, recipe, "train.global_batch",
-        cat("got ", train.global_batch, ", want a multiple of train.microbatches (", train.microbatches, ")"));
+    check(data.source == "random", recipe, "data.source",
+          "got \"store\", want \"random\" for an mlp; a store holds text, which a gpt learns");
+  check(
+      train.global_batch % train.microbatches == 0, recipe, "train.global_batch",
+      cat("got ", train.global_batch, ", want a multiple of train.microbatches (", train.microbatches, ")"));
   check(layout.devices <= train.microbatches, recipe, "layout.devices",
-        cat("got ", layout.devices, ", want at most train.microbatches (", train.microbatches, "); a microbatch is never divided"));
+        cat("got ", layout.devices, ", want at most train.microbatches (", train.microbatches,
+            "); a microbatch is never divided"));
   check(optimizer.warmup_steps <= train.steps, recipe, "optimizer.warmup_steps",
         cat("got ", optimizer.warmup_steps, ", want at most train.steps (", train.steps, ")"));
-  check(!optimizer.nesterov || optimizer.momentum > 0, recipe, "optimizer.nesterov", "got true, want an optimizer.momentum above 0 with it");
+  check(!optimizer.nesterov || optimizer.momentum > 0, recipe, "optimizer.nesterov",
+        "got true, want an optimizer.momentum above 0 with it");
   check(numerics.tensor_chunks == 1, recipe, "numerics.tensor_chunks",
         cat("got ", numerics.tensor_chunks, ", want 1; operators cannot be cut yet"));
 }
@@ -264,7 +288,8 @@ namespace {
 // What the model is, what its numbers mean, and what its bits depend on.
 bool is_noted(const Key& key) {
   const std::string name = key.full_name();
-  return key.section == "model" || name == "data.source" || name == "train.precision" || name == "layout.threads";
+  return key.section == "model" || name == "data.source" || name == "train.precision" ||
+         name == "layout.threads";
 }
 }  // namespace
 
@@ -283,9 +308,11 @@ Recipe recipe_of_note(const nlohmann::json& note, const std::string& place) {
   for (const Key& key : recipe_keys()) {
     if (!is_noted(key) || !applies(key, recipe)) continue;
     try {
-      std::visit([&](const auto& field) { note.at(key.section).at(key.name).get_to(field.at(recipe)); }, key.field);
+      std::visit([&](const auto& field) { note.at(key.section).at(key.name).get_to(field.at(recipe)); },
+                 key.field);
     } catch (const nlohmann::json::exception&) {
-      throw InputError(cat(place, " - recipe: ", key.full_name(), " is missing or unusable; the checkpoint was not saved by shoal train"));
+      throw InputError(cat(place, " - recipe: ", key.full_name(),
+                           " is missing or unusable; the checkpoint was not saved by shoal train"));
     }
   }
   return recipe;
@@ -295,15 +322,20 @@ TrainerOptions trainer_options(const Recipe& recipe) {
   const Recipe::Optimizer& o = recipe.optimizer;
   TrainerOptions options;
   if (o.name == "adamw")
-    options.optimizer = AdamW{.lr = o.lr, .betas = o.betas, .eps = o.eps, .weight_decay = o.weight_decay, .decay_all = o.decay_all};
+    options.optimizer = AdamW{
+        .lr = o.lr, .betas = o.betas, .eps = o.eps, .weight_decay = o.weight_decay, .decay_all = o.decay_all};
   else
-    options.optimizer = Sgd{
-        .lr = o.lr, .momentum = o.momentum, .weight_decay = o.weight_decay, .nesterov = o.nesterov, .decay_all = o.decay_all};
+    options.optimizer = Sgd{.lr = o.lr,
+                            .momentum = o.momentum,
+                            .weight_decay = o.weight_decay,
+                            .nesterov = o.nesterov,
+                            .decay_all = o.decay_all};
   options.microbatches = recipe.train.microbatches;
   options.seed = static_cast<uint64_t>(recipe.train.seed);
   options.precision = recipe.precision();
   options.clip_norm = o.clip_norm;
-  options.schedule = {.warmup_steps = o.warmup_steps, .total_steps = recipe.train.steps, .final_factor = o.final_factor};
+  options.schedule = {
+      .warmup_steps = o.warmup_steps, .total_steps = recipe.train.steps, .final_factor = o.final_factor};
   options.threads = static_cast<int>(recipe.layout.threads);
   return options;
 }

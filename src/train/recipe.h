@@ -75,8 +75,8 @@ struct Override {
 /// Splits "key=value" of --set. Throws InputError.
 Override parse_override(const std::string& assignment);
 
-/// Reads the file, applies the changes in order, checks every key and how they go together. What lies outside the recipe (the data) is
-/// not looked at. Throws InputError: "demo.toml:7 - train.steps: got ...".
+/// Reads the file, applies the changes in order, checks every key and how they go together. What lies outside
+/// the recipe (the data) is not looked at. Throws InputError: "demo.toml:7 - train.steps: got ...".
 Recipe load_recipe(const std::filesystem::path& file, const std::vector<Override>& overrides = {});
 
 /// The whole recipe as TOML, defaults included: reads back to the same.

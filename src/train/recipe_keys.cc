@@ -21,7 +21,7 @@ std::string real_text(double value) {
   return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
 }
 
-std::string quoted(const std::string& text) {
+std::string in_quotes(const std::string& text) {
   std::string result = "\"";
   for (const char c : text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
@@ -38,8 +38,7 @@ std::string quoted(const std::string& text) {
 
 std::vector<Key> make_keys() {
   using R = Recipe;
-  return {
-      // clang-format off
+  return {// clang-format off
       {"model", "name", TextField{[](R& r) -> auto& { return r.model.name; }, {"gpt", "mlp"}}, kRequired, "", "",
        "a GPT-2 style decoder, or a perceptron with ReLU"},
       {"model", "layers", WholeField{[](R& r) -> auto& { return r.model.layers; }, 1, 1000}, kOptional, "", "",
@@ -119,8 +118,9 @@ std::vector<Key> make_keys() {
        "steps from one validation to the next; 0 for one at the end alone"},
       {"validation", "samples", WholeField{[](R& r) -> auto& { return r.validation.samples; }, 0, 1 << 24}, kOptional, "", "",
        "validation samples, the same ones each time, in whole microbatches; 0 for no validation"},
-      // clang-format on
-  };
+          // clang-format on
+}
+;
 }
 
 template <class... F>
@@ -143,15 +143,16 @@ std::string wanted(const Field& field) {
                                   : cat("a whole number from ", f.least, " to ", f.most);
           },
           [](const RealField& f) {
-            return f.most == kAnyReal ? cat("a number of at least ", f.least)
-                                      : cat("a number from ", f.least, " to ", f.below_most ? "below " : "", f.most);
+            return f.most == kAnyReal
+                       ? cat("a number of at least ", f.least)
+                       : cat("a number from ", f.least, " to ", f.below_most ? "below " : "", f.most);
           },
           [](const PairField&) { return std::string("two numbers from 0 to below 1, as in [0.9, 0.95]"); },
           [](const FlagField&) { return std::string("true or false"); },
           [](const TextField& f) {
             if (f.choices.empty()) return std::string("text in quotes");
             std::vector<std::string> choices;
-            for (const std::string& choice : f.choices) choices.push_back(quoted(choice));
+            for (const std::string& choice : f.choices) choices.push_back(in_quotes(choice));
             return join(choices, " or ");
           },
       },
@@ -159,7 +160,8 @@ std::string wanted(const Field& field) {
 }
 
 std::string value_text(const Field& field, const Recipe& recipe) {
-  Recipe& values = const_cast<Recipe&>(recipe);  // the fields give references that can be written; here they are only read
+  Recipe& values =
+      const_cast<Recipe&>(recipe);  // the fields give references that can be written; here they are only read
   return std::visit(Overloaded{
                         [&](const WholeField& f) { return cat(f.at(values)); },
                         [&](const RealField& f) { return real_text(f.at(values)); },
@@ -167,7 +169,7 @@ std::string value_text(const Field& field, const Recipe& recipe) {
                           return cat("[", real_text(f.at(values)[0]), ", ", real_text(f.at(values)[1]), "]");
                         },
                         [&](const FlagField& f) { return std::string(f.at(values) ? "true" : "false"); },
-                        [&](const TextField& f) { return quoted(f.at(values)); },
+                        [&](const TextField& f) { return in_quotes(f.at(values)); },
                     },
                     field);
 }
@@ -178,12 +180,16 @@ std::string recipe_reference() {
   for (const Key& key : recipe_keys()) {
     if (key.section != section) {
       section = key.section;
-      text += cat(text.empty() ? "" : "\n", "## [", section, "]\n| key | default | value | meaning |\n|---|---|---|---|\n");
+      text += cat(text.empty() ? "" : "\n", "## [", section,
+                  "]\n| key | default | value | meaning |\n|---|---|---|---|\n");
     }
-    const std::string fallback = key.need == Need::kRequired ? "required" : "`" + value_text(key.field, defaults) + "`";
-    const std::string only =
-        key.only_key.empty() ? "" : cat("`", split(key.only_key, '.').back(), " = ", quoted(key.only_value), "` alone: ");
-    text += cat("| `", key.name, "` | ", fallback, " | ", wanted(key.field), " | ", only, key.meaning, " |\n");
+    const std::string fallback =
+        key.need == Need::kRequired ? "required" : "`" + value_text(key.field, defaults) + "`";
+    const std::string only = key.only_key.empty() ? ""
+                                                  : cat("`", split(key.only_key, '.').back(), " = ",
+                                                        in_quotes(key.only_value), "` alone: ");
+    text +=
+        cat("| `", key.name, "` | ", fallback, " | ", wanted(key.field), " | ", only, key.meaning, " |\n");
   }
   return text;
 }

@@ -1,4 +1,5 @@
-// The table of all keys of a recipe. Parsing, checks, messages, the effective recipe and docs/recipe.md are all made from it.
+// The table of all keys of a recipe. Parsing, checks, messages, the effective recipe and docs/recipe.md are
+// all made from it.
 #pragma once
 
 #include <string>

@@ -15,7 +15,11 @@ models::GptConfig gpt_config(const Recipe::Model& model) {
 }
 
 models::MlpConfig mlp_config(const Recipe::Model& model) {
-  return {.inputs = model.inputs, .width = model.width, .layers = model.layers, .outputs = model.outputs, .dropout = model.dropout};
+  return {.inputs = model.inputs,
+          .width = model.width,
+          .layers = model.layers,
+          .outputs = model.outputs,
+          .dropout = model.dropout};
 }
 
 namespace {

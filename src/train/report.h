@@ -35,6 +35,7 @@ struct Closing {
 std::string closing_text(const Recipe&, const Samples&, const Closing&);
 
 /// Where the time went: by part for each device, by operator on the first.
-std::string profile_text(const std::vector<StepResult::Seconds>& by_device, const std::map<std::string, double>& by_operator);
+std::string profile_text(const std::vector<StepResult::Seconds>& by_device,
+                         const std::map<std::string, double>& by_operator);
 
 }  // namespace shoal::train

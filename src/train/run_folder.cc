@@ -17,13 +17,16 @@ namespace fs = std::filesystem;
 
 constexpr const char* kRuns = "runs";
 
-fs::path numbered(const fs::path& recipe, int64_t number) { return fs::path(kRuns) / cat(recipe.stem().string(), "-", number); }
+fs::path numbered(const fs::path& recipe, int64_t number) {
+  return fs::path(kRuns) / cat(recipe.stem().string(), "-", number);
+}
 
 /// n of <recipe>-<n>.
 std::optional<int64_t> number_of(const std::string& name, const std::string& stem) {
   if (!name.starts_with(stem + "-")) return std::nullopt;
   const std::string digits = name.substr(stem.size() + 1);
-  if (digits.empty() || digits.size() > 9 || digits.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  if (digits.empty() || digits.size() > 9 || digits.find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
   return std::stoll(digits);
 }
 
@@ -31,7 +34,8 @@ std::optional<int64_t> number_of(const std::string& name, const std::string& ste
 bool make_folder(const fs::path& folder) {
   std::error_code error;
   const bool is_new = fs::create_directories(folder, error);
-  if (error) throw InputError(cat(folder.string(), " - cannot be made: ", error.message(), "; choose another --out"));
+  if (error)
+    throw InputError(cat(folder.string(), " - cannot be made: ", error.message(), "; choose another --out"));
   return is_new;
 }
 
@@ -51,21 +55,27 @@ fs::path newest_run_folder(const fs::path& recipe) {
     if (number && *number > newest && state::latest(entry.path() / "checkpoints")) newest = *number;
   }
   if (newest == 0)
-    throw InputError(cat(kRuns, "/", stem, "-<n> - no run with a checkpoint to resume; name one with --out DIR or --resume CHECKPOINT"));
+    throw InputError(
+        cat(kRuns, "/", stem,
+            "-<n> - no run with a checkpoint to resume; name one with --out DIR or --resume CHECKPOINT"));
   return numbered(recipe, newest);
 }
 
 void prepare_run_folder(const fs::path& out, bool resumes) {
   make_folder(out);
   if (::access(out.c_str(), W_OK) != 0)
-    throw InputError(cat(out.string(), " - cannot be written: ", std::generic_category().message(errno), "; choose another --out"));
+    throw InputError(cat(out.string(), " - cannot be written: ", std::generic_category().message(errno),
+                         "; choose another --out"));
   if (!resumes && (fs::exists(out / "metrics.jsonl") || fs::exists(out / "checkpoints")))
-    throw InputError(cat(out.string(), " - there is a run already; go on with --resume, or choose another --out"));
+    throw InputError(
+        cat(out.string(), " - there is a run already; go on with --resume, or choose another --out"));
 }
 
 fs::path last_checkpoint(const fs::path& out) {
   const std::optional<fs::path> last = state::latest(out / "checkpoints");
-  if (!last) throw InputError(cat((out / "checkpoints").string(), " - no checkpoint to resume from; start without --resume"));
+  if (!last)
+    throw InputError(
+        cat((out / "checkpoints").string(), " - no checkpoint to resume from; start without --resume"));
   return *last;
 }
 
