@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "comm/launch.h"
 #include "data/build_store.h"
+#include "shoal/error.h"
 #include "shoal/world.h"
 
 namespace shoal::cli {
@@ -93,6 +94,9 @@ void print(const data::BuildReport& report, const std::string& out) {
 }
 
 int run(const Options& options, const Invocation& invocation) {
+  if (options.devices < 1 || options.devices > comm::kMaxDevices) {
+    throw InputError(cat("data - --devices: got ", options.devices, ", want 1 to ", comm::kMaxDevices));
+  }
   const data::Pipeline pipeline = pipeline_of(options);
   if (options.devices > 1 && !comm::is_launched()) {
     return comm::launch(
@@ -118,8 +122,7 @@ void add_data(CLI::App& app, Invocation& invocation) {
       ->allow_extra_args(false);
   data->add_option("--out", options->out, "the folder of the token store, instead of the file's out");
   data->add_option("-n,--devices", options->devices,
-                   "how many processes work at once; the bytes are the same for any number")
-      ->check(CLI::PositiveNumber);
+                   "how many processes work at once; the bytes are the same for any number");
   data->callback([&invocation, options] {
     invocation.chosen = [&invocation, options] { return run(*options, invocation); };
   });

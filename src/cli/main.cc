@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "cli/commands.h"
-#include "cli/version.h"
 #include "shoal/error.h"
 
 int main(int argc, char** argv) {
@@ -11,7 +10,7 @@ int main(int argc, char** argv) {
       "Shoal: your LibTorch model, unchanged, on any set of devices; the layout never changes the answer.",
       "shoal");
   app.require_subcommand(1);
-  app.set_version_flag("--version", shoal::cli::kVersion, "Print the version and exit");
+  app.set_version_flag("--version", SHOAL_VERSION, "Print the version and exit");
   shoal::cli::Invocation invocation{argc, argv, {}};
   shoal::cli::add_train(app, invocation);
   shoal::cli::add_generate(app, invocation);

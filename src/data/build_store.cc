@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <bit>
 #include <memory>
+#include <set>
 #include <span>
 #include <sstream>
 
@@ -103,24 +104,21 @@ struct Build {
     return pipeline.out / (shard.stem + suffix);
   }
 
-  std::string sum_line(const std::string& checksum) const { return cat(plan.input(), " ", checksum, "\n"); }
-
   /// A shard that is already there as it should be, or "".
-  std::string check_shard(const ShardPlan::Shard& shard, const std::string& known_sum_line) const {
-    if (known_sum_line.empty()) return "";
+  std::string check_shard(const ShardPlan::Shard& shard, const std::string& known_checksum) const {
     std::error_code error;
     std::vector<uint16_t> tokens(static_cast<size_t>(shard.tokens.size()));
     if (fs::file_size(path(shard, ".tokens"), error) != tokens.size() * sizeof(uint16_t)) return "";
     InputFile(path(shard, ".tokens")).read(0, std::as_writable_bytes(std::span(tokens)));
     const std::string checksum = hash_hex(std::as_bytes(std::span(tokens)));
-    return known_sum_line == sum_line(checksum) ? to_message(checksum, tokens) : "";
+    return checksum == known_checksum ? to_message(checksum, tokens) : "";
   }
 
   std::string write_shard(const ShardPlan::Shard& shard) const {
     const std::vector<uint16_t> tokens = plan.read(shard);
     const std::string checksum = hash_hex(std::as_bytes(std::span(tokens)));
     write_whole(path(shard, ".tokens"), std::as_bytes(std::span(tokens)), on_step);
-    const std::string line = sum_line(checksum);
+    const std::string line = cat(plan.input(), " ", checksum, "\n");
     write_whole(path(shard, ".sum"), std::as_bytes(std::span(line)), on_step);
     return to_message(checksum, tokens);
   }
@@ -133,22 +131,23 @@ struct Build {
       write_whole(pipeline.out / kManifestName, std::as_bytes(std::span(text)), on_step);
       state::sync_folder(pipeline.out);
     }
-    std::vector<std::string> wanted = {kManifestName};
-    for (const ShardPlan::Shard& shard : plan.shards()) wanted.push_back(shard.stem + ".tokens");
+    std::set<std::string> wanted = {kManifestName};
+    for (const ShardPlan::Shard& shard : plan.shards()) wanted.insert(shard.stem + ".tokens");
     std::error_code ignored;  // what stays behind does no harm
     for (const auto& entry : fs::directory_iterator(pipeline.out, ignored)) {
       const std::string name = entry.path().filename().string();
-      if (std::find(wanted.begin(), wanted.end(), name) != wanted.end()) continue;
+      if (wanted.contains(name)) continue;
       on_step("remove " + name);
       fs::remove(entry.path(), ignored);
     }
   }
 };
 
-/// What is known of finished shards: from the manifest of a finished store, or else from the .sum files.
-std::vector<std::string> known_sum_lines(const Build& build) {
+/// The checksum of each shard that was finished before, "" for the others: from the manifest of a finished
+/// store, or else from the .sum files.
+std::vector<std::string> known_checksums(const Build& build) {
   const fs::path& out = build.pipeline.out;
-  std::vector<std::string> lines;
+  std::vector<std::string> checksums;
   if (fs::exists(out / kManifestName)) {
     const Manifest manifest = load_manifest(out);
     if (manifest.input != build.plan.input()) {
@@ -156,15 +155,16 @@ std::vector<std::string> known_sum_lines(const Build& build) {
                            ", want ", build.plan.input(), "; delete it, or name another --out"));
     }
     for (Split split : kSplits) {
-      for (const Manifest::Shard& shard : manifest[split].shards)
-        lines.push_back(build.sum_line(shard.checksum));
+      for (const Manifest::Shard& shard : manifest[split].shards) checksums.push_back(shard.checksum);
     }
   } else {
-    for (const ShardPlan::Shard& shard : build.plan.shards())
-      lines.push_back(read_whole(build.path(shard, ".sum")));
+    for (const ShardPlan::Shard& shard : build.plan.shards()) {
+      std::string input, checksum;
+      std::istringstream(read_whole(build.path(shard, ".sum"))) >> input >> checksum;
+      checksums.push_back(input == build.plan.input() ? checksum : "");
+    }
   }
-  lines.resize(build.plan.shards().size());
-  return lines;
+  return checksums;
 }
 
 Manifest make_manifest(const Pipeline& pipeline, const ShardPlan& plan,
@@ -201,36 +201,39 @@ BuildReport build_store(comm::Communicator& comm, const Pipeline& pipeline, cons
   const auto lock = claim(comm, pipeline.out);
   const Build build{pipeline, plan, [&](const std::string& step) { comm.set_activity("data: " + step); }};
 
-  /// The shards in `items`, each through `work`.
-  const auto for_shards = [&](const std::vector<size_t>& items, Progress::Phase phase, const auto& work) {
+  // Rank 0 alone looks, so that all agree whatever they would have seen.
+  std::vector<std::string> known =
+      split(share_text(comm, 0, comm.rank() == 0 ? join(known_checksums(build), "\n") : ""), '\n');
+  known.resize(plan.shards().size());
+
+  std::vector<std::string> messages(plan.shards().size());  // "" where a shard is not finished
+  const auto work_on = [&](const std::vector<size_t>& items, Progress::Phase phase, const auto& work) {
     std::vector<int64_t> bytes_before = {0};
     for (size_t item : items) bytes_before.push_back(bytes_before.back() + plan.shards()[item].tokens.size());
-    return in_rounds(
+    const auto results = in_rounds(
         comm, static_cast<int64_t>(items.size()),
         [&](int64_t i) { return work(items[static_cast<size_t>(i)]); },
         [&](int64_t done) {
           progress_of(phase)(bytes_before[static_cast<size_t>(done)], bytes_before.back());
         });
+    for (size_t i = 0; i < items.size(); ++i) messages[items[i]] = results[i];
   };
-
-  std::vector<size_t> all(plan.shards().size()), missing;
-  for (size_t i = 0; i < all.size(); ++i) all[i] = i;
-  const std::vector<std::string> known = known_sum_lines(build);
-  std::vector<std::string> messages = for_shards(all, Progress::Phase::kChecking, [&](size_t i) {
-    return build.check_shard(plan.shards()[i], known[i]);
-  });
-  for (size_t i : all) {
+  std::vector<size_t> promised, missing;
+  for (size_t i = 0; i < known.size(); ++i) {
+    if (!known[i].empty()) promised.push_back(i);
+  }
+  work_on(promised, Progress::Phase::kChecking,
+          [&](size_t i) { return build.check_shard(plan.shards()[i], known[i]); });
+  for (size_t i = 0; i < messages.size(); ++i) {
     if (messages[i].empty()) missing.push_back(i);
   }
-  const std::vector<std::string> written = for_shards(
-      missing, Progress::Phase::kWriting, [&](size_t i) { return build.write_shard(plan.shards()[i]); });
-  for (size_t i = 0; i < missing.size(); ++i) messages[missing[i]] = written[i];
+  work_on(missing, Progress::Phase::kWriting, [&](size_t i) { return build.write_shard(plan.shards()[i]); });
 
   const Manifest manifest = make_manifest(pipeline, plan, messages);
   if (comm.rank() == 0) build.write_manifest(manifest);
   comm.barrier();
   const int64_t num_written = static_cast<int64_t>(missing.size());
-  return {manifest, documents.skipped, static_cast<int64_t>(all.size()) - num_written, num_written};
+  return {manifest, documents.skipped, static_cast<int64_t>(messages.size()) - num_written, num_written};
 }
 
 }  // namespace shoal::data

@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "shoal token store";
 constexpr int kVersion = 1;
-constexpr const char* kRebuild = "build it again with shoal data";
+constexpr const char* kRebuild = "delete the folder and build it again with shoal data";
 
 std::string checksum_of(const Json& json) { return hash_hex(json.dump(2)); }
 

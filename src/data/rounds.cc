@@ -33,7 +33,7 @@ std::vector<std::string> in_rounds(comm::Communicator& comm, int64_t num_items,
       if (static_cast<int64_t>(results.size()) < num_items) results.push_back(text.substr(1));
     }
     after_round(static_cast<int64_t>(results.size()));
-    if (stop) throw JobError("data - stopped on request; the same command again goes on from here");
+    if (stop) throw JobError("stopped on request; the same command again goes on from here");
   }
   return results;
 }

@@ -95,7 +95,7 @@ template <class NodeType, class F>
 void for_each_input(NodeType& node, F&& f) {
   for (auto& argument : node.arguments) {
     if (auto* tensor = std::get_if<Tensor>(&argument)) {
-      f(tensor->id);
+      if (tensor->id != kNoValue) f(tensor->id);
     } else if (auto* list = std::get_if<TensorList>(&argument)) {
       for (auto& id : list->ids)
         if (id != kNoValue) f(id);

@@ -66,7 +66,10 @@ void point_link(const fs::path& link, const fs::path& target) {
   const fs::path beside = link.parent_path() / cat(".", link.filename().string(), ".partial");
   remove_tree(beside);
   if (::symlink(target.c_str(), beside.c_str()) != 0) throw failure(link, "put in place");
-  rename_path(beside, link);
+  if (::rename(beside.c_str(), link.c_str()) == 0) return;
+  const JobError error = failure(link, "put in place");
+  ::unlink(beside.c_str());
+  throw error;
 }
 
 void remove_tree(const fs::path& path) {

@@ -101,14 +101,16 @@ std::optional<fs::path> latest(const fs::path& checkpoints) {
 }
 
 void prune(const fs::path& checkpoints, int keep) {
+  for (const fs::path& path : entries(checkpoints)) {
+    if (is_left_over(path)) remove_tree(path);
+  }
   const auto steps = steps_in(checkpoints);
   const auto newest = latest(checkpoints);
   for (size_t i = 0; i + static_cast<size_t>(keep) < steps.size(); ++i) {
+    if (steps[i] == newest) continue;
     // Under another name first: half a checkpoint must never look like one.
-    if (steps[i] != newest) rename_path(steps[i], hidden(steps[i], kPartial));
-  }
-  for (const fs::path& path : entries(checkpoints)) {
-    if (is_left_over(path)) remove_tree(path);
+    rename_path(steps[i], hidden(steps[i], kPartial));
+    remove_tree(hidden(steps[i], kPartial));
   }
 }
 

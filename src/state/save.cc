@@ -31,7 +31,7 @@ std::vector<std::string> all_or_none(comm::Communicator& world, const std::strin
                                      const std::function<std::string()>& work) {
   std::string mine;
   try {
-    mine = "+" + work();
+    mine = cat("+", work());
   } catch (const Error& error) {
     mine = cat("-", error.what());
   } catch (const std::exception& error) {
@@ -127,8 +127,9 @@ void prepare(const SavePaths& paths) {
   if (fs::exists(paths.folder, error) && !is_checkpoint(paths.folder))
     throw JobError(cat(paths.folder.string(),
                        " - is there already and is not a checkpoint; remove it or save elsewhere"));
-  remove_tree(paths.partial);
-  fs::create_directories(paths.partial, error);
+  fs::create_directories(paths.parent, error);
+  if (!error) remove_tree(paths.partial);
+  if (!error) fs::create_directory(paths.partial, error);
   if (error) throw JobError(cat(paths.partial.string(), " - cannot be created: ", error.message()));
 }
 
@@ -176,7 +177,12 @@ void publish(const SavePaths& paths, const Manifest& manifest) {
   } else if (!exchange_paths(paths.partial, paths.folder)) {
     remove_tree(paths.replaced);
     rename_path(paths.folder, paths.replaced);
-    rename_path(paths.partial, paths.folder);
+    try {
+      rename_path(paths.partial, paths.folder);
+    } catch (const Error&) {
+      rename_path(paths.replaced, paths.folder);
+      throw;
+    }
   }
   sync_folder(paths.parent);
   if (step_of(paths.folder)) {
@@ -205,7 +211,8 @@ void save(comm::Communicator& world, const fs::path& folder, const Contents& con
     const SavePaths* paths;
     ~ClearAway() {
       std::error_code ignored;
-      if (paths) fs::remove_all(paths->partial, ignored), fs::remove_all(paths->replaced, ignored);
+      if (paths) fs::remove_all(paths->partial, ignored);
+      if (paths && is_checkpoint(paths->folder)) fs::remove_all(paths->replaced, ignored);
     }
   } clear_away{world.rank() == 0 ? &paths : nullptr};
 

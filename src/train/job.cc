@@ -1,9 +1,11 @@
 #include "train/job.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <vector>
 
 #include "base/text.h"
 #include "comm/collectives.h"

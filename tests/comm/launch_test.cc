@@ -55,7 +55,7 @@ TEST(Launch, RunsTheRanks) {
 
 TEST(Launch, ReturnsTheFirstFailure) {
   const auto expect = [](std::vector<std::string> arguments, int code, const std::string& sentence) {
-    const Output output = run(ranks(3, arguments));
+    const Output output = run(ranks(2, arguments));
     EXPECT_EQ(output.code, code);
     EXPECT_EQ(output.err, "shoal run: " + sentence + "\n");
     EXPECT_EQ(output.out, "");

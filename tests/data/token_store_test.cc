@@ -105,7 +105,8 @@ TEST_F(TokenStoreTest, MissingOrCutOffFiles) {
 }
 
 TEST_F(TokenStoreTest, ManifestsOfOthers) {
-  const std::string place = "input: " + path("manifest.json"), rebuild = "; build it again with shoal data";
+  const std::string place = "input: " + path("manifest.json"),
+                    rebuild = "; delete the folder and build it again with shoal data";
   const std::string text = read_file(folder_ / "manifest.json");
   const auto error_with = [&](const std::string& from, const std::string& to) {
     std::string edited = text;

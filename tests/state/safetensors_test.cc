@@ -28,7 +28,8 @@ std::map<std::string, Entry> parse_safetensors(const std::string& file) {
   const std::map<std::string, size_t> sizes = {{"F32", 4}, {"BF16", 2}, {"U8", 1}, {"I64", 8}};
   std::map<std::string, Entry> entries;
   std::map<size_t, size_t> ranges;
-  for (const auto& [key, value] : nlohmann::json::parse(header).items()) {
+  const auto parsed = nlohmann::json::parse(header);
+  for (const auto& [key, value] : parsed.items()) {
     if (key == "__metadata__") {
       for (const auto& [_, text] : value.items()) EXPECT_TRUE(text.is_string());
       continue;

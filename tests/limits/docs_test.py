@@ -1,0 +1,66 @@
+"""What is written down holds: links lead somewhere, each code block names its language, and text is ASCII. Long files are listed."""
+import pathlib
+import re
+import unittest
+
+import tree
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|<img[^>]* src=\"([^\"]+)\"")
+TEXT = (".md", ".cc", ".h", ".py", ".cmake", ".txt", ".toml", ".json", ".in", "")
+LONG = 400
+
+
+def prose_and_fences(text):
+    """The text outside code blocks, and the (line number, language) of each opening fence."""
+    prose, fences, inside = [], [], False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            if not inside:
+                fences.append((number, line.strip().strip("`")))
+            inside = not inside
+        elif not inside:
+            prose.append(line)
+    return "\n".join(prose), fences
+
+
+def broken_links(page, text):
+    """Relative links of a page that name no file."""
+    links = [one or other for one, other in LINK.findall(prose_and_fences(text)[0])]
+    relative = [link.split("#")[0] for link in links if not re.match(r"[a-z]+:", link)]
+    return [link for link in relative if link and not (tree.ROOT / page.parent / link).exists()]
+
+
+class Pages(unittest.TestCase):
+    def test_links_lead_somewhere(self):
+        for page in tree.files(".md"):
+            self.assertEqual(broken_links(page, tree.text(page)), [], f"{page} - links: these name no file")
+
+    def test_code_blocks_name_their_language(self):
+        for page in tree.files(".md"):
+            nameless = [number for number, language in prose_and_fences(tree.text(page))[1] if not language]
+            self.assertEqual(nameless, [], f"{page} - code blocks: these lines open one without a language (text will do)")
+
+    def test_text_is_ascii(self):
+        for path in tree.files(*TEXT):
+            lines = [number for number, line in enumerate(tree.text(path).splitlines(), 1) if not line.isascii()]
+            self.assertEqual(lines, [], f"{path} - ASCII: these lines have other characters")
+
+    def test_long_files_are_listed(self):
+        sizes = [(tree.text(path).count("\n"), path) for path in tree.files(".cc", ".h", ".py")]
+        self.assertTrue(sizes)
+        for lines, path in sorted(sizes, reverse=True):
+            if lines > LONG:
+                print(f"{path}: {lines} lines; does it hold one idea?")
+
+
+class TheCheckersThemselves(unittest.TestCase):
+    def test_a_broken_link_is_found(self):
+        page = "[a](docs/none.md) [b](CMakeLists.txt#limits) [c](https://example.org)\n```text\n[d](none)\n```\n<img src=\"none.svg\">"
+        self.assertEqual(broken_links(pathlib.Path("README.md"), page), ["docs/none.md", "none.svg"])
+
+    def test_a_nameless_block_is_found(self):
+        self.assertEqual(prose_and_fences("```\na\n```\n```cpp\nb\n```\n")[1], [(1, ""), (4, "cpp")])
+
+
+if __name__ == "__main__":
+    unittest.main()
