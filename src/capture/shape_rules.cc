@@ -1,8 +1,10 @@
 #include "capture/shape_rules.h"
 
+#include <ATen/ExpandUtils.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/empty_strided.h>
+#include <ATen/ops/result_type.h>
 
 #include <unordered_map>
 
