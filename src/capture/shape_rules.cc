@@ -70,6 +70,9 @@ void native_dropout(Stack& s) {
   s = {at::empty_like(x), at::empty_like(x, x.options().dtype(at::kBool))};
 }
 
+// (grad, mask, scale) -> grad-like
+void native_dropout_backward(Stack& s) { s = {at::empty_like(s[0].toTensor())}; }
+
 // query [b,h,t,d] -> output laid out as [b,t,h,d], log-sum-exp as [b,t,h], both seen transposed: what the CPU's flash kernel makes.
 void attention(Stack& s) {
   const Tensor q = s[0].toTensor(), v = s[2].toTensor();
@@ -149,6 +152,7 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
       {"aten::logsumexp", logsumexp},
       {"aten::mse_loss_backward", same_as_second},
       {"aten::native_dropout", native_dropout},
+      {"aten::native_dropout_backward", native_dropout_backward},
       {"aten::native_layer_norm", native_layer_norm},
       {"aten::native_layer_norm_backward", native_layer_norm_backward},
       {"aten::relu", same_as_first},

@@ -123,7 +123,7 @@ c10::DataPtr Arena::allocate(size_t bytes) {
   }
   const Entry& entry = entries_[cursor_++];
   void* data = nullptr;
-  if (entry.output >= 0) data = (*placement_)(entry.output);
+  if (entry.output >= 0 && *placement_) data = (*placement_)(entry.output);
   if (data == nullptr && entry.offset < 0) return usual_allocator()->allocate(bytes);
   if (data == nullptr) data = region_ + entry.offset;
   return {data, kCPU};

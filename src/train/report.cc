@@ -83,9 +83,11 @@ std::string opening_text(const Recipe& recipe, const Samples& samples, const Ope
 std::string closing_text(const Recipe& recipe, const Samples& samples, const Closing& closing) {
   const int64_t tokens = closing.steps_here * recipe.train.global_batch * samples.tokens_per_sample;
   const bool is_complete = closing.steps_done == recipe.train.steps;
-  std::string text = cat(is_complete ? "done        " : "paused      ", "step ", grouped(closing.steps_done),
-                         " of ", grouped(recipe.train.steps), "; ", counted(closing.steps_here, "step"), ", ",
-                         grouped(tokens), " ", samples.unit, " in ", human_seconds(closing.seconds), "\n");
+  std::string text =
+      cat(is_complete ? "done        " : "paused      ", "step ", grouped(closing.steps_done), " of ",
+          grouped(recipe.train.steps), "; ", counted(closing.steps_here, "step"), ", ", grouped(tokens), " ",
+          samples.unit, " in ",
+          closing.seconds < 10 ? formatted("%.1f s", closing.seconds) : human_seconds(closing.seconds), "\n");
   if (closing.first_loss && closing.last_loss)
     text += formatted("loss        %.4f at first, %.4f at last\n", *closing.first_loss, *closing.last_loss);
   if (closing.validation_loss)
