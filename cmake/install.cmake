@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 
 set(SHOAL_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Shoal)
 set_target_properties(shoal shoal_command PROPERTIES
-  INSTALL_RPATH "\$ORIGIN/../${CMAKE_INSTALL_LIBDIR};$<TARGET_FILE_DIR:torch>")
+  INSTALL_RPATH "\$ORIGIN/../${CMAKE_INSTALL_LIBDIR};${SHOAL_TORCH_DIR}/lib")
 install(TARGETS shoal EXPORT ShoalTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS shoal_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/shoal DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
@@ -14,4 +14,5 @@ install(EXPORT ShoalTargets NAMESPACE Shoal:: DESTINATION ${SHOAL_PACKAGE_DIR})
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/ShoalConfig.cmake.in ${PROJECT_BINARY_DIR}/ShoalConfig.cmake
   INSTALL_DESTINATION ${SHOAL_PACKAGE_DIR})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/ShoalConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${PROJECT_BINARY_DIR}/ShoalConfig.cmake ${PROJECT_BINARY_DIR}/ShoalConfigVersion.cmake DESTINATION ${SHOAL_PACKAGE_DIR})
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/LibTorch.cmake ${PROJECT_BINARY_DIR}/ShoalConfig.cmake ${PROJECT_BINARY_DIR}/ShoalConfigVersion.cmake
+  DESTINATION ${SHOAL_PACKAGE_DIR})

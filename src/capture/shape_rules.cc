@@ -1,11 +1,12 @@
 #include "capture/shape_rules.h"
 
 #include <ATen/ExpandUtils.h>
+#include <ATen/WrapDimUtils.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/result_type.h>
 
+#include <cmath>
 #include <unordered_map>
 
 namespace shoal::capture {
@@ -69,9 +70,6 @@ void native_dropout(Stack& s) {
   const Tensor x = s[0].toTensor();
   s = {at::empty_like(x), at::empty_like(x, x.options().dtype(at::kBool))};
 }
-
-// (grad, mask, scale) -> grad-like
-void native_dropout_backward(Stack& s) { s = {at::empty_like(s[0].toTensor())}; }
 
 // query [b,h,t,d] -> output laid out as [b,t,h,d], log-sum-exp as [b,t,h], both seen transposed: what the CPU's flash kernel makes.
 void attention(Stack& s) {
@@ -152,7 +150,7 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
       {"aten::logsumexp", logsumexp},
       {"aten::mse_loss_backward", same_as_second},
       {"aten::native_dropout", native_dropout},
-      {"aten::native_dropout_backward", native_dropout_backward},
+      {"aten::native_dropout_backward", same_as_first},
       {"aten::native_layer_norm", native_layer_norm},
       {"aten::native_layer_norm_backward", native_layer_norm_backward},
       {"aten::relu", same_as_first},

@@ -1,4 +1,4 @@
-# Installs the build, moves the installed tree, then builds and runs a program against it as a user would.
+# Installs the build, moves the installed tree, then builds the README's program against it as a user would, and trains on 1 and 2 devices.
 #   cmake -D BUILD=... -D WORK=... -D LAUNCHER=... -P install_test.cmake
 file(REMOVE_RECURSE ${WORK})
 execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/first OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
@@ -10,15 +10,23 @@ execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/program -B
   -D CMAKE_PREFIX_PATH=${WORK}/installed "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${CMAKE_COMMAND} --build ${WORK}/build COMMAND_ERROR_IS_FATAL ANY)
 
-execute_process(COMMAND ${WORK}/installed/bin/shoal run -n 2 ${WORK}/build/program OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
-message("${said}")
-foreach(line "rank 0 of 2: 2" "rank 1 of 2: 4")
-  if(NOT said MATCHES "${line}\n")
-    message(FATAL_ERROR "the program - output: got the text above, want a line \"${line}\"")
+set(shoal ${WORK}/installed/bin/shoal)
+foreach(devices 1 2)
+  file(MAKE_DIRECTORY ${WORK}/on_${devices})
+  execute_process(COMMAND ${shoal} run -n ${devices} ${WORK}/build/program WORKING_DIRECTORY ${WORK}/on_${devices}
+    OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${shoal} checkpoint hash ${WORK}/on_${devices}/checkpoint OUTPUT_VARIABLE hash COMMAND_ERROR_IS_FATAL ANY)
+  message("on ${devices}:\n${said}${hash}")
+  if(NOT said MATCHES "step 0  loss (0\\.9|1\\.0)[0-9]*\nstep 33  .*\nstep 99  loss 0\\.0[0-9]+\n")
+    message(FATAL_ERROR "the program - losses: got those above, want about 1 at first and below 0.1 at the end")
   endif()
+  if(devices EQUAL 2 AND NOT "${said}${hash}" STREQUAL "${before}")
+    message(FATAL_ERROR "the program - on 2 devices: got the losses and the hash above, want those of 1 device")
+  endif()
+  set(before "${said}${hash}")
 endforeach()
 
-# A path into the build tree would break once that is gone.
+# A path into the build folder would break once that is gone.
 file(GLOB_RECURSE installed ${WORK}/installed/*)
 foreach(path ${installed})
   file(STRINGS ${path} leaks REGEX "${BUILD}/(src|include)" LIMIT_COUNT 1)
