@@ -19,8 +19,11 @@
 #include <string>
 #include <vector>
 
+#include <torch/torch.h>
+#include <torch/version.h>
+
 #include "comm/collectives.h"
-#include "operator_times.h"
+#include "models/gpt.h"
 
 namespace {
 using nlohmann::json;
@@ -96,7 +99,7 @@ class Worker {
   Worker(shoal::World& world, const std::string& precision, int64_t batch, int64_t microbatches)
       : comm_(world.communicator()),
         batch_(batch),
-        trainer_(make_trainer(world, precision, batch, microbatches)) {}
+        trainer_(make_trainer(world, precision, microbatches)) {}
 
   /// Answers commands until quit. `answers` is used on rank 0 alone.
   void serve(std::FILE* answers) {
@@ -129,15 +132,14 @@ class Worker {
   }
 
  private:
-  static shoal::Trainer make_trainer(shoal::World& world, const std::string& precision, int64_t batch,
+  static shoal::Trainer make_trainer(shoal::World& world, const std::string& precision,
                                      int64_t microbatches) {
     const shoal::models::GptConfig config{.vocabulary = kVocabulary,
                                           .layers = 8,
                                           .width = 512,
                                           .heads = 8,
                                           .context = kContext,
-                                          .dropout = 0.0,
-                                          .tied = false};
+                                          .dropout = 0.0};
     auto model = shoal::describe([config] { return shoal::models::Gpt(config); });
     const auto loss = [](shoal::models::Gpt& gpt, const shoal::Batch& batch) {
       return torch::nn::functional::cross_entropy(gpt(batch[0]).to(torch::kFloat32).flatten(0, 1),
@@ -145,8 +147,7 @@ class Worker {
     };
     return shoal::Trainer(
         world, model, loss,
-        {.optimizer = shoal::AdamW{.lr = 3e-4, .betas = {0.9, 0.95}, .weight_decay = 0.1},
-         .global_batch = batch,
+        {.optimizer = shoal::AdamW{.lr = 3e-4, .betas = {0.9, 0.95}, .weight_decay = 0.1, .decay_all = true},
          .microbatches = microbatches,
          .precision = precision == "bf16" ? shoal::Precision::kBF16 : shoal::Precision::kFP32});
   }
@@ -191,26 +192,25 @@ class Worker {
     return answer;
   }
 
-  /// One untimed step on all ranks: the share of each operator in this rank's time, those below 2 % as one.
-  /// What is left is not inside an operator: reductions, waiting for other ranks, the interpreter.
+  /// One untimed step on all ranks: the share of each operator and of each part of the step in this rank's time; operators below 2 % as one.
   json profile() {
     const auto batch = tokens_of(step_++, batch_);
     comm_.barrier();
-    const auto start = Clock::now();
-    OperatorTimes times;
-    trainer_.step(batch);
-    const double total = seconds_since(start);
-    json where;
-    double rest = total, small = 0;
-    for (const auto& [name, seconds] : times.seconds()) {
-      rest -= seconds;
-      if (seconds < 0.02 * total)
-        small += seconds;
+    trainer_.profile(true);
+    const shoal::StepResult::Seconds seconds = trainer_.step(batch).seconds;
+    trainer_.profile(false);
+    json where = {{"reduce", seconds.reduce / seconds.total},
+                  {"update", seconds.update / seconds.total},
+                  {"gather", seconds.gather / seconds.total},
+                  {"wait", seconds.wait / seconds.total}};
+    double small = 0;
+    for (const auto& [name, spent] : trainer_.seconds_by_operator()) {
+      if (spent < 0.02 * seconds.total)
+        small += spent;
       else
-        where[name] = seconds / total;
+        where[name] = spent / seconds.total;
     }
-    where["other operators"] = small / total;
-    where["not in operators"] = rest / total;
+    where["other operators"] = small / seconds.total;
     return where;
   }
 

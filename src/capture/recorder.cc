@@ -71,36 +71,55 @@ void register_operators() {
   }
 }
 
-c10::IValue to_meta(const c10::IValue& value) {
-  const auto meta_like = [](const at::Tensor& t) {
-    at::Tensor meta = at::empty_strided(t.sizes(), t.strides(), t.options().device(at::kMeta).requires_grad(false));
-    if (t.unsafeGetTensorImpl()->is_wrapped_number()) meta.unsafeGetTensorImpl()->set_wrapped_number(true);
-    return meta;
-  };
-  if (value.isTensor()) return value.toTensor().defined() ? meta_like(value.toTensor()) : value;
-  if (value.isDevice()) return c10::Device(at::kMeta);
+// The value with every tensor in it replaced by f(tensor); undefined and absent tensors stay.
+template <class F>
+c10::IValue map_tensors(const c10::IValue& value, F&& f) {
+  if (value.isTensor()) return value.toTensor().defined() ? c10::IValue(f(value.toTensor())) : value;
   if (value.isTensorList()) {
     c10::List<at::Tensor> list;
-    for (const at::Tensor& t : value.toTensorList()) list.push_back(meta_like(t));
+    for (const at::Tensor& t : value.toTensorList()) list.push_back(f(t));
     return list;
   }
-  if (value.isList() && (value.isOptionalTensorList() || (value.toListRef().size() > 0 && value.toListRef()[0].isTensor()))) {
+  if (value.isOptionalTensorList()) {
     c10::List<std::optional<at::Tensor>> list;
-    for (const c10::IValue& item : value.toListRef())
-      list.push_back(item.isTensor() && item.toTensor().defined() ? std::optional(meta_like(item.toTensor())) : std::nullopt);
+    for (const std::optional<at::Tensor>& t : value.toOptionalTensorList()) list.push_back(t && t->defined() ? std::optional(f(*t)) : std::nullopt);
     return list;
   }
   return value;
 }
 
-// Runs the operator on Meta tensors: the stack's arguments become its results.
+// A tensor of the same type on another device: without numbers on Meta, zeros on the CPU.
+at::Tensor stand_in(const at::Tensor& t, c10::Device device) {
+  at::Tensor other = at::empty_strided(t.sizes(), t.strides(), t.options().device(device).requires_grad(false));
+  if (device.is_cpu()) other.zero_();
+  if (t.unsafeGetTensorImpl()->is_wrapped_number()) other.unsafeGetTensorImpl()->set_wrapped_number(true);
+  return other;
+}
+
+c10::IValue move_to(const c10::IValue& value, c10::Device device) {
+  if (value.isDevice()) return device;
+  return map_tensors(value, [&](const at::Tensor& t) { return stand_in(t, device); });
+}
+
+// Runs the operator on Meta tensors: the stack's arguments become its results. Where LibTorch has no shape function and we have no row,
+// the operator itself runs once on zeros.
 void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack& stack) {
   if (apply_shape_rule(name, stack)) return;
+  const Stack arguments = stack;
   try {
     op.callBoxed(stack);
+    return;
   } catch (const c10::NotImplementedError&) {
-    throw InputError(cat("capture - operator ", name, ": LibTorch has no shape function for it; add a row to src/capture/shape_rules.cc"));
   }
+  stack.clear();
+  for (const c10::IValue& argument : arguments) stack.push_back(move_to(argument, at::kCPU));
+  try {
+    op.callBoxed(stack);
+  } catch (const std::exception& error) {
+    const std::string why = error.what();
+    throw InputError(cat("capture - operator ", name, ": it cannot be captured yet (", why.substr(0, why.find('\n')), ")"));
+  }
+  for (c10::IValue& result : stack) result = move_to(result, at::kMeta);
 }
 
 }  // namespace
@@ -203,7 +222,7 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
     const bool is_generator = schema.arguments()[i].type()->str().find("Generator") != std::string::npos;
     node.arguments.push_back(is_generator ? graph::Argument(graph::None{})
                                           : graph::from_ivalue(argument, schema.arguments()[i].type(), [&](const at::Tensor& t) { return value_of(t); }));
-    metas.push_back(is_generator ? c10::IValue() : to_meta(argument));
+    metas.push_back(is_generator ? c10::IValue() : move_to(argument, at::kMeta));
   }
   infer_results(op, name, metas);
   torch::jit::drop(*stack, schema.arguments().size());
@@ -231,30 +250,16 @@ void Interception::rewrite_arguments(const c10::OperatorHandle& op, Stack* stack
   const size_t first = stack->size() - arguments.size();
   const bool widen = fp32_losses_ && is_loss(graph::operator_text(op.operator_name()));
   const auto rewritten = [&](const at::Tensor& tensor) -> at::Tensor {
-    if (!tensor.defined()) return tensor;
     const auto twin = twins_.find(tensor.unsafeGetTensorImpl());
     const at::Tensor& result = twin == twins_.end() ? tensor : twin->second;
     return widen && result.scalar_type() == at::kBFloat16 ? result.to(at::kFloat) : result;
   };
   bool reads_tensors = false;
-  for (size_t i = first; i < stack->size(); ++i) {
-    c10::IValue& value = (*stack)[i];
-    if (value.isTensor()) {
-      reads_tensors |= value.toTensor().defined();
-      value = rewritten(value.toTensor());
-    } else if (value.isTensorList()) {
+  for (size_t i = first; i < stack->size(); ++i)
+    (*stack)[i] = map_tensors((*stack)[i], [&](const at::Tensor& tensor) {
       reads_tensors = true;
-      c10::List<at::Tensor> list;
-      for (const at::Tensor& tensor : value.toTensorList()) list.push_back(rewritten(tensor));
-      value = list;
-    } else if (value.isOptionalTensorList()) {
-      reads_tensors = true;
-      c10::List<std::optional<at::Tensor>> list;
-      for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorList())
-        list.push_back(tensor ? std::optional(rewritten(*tensor)) : std::nullopt);
-      value = list;
-    }
-  }
+      return rewritten(tensor);
+    });
   // A factory that names no device makes a ghost; an explicit CPU device stays real and becomes a constant.
   if (reads_tensors) return;
   for (size_t i = 0; i < schema.arguments().size(); ++i)

@@ -1,11 +1,12 @@
 #include "capture/shape_rules.h"
 
 #include <ATen/ExpandUtils.h>
+#include <ATen/WrapDimUtils.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/result_type.h>
 
+#include <cmath>
 #include <unordered_map>
 
 namespace shoal::capture {
@@ -149,6 +150,7 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
       {"aten::logsumexp", logsumexp},
       {"aten::mse_loss_backward", same_as_second},
       {"aten::native_dropout", native_dropout},
+      {"aten::native_dropout_backward", same_as_first},
       {"aten::native_layer_norm", native_layer_norm},
       {"aten::native_layer_norm_backward", native_layer_norm_backward},
       {"aten::relu", same_as_first},

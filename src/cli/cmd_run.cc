@@ -37,29 +37,21 @@ void check_program(const std::string& program) {
     throw InputError(cat("shoal run - ", program, ": got a file that cannot be executed, want a program"));
 }
 
-struct Options {
-  int devices = 1;
-  std::vector<std::string> command;
-};
-
 }  // namespace
 
 void add_run(CLI::App& app, Invocation& invocation) {
-  const auto options = std::make_shared<Options>();
-  CLI::App* const run = app.add_subcommand("run", "Run a program on several devices of this machine");
-  run->add_option("-n,--devices", options->devices, "How many processes")->required();
-  run->add_option("command", options->command, "The program and its arguments")
-      ->required()
-      ->type_name("PROGRAM ARGS...");
-  run->prefix_command();  // what follows the program is the program's
-  run->callback([options, run, &invocation] {
-    const auto rest = run->remaining();
-    options->command.insert(options->command.end(), rest.begin(), rest.end());
-    invocation.chosen = [options] {
-      if (options->devices < 1 || options->devices > comm::kMaxDevices)
-        throw InputError(cat("shoal run - -n: got ", options->devices, ", want 1 to ", comm::kMaxDevices));
-      check_program(options->command.front());
-      return comm::launch({options->devices, options->command, "shoal run"});
+  const auto devices = std::make_shared<int>(1);
+  CLI::App* const run = app.add_subcommand(
+      "run", "-n N PROGRAM ARGS...: run a program that uses shoal::World on N devices of this machine");
+  run->add_option("-n,--devices", *devices, "How many processes")->required()->type_name("N");
+  run->prefix_command();  // the program and all that follows is none of our flags
+  run->callback([devices, run, &invocation] {
+    invocation.chosen = [devices, command = run->remaining()] {
+      if (*devices < 1 || *devices > comm::kMaxDevices)
+        throw InputError(cat("shoal run - -n: got ", *devices, ", want 1 to ", comm::kMaxDevices));
+      if (command.empty()) throw InputError("shoal run - PROGRAM: got nothing, want a program to run");
+      check_program(command.front());
+      return comm::launch({*devices, command, "shoal run"});
     };
   });
 }

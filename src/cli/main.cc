@@ -6,17 +6,28 @@
 #include "shoal/error.h"
 
 int main(int argc, char** argv) {
-  CLI::App app("Shoal: your LibTorch model, unchanged, on any set of devices; the layout never changes the answer.", "shoal");
+  CLI::App app(
+      "Shoal: your LibTorch model, unchanged, on any set of devices; the layout never changes the answer.",
+      "shoal");
   app.require_subcommand(1);
+  app.set_version_flag("--version", SHOAL_VERSION, "Print the version and exit");
   shoal::cli::Invocation invocation{argc, argv, {}};
+  shoal::cli::add_train(app, invocation);
+  shoal::cli::add_generate(app, invocation);
   shoal::cli::add_run(app, invocation);
   shoal::cli::add_data(app, invocation);
   shoal::cli::add_checkpoint(app, invocation);
+  // Last, so that the commands do not inherit it.
+  app.footer(
+      "Exit codes: 0 done, 1 the job failed or was stopped, 2 bad usage or bad input.\n"
+      "`shoal COMMAND --help` says more of a command.");
   try {
     app.parse(argc, argv);
     return invocation.chosen();
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    std::fprintf(stderr, "shoal: %s; see --help\n", error.what());
+    return 2;
   } catch (const shoal::Error& error) {
     std::fprintf(stderr, "shoal: %s\n", error.what());
     return error.exit_code();

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "base/text.h"
+#include "comm/copy.h"
 
 namespace shoal::comm {
 namespace {
@@ -12,10 +13,6 @@ namespace {
 // Empty where the transport reads in place.
 std::vector<std::byte> scratch_for(const Window& window, size_t bytes) {
   return std::vector<std::byte>(window.in_place() ? 0 : bytes);
-}
-
-void copy_bytes(std::byte* to, const std::byte* from, size_t bytes) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
 }
 
 constexpr size_t kHalf = Communicator::kStagingBytes / 2;

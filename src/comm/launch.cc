@@ -99,6 +99,7 @@ int launch(const LaunchOptions& options) {
   if (const std::optional<int> failed = memory->failed_rank())
     if (const int error = memory->state(*failed).start_error.load())
       ending.sentence = cat(command[0], " - cannot be started: ", std::generic_category().message(error));
+  if (ending.exit_code == 1 && options.advice) ending.sentence += options.advice();
   if (!ending.sentence.empty())
     std::fprintf(stderr, "%s: %s\n", options.name.c_str(), ending.sentence.c_str());
   return ending.exit_code;

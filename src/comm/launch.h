@@ -21,6 +21,7 @@ struct LaunchOptions {
   int devices = 1;                   // at most kMaxDevices
   std::vector<std::string> command;  // the program and its arguments; every rank runs it
   std::string name = "shoal";        // who speaks in messages: "shoal train"
+  std::function<std::string()> advice = {};  // asked when the job failed: the end of the line about it
 };
 
 /// Starts the ranks as processes and waits for all of them. Returns the job's exit code: 0 when all ended

@@ -129,10 +129,12 @@ FileList from_message(const std::string& message) {
   return list;
 }
 
-/// One file read: its state and digest, or an empty digest if it is not text.
+/// One file read: when it was last written, and its digest, or none if it is not text. A change during this
+/// is for the second pass to find.
 std::string scan(const FoundFile& found, std::span<std::byte> buffer) {
   const InputFile file(found.path);
   const InputFile::State state = file.state();
+  file.expect_unchanged({found.bytes, state.modified_ns});  // since it was listed
   std::string digest;
   for (int64_t offset = 0; offset < state.bytes;) {
     const size_t got = file.read(offset, buffer);
@@ -144,8 +146,6 @@ std::string scan(const FoundFile& found, std::span<std::byte> buffer) {
     digest = hash_hex(digest + hash_hex(buffer.first(got)));
     offset += static_cast<int64_t>(got);
   }
-  file.expect_unchanged(state);
-  if (state.bytes != found.bytes) file.expect_unchanged({found.bytes, state.modified_ns});
   return cat(state.modified_ns, kEnd, digest, kEnd);
 }
 

@@ -2,6 +2,7 @@
 
 #include <torch/nn/functional/activation.h>
 #include <torch/nn/functional/dropout.h>
+#include <torch/nn/functional/linear.h>
 #include <torch/nn/init.h>
 
 #include <cmath>
@@ -36,7 +37,7 @@ GptImpl::GptImpl(const GptConfig& config) : dropout_(config.dropout) {
   blocks_ = register_module("blocks", nn::ModuleList());
   for (int64_t layer = 0; layer < config.layers; ++layer) blocks_->push_back(GptBlock(config));
   norm_ = register_module("norm", nn::LayerNorm(nn::LayerNormOptions({config.width})));
-  head_ = register_module("head", nn::Linear(nn::LinearOptions(config.width, config.vocabulary).bias(false)));
+  if (!config.tied_head) head_ = register_module("head", nn::Linear(nn::LinearOptions(config.width, config.vocabulary).bias(false)));
 
   const torch::NoGradGuard no_grad;
   for (const auto& parameter : named_parameters()) {
@@ -45,16 +46,13 @@ GptImpl::GptImpl(const GptConfig& config) : dropout_(config.dropout) {
     const bool residual = parameter.key().ends_with("projection.weight") || parameter.key().ends_with("down.weight");
     nn::init::normal_(parameter.value(), 0.0, residual ? 0.02 / std::sqrt(2.0 * static_cast<double>(config.layers)) : 0.02);
   }
-  if (config.tied_head) {
-    head_->weight = head_->register_parameter("weight", tokens_->weight);
-  }
 }
 
 torch::Tensor GptImpl::forward(torch::Tensor tokens_BT) {
   auto x = tokens_(tokens_BT) + positions_(torch::arange(tokens_BT.size(1), tokens_BT.options()));
   x = torch::dropout(x, dropout_, is_training());
   for (const auto& block : *blocks_) x = block->as<GptBlock>()->forward(x);
-  return head_(norm_(x));
+  return torch::linear(norm_(x), head_ ? head_->weight : tokens_->weight);
 }
 
 }  // namespace shoal::models

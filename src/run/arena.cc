@@ -4,8 +4,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <memory>
+#include <map>
 #include <mutex>
+#include <shared_mutex>
 #include <utility>
 
 #include "base/blocks.h"
@@ -17,54 +18,68 @@ namespace {
 
 thread_local Arena* current = nullptr;
 
+c10::Allocator& usual_allocator() { return *c10::GetDefaultCPUAllocator(); }
+
+// The regions of all arenas: memory that is never freed piece by piece.
+class Regions {
+ public:
+  void add(const std::byte* begin, size_t bytes) {
+    const std::unique_lock lock(mutex_);
+    ends_[begin] = begin + bytes;
+  }
+  void remove(const std::byte* begin) {
+    const std::unique_lock lock(mutex_);
+    ends_.erase(begin);
+  }
+  bool contains(const void* data) const {
+    const std::shared_lock lock(mutex_);
+    const auto after = ends_.upper_bound(static_cast<const std::byte*>(data));
+    return after != ends_.begin() && data < std::prev(after)->second;
+  }
+
+ private:
+  mutable std::shared_mutex mutex_;
+  std::map<const std::byte*, const std::byte*> ends_;
+};
+Regions& regions() {
+  static Regions all;
+  return all;
+}
+
+// LibTorch's libraries also allocate and free bare pointers (raw_allocate), so one function must know what to do with any of them.
+void release(void* data) {
+  if (data == nullptr || (current != nullptr && current->release(data)) || regions().contains(data)) return;
+  usual_allocator().raw_deallocate(data);
+}
+void keep(void*) {}
+
+c10::DataPtr owned(void* data) { return {data, data, &release, c10::Device(at::kCPU)}; }
+c10::DataPtr borrowed(void* data) { return {data, data, &keep, c10::Device(at::kCPU)}; }
+
 // Installed once in front of LibTorch's CPU allocator.
 class ArenaAllocator final : public c10::Allocator {
  public:
-  explicit ArenaAllocator(c10::Allocator* usual) : usual_(usual) {}
-  c10::DataPtr allocate(size_t bytes) override {
-    return current == nullptr ? usual_->allocate(bytes) : current->allocate(bytes);
-  }
-  c10::DeleterFnPtr raw_deleter() const override { return usual_->raw_deleter(); }
-  void copy_data(void* to, const void* from, size_t bytes) const override { usual_->copy_data(to, from, bytes); }
-
- private:
-  c10::Allocator* usual_;
+  c10::DataPtr allocate(size_t bytes) override { return current == nullptr ? usual_allocator().allocate(bytes) : current->allocate(bytes); }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* to, const void* from, size_t bytes) const override { usual_allocator().copy_data(to, from, bytes); }
 };
-
-c10::Allocator* usual_allocator() { return c10::GetDefaultCPUAllocator(); }
 
 void install_allocator() {
   static std::once_flag once;
   std::call_once(once, [] {
-    static ArenaAllocator allocator(usual_allocator());
+    static ArenaAllocator allocator;
     c10::SetCPUAllocator(&allocator, /*priority=*/100);
   });
 }
 
-const c10::Device kCPU(c10::DeviceType::CPU);
-
 }  // namespace
 
-// Frees a recorded allocation and notes when. The arena outlives it only maybe: a tensor may leave the run.
-struct Arena::Release {
-  std::shared_ptr<Arena*> arena;
-  uint64_t run;
-  size_t entry;
-  c10::DataPtr memory;
-
-  static void call(void* context) {
-    const std::unique_ptr<Release> release(static_cast<Release*>(context));
-    Arena* arena = *release->arena;
-    if (arena != nullptr && arena->run_ == release->run && arena->mode_ == Mode::kRecord && arena == current)
-      arena->entries_[release->entry].died = arena->events_++;
-  }
-};
-
-Arena::Arena() : self_(std::make_shared<Arena*>(this)) { install_allocator(); }
+Arena::Arena() { install_allocator(); }
 
 Arena::~Arena() {
-  *self_ = nullptr;
-  if (region_ != nullptr) ::munmap(region_, region_bytes_);
+  if (region_ == nullptr) return;
+  regions().remove(region_);
+  ::munmap(region_, region_bytes_);
 }
 
 Arena::Scope::Scope(Arena& arena, const Placement& placement) : outer_(std::exchange(current, &arena)) { arena.begin(placement); }
@@ -77,12 +92,13 @@ void Arena::begin(const Placement& placement) {
   cursor_ = 0;
   events_ = 0;
   diverged_ = false;
-  ++run_;
   if (mode_ == Mode::kRecord) entries_.clear();
 }
 
 void Arena::end() {
   placement_ = nullptr;
+  placed_.clear();
+  live_.clear();
   switch (mode_) {
     case Mode::kWarmUp:
       mode_ = Mode::kRecord;
@@ -101,32 +117,38 @@ void Arena::end() {
 
 void Arena::mark_output(const void* data, size_t bytes, int output) {
   if (mode_ != Mode::kRecord) return;
-  for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
-    if (entry->data != data || entry->died >= 0) continue;
-    if (entry->bytes == bytes) entry->output = output;
-    return;
-  }
+  const auto entry = live_.find(data);
+  if (entry != live_.end() && entries_[entry->second].bytes == bytes) entries_[entry->second].output = output;
 }
 
 c10::DataPtr Arena::allocate(size_t bytes) {
   if (mode_ == Mode::kRecord) {
-    c10::DataPtr memory = usual_allocator()->allocate(bytes);
-    void* data = memory.get();
-    entries_.push_back({bytes, events_++, -1, data});
-    auto* release = new Release{self_, run_, entries_.size() - 1, std::move(memory)};
-    return {data, release, &Release::call, kCPU};
+    void* data = usual_allocator().raw_allocate(bytes);
+    live_[data] = entries_.size();
+    entries_.push_back({bytes, events_++, -1});
+    return owned(data);
   }
-  if (mode_ != Mode::kReplay || diverged_) return usual_allocator()->allocate(bytes);
+  if (mode_ != Mode::kReplay || diverged_) return owned(usual_allocator().raw_allocate(bytes));
   if (cursor_ == entries_.size() || entries_[cursor_].bytes != bytes) {
     diverged_ = true;
-    return usual_allocator()->allocate(bytes);
+    return owned(usual_allocator().raw_allocate(bytes));
   }
   const Entry& entry = entries_[cursor_++];
-  void* data = nullptr;
-  if (entry.output >= 0) data = (*placement_)(entry.output);
-  if (data == nullptr && entry.offset < 0) return usual_allocator()->allocate(bytes);
-  if (data == nullptr) data = region_ + entry.offset;
-  return {data, kCPU};
+  if (void* place = entry.output < 0 || !*placement_ ? nullptr : (*placement_)(entry.output)) {
+    placed_.push_back(place);
+    return borrowed(place);
+  }
+  return entry.offset < 0 ? owned(usual_allocator().raw_allocate(bytes)) : borrowed(region_ + entry.offset);
+}
+
+bool Arena::release(void* data) {
+  if (std::find(placed_.begin(), placed_.end(), data) != placed_.end()) return true;
+  if (mode_ != Mode::kRecord) return false;
+  const auto entry = live_.find(data);
+  if (entry == live_.end()) return false;
+  entries_[entry->second].died = events_++;
+  live_.erase(entry);
+  return false;
 }
 
 // Places entries by size, largest first, each at the lowest offset where no entry alive at the same time lies.
@@ -153,7 +175,10 @@ void Arena::plan() {
     total = std::max(total, offset + bytes);
     placed.push_back(index);
   }
-  if (region_ != nullptr) ::munmap(std::exchange(region_, nullptr), region_bytes_);
+  if (region_ != nullptr) {
+    regions().remove(region_);
+    ::munmap(std::exchange(region_, nullptr), region_bytes_);
+  }
   constexpr int64_t kHugePage = 2 << 20;
   region_bytes_ = static_cast<size_t>((total + kHugePage - 1) / kHugePage * kHugePage);
   if (region_bytes_ == 0) return;
@@ -161,6 +186,7 @@ void Arena::plan() {
   if (region == MAP_FAILED) throw JobError(cat("arena - memory: no ", human_bytes(region_bytes_), " for the activations of a microbatch"));
   ::madvise(region, region_bytes_, MADV_HUGEPAGE);
   region_ = static_cast<std::byte*>(region);
+  regions().add(region_, region_bytes_);
 }
 
 }  // namespace shoal::run

@@ -9,7 +9,7 @@
 #include <c10/core/Allocator.h>
 
 #include <functional>
-#include <memory>
+#include <unordered_map>
 #include <vector>
 
 namespace shoal::run {
@@ -50,18 +50,18 @@ class Arena {
   /// Size of the region; 0 until the first replayed run.
   size_t bytes() const { return region_bytes_; }
 
-  c10::DataPtr allocate(size_t bytes);  // for the installed allocator only
+  // For the installed allocator only.
+  c10::DataPtr allocate(size_t bytes);
+  bool release(void* data);  // true: it is ours, there is nothing to free
 
  private:
   enum class Mode { kWarmUp, kRecord, kReplay, kOff };
   struct Entry {
     size_t bytes;
     int64_t born, died;  // in events of the run; died -1: outlives it
-    const void* data;
     int output = -1;
     int64_t offset = -1;  // in the region; -1: memory of its own
   };
-  struct Release;  // context of a recorded allocation
 
   void begin(const Placement& placement);
   void end();
@@ -69,13 +69,13 @@ class Arena {
 
   Mode mode_ = Mode::kWarmUp;
   std::vector<Entry> entries_;
+  std::unordered_map<const void*, size_t> live_;  // recorded and not yet freed -> entry
+  std::vector<const void*> placed_;               // outputs of this run that lie where the placement said
   size_t cursor_ = 0;
   int64_t events_ = 0;
-  uint64_t run_ = 0;  // releases of earlier runs are ignored
   bool diverged_ = false;
   int divergences_ = 0;
   const Placement* placement_ = nullptr;
-  std::shared_ptr<Arena*> self_;  // recorded memory that outlives the arena finds null here
   std::byte* region_ = nullptr;
   size_t region_bytes_ = 0;
 };

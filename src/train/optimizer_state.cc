@@ -45,8 +45,10 @@ OptimizerState::OptimizerState(const Optimizer& optimizer, const lower::Storage&
     : optimizer_(optimizer) {
   const bool all = std::visit([](const auto& o) { return o.decay_all; }, optimizer);
   for (const run::OwnedPiece& piece : owned) decays_.push_back(all || storage.parameters[piece.piece.parameter].shape.size() >= 2);
-  for (const std::string& role : std::visit([](const auto& o) { return roles(o); }, optimizer))
-    for (const run::OwnedPiece& piece : owned) state_[role].push_back(at::zeros_like(piece.master));
+  for (const std::string& role : std::visit([](const auto& o) { return roles(o); }, optimizer)) {
+    std::vector<at::Tensor>& tensors = state_[role];  // there, if empty, on a device that owns nothing
+    for (const run::OwnedPiece& piece : owned) tensors.push_back(at::zeros_like(piece.master));
+  }
 }
 
 void OptimizerState::apply(std::vector<run::OwnedPiece>& owned, int64_t step, double lr_factor, float divisor) {

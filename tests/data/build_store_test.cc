@@ -330,5 +330,15 @@ TEST_F(BuildStoreErrors, InputThatChangesOnTheWay) {
                 " - cannot be read: No such file or directory; make it readable, or name it in exclude"));
 }
 
+TEST_F(BuildStoreErrors, InputThatChangesAfterItWasListed) {
+  write_file(temp_ / "in/a",
+             std::string(5'000'000, 'a'));  // a round of reading by itself, so that b is read after it
+  EXPECT_EQ(
+      error_of([&] { build_on(1, pipeline_, [&](const Progress&) { write_file(temp_ / "in/b", ""); }); }),
+      cat("job: ", path("in/b"),
+          " - changed while it was read: got 0 bytes, want the 9 that it had; run the same command again "
+          "once it rests"));
+}
+
 }  // namespace
 }  // namespace shoal::data

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -14,9 +15,6 @@
 namespace shoal::comm {
 namespace {
 
-// About as long as a sleeping rank needs to wake up: spinning longer cannot win.
-constexpr int kSpins = 1000;
-
 // Spinning only makes sense while the rank that is waited for can run.
 bool enough_cores(int ranks) {
   cpu_set_t cores;
@@ -28,6 +26,31 @@ void pause_briefly() {
   __builtin_ia32_pause();
 #endif
 }
+
+// How long to spin before sleeping: more while that pays, hardly at all while it does not (the rank that is
+// waited for works, or others use its core). A sleeping rank takes some 35 us to wake up.
+class Spinner {
+ public:
+  explicit Spinner(bool enabled) : enabled_(enabled) {}
+
+  /// Whether `done` came true meanwhile.
+  template <class Done>
+  bool spin(Done done) {
+    if (!enabled_) return false;
+    const auto until = std::chrono::steady_clock::now() + budget_;
+    do {
+      for (int i = 0; i < 8; ++i, pause_briefly())
+        if (done()) return budget_ = std::min(budget_ * 2, kMost), true;
+    } while (std::chrono::steady_clock::now() < until);
+    budget_ = std::max(budget_ / 2, kLeast);
+    return false;
+  }
+
+ private:
+  static constexpr std::chrono::nanoseconds kLeast{1'000}, kMost{50'000};
+  const bool enabled_;
+  std::chrono::nanoseconds budget_ = kMost;
+};
 
 int64_t now_nanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -43,7 +66,7 @@ class ShmCommunicator : public Communicator {
         me_(memory_->state(rank)),
         heap_(memory_, rank),
         inbox_(memory_->ranks()),
-        spins_(enough_cores(memory_->ranks()) ? kSpins : 0) {}
+        spinner_(enough_cores(memory_->ranks())) {}
   ~ShmCommunicator() override {
     // Others must not read a rank that fails as one that ended well.
     if (std::uncaught_exceptions() > 0) memory_->fail(rank_, "an exception ended it");
@@ -146,10 +169,7 @@ class ShmCommunicator : public Communicator {
   // ended.
   template <class Done>
   void wait(WaitKind kind, int peer, Done done) {
-    for (int i = 0; i < spins_; ++i) {
-      if (done()) return;
-      pause_briefly();
-    }
+    if (spinner_.spin(done)) return;
     me_.waits_for.store(peer), me_.waits_since.store(now_nanoseconds()), me_.waits.store(kind);
     me_.asleep.store(1);
     for (;;) {
@@ -224,7 +244,7 @@ class ShmCommunicator : public Communicator {
   RankState& me_;
   Heap heap_;
   std::vector<Inbox> inbox_;  // by sender
-  const int spins_;
+  Spinner spinner_;
   uint64_t barriers_ = 0;
   size_t windows_ = 0;
 };

@@ -1,0 +1,205 @@
+// shoal train RECIPE.toml: checks everything, then starts the devices; in each of them, trains.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "base/text.h"
+#include "cli/commands.h"
+#include "comm/launch.h"
+#include "shoal/error.h"
+#include "shoal/world.h"
+#include "state/checkpoint.h"
+#include "train/job.h"
+#include "train/recipe.h"
+#include "train/recipe_keys.h"
+#include "train/run_folder.h"
+#include "train/samples.h"
+
+namespace shoal::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string recipe, devices, layout, out, checkpoint;
+  std::vector<std::string> set;
+  int64_t until = 0;
+  bool resumes = false, profile = false, keys = false;
+};
+
+train::Recipe load(const Options& options) {
+  std::vector<train::Override> overrides;
+  for (const std::string& assignment : options.set) overrides.push_back(train::parse_override(assignment));
+  if (!options.devices.empty())
+    overrides.push_back({"--devices " + options.devices, "layout.devices", options.devices});
+  if (!options.layout.empty())
+    overrides.push_back({"--layout " + options.layout, "layout.mesh", options.layout});
+  train::Recipe recipe = train::load_recipe(options.recipe, overrides);
+  if (options.until < 0 || options.until > recipe.train.steps)
+    throw InputError(
+        cat("--until - got ", options.until, ", want 1 to train.steps (", recipe.train.steps, ")"));
+  return recipe;
+}
+
+/// As one types it in a shell.
+std::string shell_word(const std::string& word) {
+  const bool is_plain =
+      !word.empty() && word.find_first_of(" \t\n'\"\\$`!*?[](){}<>|&;#~") == std::string::npos;
+  if (is_plain) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+std::string resume_command(const Options& options, const std::string& program, const fs::path& out) {
+  std::string command = cat(shell_word(program), " train ", shell_word(options.recipe));
+  for (const std::string& assignment : options.set) command += " --set " + shell_word(assignment);
+  if (!options.devices.empty()) command += " --devices " + options.devices;
+  if (!options.layout.empty()) command += " --layout " + shell_word(options.layout);
+  return cat(command, " --out ", shell_word(out.string()), " --resume");
+}
+
+/// What to add to the sentence about a failed job.
+std::string advice(const std::string& command, const fs::path& out) {
+  const std::optional<fs::path> last = state::latest(out / "checkpoints");
+  if (!last) return "; no checkpoint was saved yet";
+  return cat("; the last checkpoint is ", last->string(), ", go on with: ", command);
+}
+
+train::Progress::Output to_stderr() {
+  winsize size{};
+  const bool has_size = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return {.write = [](const std::string& text) { std::fputs(text.c_str(), stderr), std::fflush(stderr); },
+          .is_terminal = isatty(STDERR_FILENO) == 1,
+          .columns = has_size ? size.ws_col : 80};
+}
+
+std::optional<fs::path> checkpoint_to_resume(const Options& options, const fs::path& out) {
+  if (!options.resumes) return std::nullopt;
+  return options.checkpoint.empty() ? train::last_checkpoint(out)
+                                    : state::Checkpoint(options.checkpoint).folder();
+}
+
+/// One device's part.
+void train_here(World& world, const Options& options, const std::string& program, const fs::path& out) {
+  const train::Recipe recipe = load(options);
+  train::Progress progress(world.rank() == 0 ? to_stderr() : train::Progress::Output{});
+  train::run_job(world, recipe,
+                 {.out = out,
+                  .resume = checkpoint_to_resume(options, out),
+                  .until = options.until,
+                  .profile = options.profile,
+                  .program = program,
+                  .resume_command = resume_command(options, program, out)},
+                 progress);
+}
+
+/// Where the files go; the folder is there when this returns.
+fs::path settle_out(const Options& options) {
+  if (!options.out.empty()) {
+    train::prepare_run_folder(options.out, options.resumes);
+    return options.out;
+  }
+  if (options.resumes && options.checkpoint.empty()) return train::newest_run_folder(options.recipe);
+  return train::new_run_folder(options.recipe);
+}
+
+int run_alone(const Options& options, const Invocation& invocation, const fs::path& out) {
+  const std::string program = invocation.argv[0];
+  World world(invocation.argc, invocation.argv);
+  try {
+    train_here(world, options, program, out);
+  } catch (const JobError& error) {
+    throw JobError(error.what() + advice(resume_command(options, program, out), out));
+  }
+  return 0;
+}
+
+int run_launched(const Options& options, const Invocation& invocation, const fs::path& out, int devices) {
+  std::vector<std::string> command(invocation.argv, invocation.argv + invocation.argc);
+  if (options.out.empty()) command.insert(command.end(), {"--out", out.string()});
+  const std::string go_on = resume_command(options, invocation.argv[0], out);
+  return comm::launch({devices, command, "shoal", [&] { return advice(go_on, out); }});
+}
+
+int run(const Options& options, const Invocation& invocation) {
+  if (options.keys) {
+    std::fputs(train::recipe_reference().c_str(), stdout);
+    return 0;
+  }
+  if (options.recipe.empty())
+    throw InputError(
+        "shoal train - RECIPE: got none, want a recipe (TOML) such as recipes/demo.toml; shoal train --keys "
+        "lists its keys");
+  if (comm::is_launched())
+    return guarded_main(invocation.argc, invocation.argv, [&](World& world) {
+      if (options.out.empty())
+        throw InputError(
+            "shoal train - --out: got none, want a folder when another program starts the devices");
+      train_here(world, options, invocation.argv[0], options.out);
+    });
+
+  const train::Recipe recipe = load(options);
+  train::open_samples(recipe);  // for what it would refuse
+  if (options.resumes && !options.checkpoint.empty()) state::Checkpoint{options.checkpoint};
+  const fs::path out = settle_out(options);
+  if (const std::optional<fs::path> checkpoint = checkpoint_to_resume(options, out)) {
+    const int64_t done = state::Checkpoint(*checkpoint).contents().step;
+    const int64_t last = options.until > 0 ? options.until : recipe.train.steps;
+    if (done >= last) {
+      std::fprintf(stderr, "%s is at step %lld of %lld: nothing is left to do%s\n", checkpoint->c_str(),
+                   static_cast<long long>(done), static_cast<long long>(recipe.train.steps),
+                   done >= recipe.train.steps ? "" : cat(" until step ", last).c_str());
+      return 0;
+    }
+  }
+  const int devices = static_cast<int>(recipe.layout.devices);
+  return devices == 1 ? run_alone(options, invocation, out) : run_launched(options, invocation, out, devices);
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Invocation& invocation) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* const train =
+      app.add_subcommand("train", "Train a model from a recipe, on any number of devices");
+  train->add_option("RECIPE", options->recipe, "what to train: a TOML file (docs/recipe.md)");
+  train
+      ->add_option("--devices", options->devices,
+                   "processes that train together; the answer does not depend on it")
+      ->type_name("N");
+  train->add_option("--layout", options->layout, "how the devices divide the work: dp=N, or auto")
+      ->type_name("LAYOUT");
+  train
+      ->add_option("--set", options->set,
+                   "change a key of the recipe, as in --set train.steps=100; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->take_all()
+      ->expected(1)
+      ->allow_extra_args(false);
+  train
+      ->add_option("--out", options->out,
+                   "folder for metrics, plan and checkpoints; default: runs/<recipe>-<n>")
+      ->type_name("DIR");
+  CLI::Option* const resume =
+      train
+          ->add_option(
+              "--resume", options->checkpoint,
+              "go on from CHECKPOINT, or from the last one in --out (default: the newest run of the recipe)")
+          ->type_name("[CHECKPOINT]")
+          ->expected(0, 1);
+  train->add_option("--until", options->until, "end after this step, with a checkpoint to go on from")
+      ->type_name("STEP");
+  train->add_flag("--profile", options->profile, "at the end, tell where the time went");
+  train->add_flag("--keys", options->keys, "print what a recipe may say, and nothing else");
+  train->callback([options, resume, &invocation] {
+    options->resumes = resume->count() > 0;
+    invocation.chosen = [options, &invocation] { return run(*options, invocation); };
+  });
+}
+
+}  // namespace shoal::cli

@@ -1,0 +1,345 @@
+// Reading a recipe, in three steps: TOML to values by the table of keys; what is missing or does not apply;
+// how the values go together.
+#include "train/recipe.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <fstream>
+#include <optional>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "shoal/error.h"
+#include "train/recipe_keys.h"
+
+namespace shoal::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+const Key* find_key(const std::string& full_name) {
+  for (const Key& key : recipe_keys())
+    if (key.full_name() == full_name) return &key;
+  return nullptr;
+}
+
+/// The value of a key that selects others: "gpt" for "model.name".
+const std::string& text_of(const Recipe& recipe, const std::string& full_name) {
+  return std::get<TextField>(find_key(full_name)->field).at(const_cast<Recipe&>(recipe));
+}
+
+bool applies(const Key& key, const Recipe& recipe) {
+  return key.only_key.empty() || text_of(recipe, key.only_key) == key.only_value;
+}
+
+[[noreturn]] void refuse_unknown(const std::string& place, const std::string& section,
+                                 const std::string& name) {
+  std::vector<std::string> sections, in_section, all;
+  for (const Key& key : recipe_keys()) {
+    if (sections.empty() || sections.back() != key.section) sections.push_back(key.section);
+    if (key.section == section) in_section.push_back(key.name);
+    all.push_back(key.full_name());
+  }
+  if (in_section.empty()) {
+    const std::string guess = nearest(section, sections);
+    throw InputError(
+        cat(place, " - [", section, "]: unknown section; ",
+            guess.empty() ? cat("a recipe has ", join(sections, ", ")) : cat("did you mean [", guess, "]?")));
+  }
+  const std::string full_name = section + "." + name;
+  const std::string near_name = nearest(name, in_section);
+  for (const Key& key : recipe_keys())  // right in another section
+    if (key.name == name && near_name.empty())
+      throw InputError(cat(place, " - ", full_name, ": unknown key; did you mean ", key.full_name(), "?"));
+  throw InputError(cat(place, " - ", full_name, ": unknown key; ",
+                       near_name.empty() ? cat("[", section, "] has ", join(in_section, ", "))
+                                         : cat("did you mean ", section, ".", near_name, "?")));
+}
+
+std::string type_name(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::string:
+      return cat('"', node.as_string()->get(), '"');
+    case toml::node_type::integer:
+      return cat(node.as_integer()->get());
+    case toml::node_type::floating_point:
+      return cat(node.as_floating_point()->get());
+    case toml::node_type::boolean:
+      return node.as_boolean()->get() ? "true" : "false";
+    case toml::node_type::array:
+      return "a list";
+    case toml::node_type::table:
+      return "a table";
+    default:
+      return "a date or time";
+  }
+}
+
+std::optional<double> number(const toml::node& node) {
+  if (node.is_floating_point()) return node.as_floating_point()->get();
+  if (node.is_integer()) return static_cast<double>(node.as_integer()->get());
+  return std::nullopt;
+}
+
+/// Each returns whether the value was of the right type and in range, and then took it.
+bool take(const WholeField& field, const toml::node& node, Recipe& recipe) {
+  if (!node.is_integer()) return false;
+  const int64_t value = node.as_integer()->get();
+  field.at(recipe) = value;
+  return value >= field.least && value <= field.most;
+}
+bool take(const RealField& field, const toml::node& node, Recipe& recipe) {
+  const std::optional<double> value = number(node);
+  if (!value) return false;
+  field.at(recipe) = *value;
+  return *value >= field.least &&
+         (field.below_most ? *value < field.most : *value <= field.most);  // false for NaN
+}
+bool take(const PairField& field, const toml::node& node, Recipe& recipe) {
+  const toml::array* list = node.as_array();
+  if (!list || list->size() != 2) return false;
+  for (size_t i = 0; i < 2; ++i) {
+    const std::optional<double> value = number((*list)[i]);
+    if (!value || !(*value >= 0 && *value < 1)) return false;
+    field.at(recipe)[i] = *value;
+  }
+  return true;
+}
+bool take(const FlagField& field, const toml::node& node, Recipe& recipe) {
+  if (!node.is_boolean()) return false;
+  field.at(recipe) = node.as_boolean()->get();
+  return true;
+}
+bool take(const TextField& field, const toml::node& node, Recipe& recipe) {
+  if (!node.is_string() || node.as_string()->get().empty()) return false;
+  field.at(recipe) = node.as_string()->get();
+  return field.choices.empty() || std::ranges::count(field.choices, field.at(recipe)) > 0;
+}
+
+void set(Recipe& recipe, const std::string& place, const std::string& section, const std::string& name,
+         const toml::node& node) {
+  const Key* key = find_key(section + "." + name);
+  if (!key) refuse_unknown(place, section, name);
+  const bool good = std::visit([&](const auto& field) { return take(field, node, recipe); }, key->field);
+  if (!good)
+    throw InputError(
+        cat(place, " - ", key->full_name(), ": got ", type_name(node), ", want ", wanted(key->field)));
+  recipe.places[key->full_name()] = place;
+}
+
+std::string line_of(const std::string& file, const toml::source_region& source) {
+  return cat(file, ":", source.begin.line);
+}
+
+void read_file(Recipe& recipe) {
+  const std::string& file = recipe.file;
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) throw InputError(cat(file, " - no such file: want a recipe (TOML)"));
+  std::ifstream stream(file);
+  if (!stream || !fs::is_regular_file(file, ignored))
+    throw InputError(cat(file, " - cannot be read: want a recipe (TOML)"));
+  toml::table table;
+  try {
+    table = toml::parse(stream);
+  } catch (const toml::parse_error& problem) {
+    throw InputError(cat(line_of(file, problem.source()), " - not TOML: ", problem.description()));
+  }
+  // In the order of the file, so that the first mistake is the one that is told.
+  const auto in_order = [](const toml::table& items) {
+    std::vector<std::pair<const toml::key*, const toml::node*>> sorted;
+    for (const auto& [key, node] : items) sorted.emplace_back(&key, &node);
+    std::ranges::stable_sort(sorted, {}, [](const auto& item) {
+      return std::pair(item.first->source().begin.line, item.first->source().begin.column);
+    });
+    return sorted;
+  };
+  for (const auto& [section, node] : in_order(table)) {
+    const std::string section_name(section->str());
+    if (!node->is_table()) {
+      std::string advice = "put it under a [section]";
+      for (const Key& key : recipe_keys())
+        if (key.name == section_name) advice = cat("put it under [", key.section, "]");
+      throw InputError(cat(line_of(file, section->source()), " - ", section_name,
+                           ": a key outside of a section; ", advice));
+    }
+    if (node->as_table()->empty() &&
+        std::ranges::none_of(recipe_keys(), [&](const Key& key) { return key.section == section_name; }))
+      refuse_unknown(line_of(file, section->source()), section_name, "");
+    for (const auto& [key, value] : in_order(*node->as_table()))
+      set(recipe, line_of(file, key->source()), section_name, std::string(key->str()), *value);
+  }
+}
+
+void apply(Recipe& recipe, const Override& change) {
+  const std::vector<std::string> parts = split(change.key, '.');
+  if (parts.size() != 2)
+    throw InputError(cat(change.flag, " - ", change.key, ": want section.key, as in train.steps"));
+  const Key* key = find_key(change.key);
+  if (!key) refuse_unknown(change.flag, parts[0], parts[1]);
+  if (std::holds_alternative<TextField>(key->field) && !change.value.starts_with('"') &&
+      !change.value.starts_with('\''))
+    return set(recipe, change.flag, parts[0], parts[1], toml::value<std::string>(change.value));
+  toml::table table;
+  try {
+    table = toml::parse("value = " + change.value);
+  } catch (const toml::parse_error&) {
+    throw InputError(
+        cat(change.flag, " - ", change.key, ": got ", change.value, ", want ", wanted(key->field)));
+  }
+  set(recipe, change.flag, parts[0], parts[1], *table.get("value"));
+}
+
+void check_keys(const Recipe& recipe) {
+  for (const Key& key : recipe_keys()) {
+    const auto given = recipe.places.find(key.full_name());
+    if (given != recipe.places.end() && !applies(key, recipe))
+      throw InputError(cat(given->second, " - ", key.full_name(), ": it has no meaning where ", key.only_key,
+                           " is \"", text_of(recipe, key.only_key), "\"; leave it out"));
+    if (given == recipe.places.end() && key.need == Need::kRequired && applies(key, recipe))
+      throw InputError(cat(recipe.file, " - ", key.full_name(), ": missing; want ", wanted(key.field)));
+  }
+}
+
+void check(bool good, const Recipe& recipe, const std::string& key, const std::string& sentence) {
+  if (!good) throw InputError(cat(recipe.place(key), " - ", key, ": ", sentence));
+}
+
+/// "dp=N" and devices say the same thing; either may be left out, and what the command line says of one
+/// replaces what the file says of both.
+void settle_layout(Recipe& recipe) {
+  Recipe::Layout& layout = recipe.layout;
+  const auto is_in_file = [&](const char* key) { return recipe.place(key).starts_with(recipe.file); };
+  if (!is_in_file("layout.devices") && is_in_file("layout.mesh")) layout.mesh = "auto";
+  if (!is_in_file("layout.mesh") && is_in_file("layout.devices")) recipe.places.erase("layout.devices");
+  if (layout.mesh == "auto") return;
+  const std::string refusal =
+      cat("got \"", layout.mesh, "\", want \"auto\" or \"dp=N\" for N devices; other axes are not there yet");
+  check(layout.mesh.starts_with("dp="), recipe, "layout.mesh", refusal);
+  const std::string digits = layout.mesh.substr(3);
+  check(!digits.empty() && digits.size() < 6 && digits.find_first_not_of("0123456789") == std::string::npos &&
+            std::stoi(digits) > 0,
+        recipe, "layout.mesh", refusal);
+  const int64_t devices = std::stoi(digits);
+  check(!recipe.places.contains("layout.devices") || layout.devices == devices, recipe, "layout.mesh",
+        cat("got \"", layout.mesh, "\", want \"dp=", layout.devices, "\", as many as layout.devices"));
+  layout.devices = devices;
+  if (!recipe.places.contains("layout.devices"))
+    recipe.places["layout.devices"] = recipe.place("layout.mesh");
+}
+
+void check_together(const Recipe& recipe) {
+  const auto& [model, data, train, optimizer, layout, numerics, checkpoint, validation, file, places] =
+      recipe;
+  if (model.name == "gpt")
+    check(model.width % model.heads == 0, recipe, "model.width",
+          cat("got ", model.width, ", want a multiple of model.heads (", model.heads, ")"));
+  else
+    check(data.source == "random", recipe, "data.source",
+          "got \"store\", want \"random\" for an mlp; a store holds text, which a gpt learns");
+  check(
+      train.global_batch % train.microbatches == 0, recipe, "train.global_batch",
+      cat("got ", train.global_batch, ", want a multiple of train.microbatches (", train.microbatches, ")"));
+  check(layout.devices <= train.microbatches, recipe, "layout.devices",
+        cat("got ", layout.devices, ", want at most train.microbatches (", train.microbatches,
+            "); a microbatch is never divided"));
+  check(optimizer.warmup_steps <= train.steps, recipe, "optimizer.warmup_steps",
+        cat("got ", optimizer.warmup_steps, ", want at most train.steps (", train.steps, ")"));
+  check(!optimizer.nesterov || optimizer.momentum > 0, recipe, "optimizer.nesterov",
+        "got true, want an optimizer.momentum above 0 with it");
+  check(numerics.tensor_chunks == 1, recipe, "numerics.tensor_chunks",
+        cat("got ", numerics.tensor_chunks, ", want 1; operators cannot be cut yet"));
+}
+
+}  // namespace
+
+const std::string& Recipe::place(const std::string& key) const {
+  const auto given = places.find(key);
+  return given == places.end() ? file : given->second;
+}
+
+Override parse_override(const std::string& assignment) {
+  const size_t equals = assignment.find('=');
+  if (equals == std::string::npos || equals == 0)
+    throw InputError(cat("--set ", assignment, " - want section.key=value, as in train.steps=100"));
+  return {"--set " + assignment, assignment.substr(0, equals), assignment.substr(equals + 1)};
+}
+
+Recipe load_recipe(const fs::path& file, const std::vector<Override>& overrides) {
+  Recipe recipe;
+  recipe.file = file.string();
+  read_file(recipe);
+  for (const Override& change : overrides) apply(recipe, change);
+  check_keys(recipe);
+  settle_layout(recipe);
+  check_together(recipe);
+  return recipe;
+}
+
+std::string recipe_text(const Recipe& recipe) {
+  std::string text, section;
+  for (const Key& key : recipe_keys()) {
+    if (!applies(key, recipe)) continue;
+    if (key.section != section) text += cat(text.empty() ? "" : "\n", "[", section = key.section, "]\n");
+    text += cat(key.name, " = ", value_text(key.field, recipe), "\n");
+  }
+  return text;
+}
+
+namespace {
+// What the model is, what its numbers mean, and what its bits depend on.
+bool is_noted(const Key& key) {
+  const std::string name = key.full_name();
+  return key.section == "model" || name == "data.source" || name == "train.precision" ||
+         name == "layout.threads";
+}
+}  // namespace
+
+nlohmann::json recipe_note(const Recipe& recipe) {
+  Recipe values = recipe;  // the fields give references that can be written
+  nlohmann::json note;
+  for (const Key& key : recipe_keys())
+    if (is_noted(key) && applies(key, recipe))
+      std::visit([&](const auto& field) { note[key.section][key.name] = field.at(values); }, key.field);
+  return note;
+}
+
+Recipe recipe_of_note(const nlohmann::json& note, const std::string& place) {
+  Recipe recipe;
+  recipe.file = place;
+  for (const Key& key : recipe_keys()) {
+    if (!is_noted(key) || !applies(key, recipe)) continue;
+    try {
+      std::visit([&](const auto& field) { note.at(key.section).at(key.name).get_to(field.at(recipe)); },
+                 key.field);
+    } catch (const nlohmann::json::exception&) {
+      throw InputError(cat(place, " - recipe: ", key.full_name(),
+                           " is missing or unusable; the checkpoint was not saved by shoal train"));
+    }
+  }
+  return recipe;
+}
+
+TrainerOptions trainer_options(const Recipe& recipe) {
+  const Recipe::Optimizer& o = recipe.optimizer;
+  TrainerOptions options;
+  if (o.name == "adamw")
+    options.optimizer = AdamW{
+        .lr = o.lr, .betas = o.betas, .eps = o.eps, .weight_decay = o.weight_decay, .decay_all = o.decay_all};
+  else
+    options.optimizer = Sgd{.lr = o.lr,
+                            .momentum = o.momentum,
+                            .weight_decay = o.weight_decay,
+                            .nesterov = o.nesterov,
+                            .decay_all = o.decay_all};
+  options.microbatches = recipe.train.microbatches;
+  options.seed = static_cast<uint64_t>(recipe.train.seed);
+  options.precision = recipe.precision();
+  options.clip_norm = o.clip_norm;
+  options.schedule = {
+      .warmup_steps = o.warmup_steps, .total_steps = recipe.train.steps, .final_factor = o.final_factor};
+  options.threads = static_cast<int>(recipe.layout.threads);
+  return options;
+}
+
+}  // namespace shoal::train

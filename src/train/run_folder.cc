@@ -1,0 +1,82 @@
+#include "train/run_folder.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <optional>
+#include <system_error>
+
+#include "base/text.h"
+#include "shoal/error.h"
+#include "state/checkpoint.h"
+
+namespace shoal::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kRuns = "runs";
+
+fs::path numbered(const fs::path& recipe, int64_t number) {
+  return fs::path(kRuns) / cat(recipe.stem().string(), "-", number);
+}
+
+/// n of <recipe>-<n>.
+std::optional<int64_t> number_of(const std::string& name, const std::string& stem) {
+  if (!name.starts_with(stem + "-")) return std::nullopt;
+  const std::string digits = name.substr(stem.size() + 1);
+  if (digits.empty() || digits.size() > 9 || digits.find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
+  return std::stoll(digits);
+}
+
+/// True when it was made, false when it was there.
+bool make_folder(const fs::path& folder) {
+  std::error_code error;
+  const bool is_new = fs::create_directories(folder, error);
+  if (error)
+    throw InputError(cat(folder.string(), " - cannot be made: ", error.message(), "; choose another --out"));
+  return is_new;
+}
+
+}  // namespace
+
+fs::path new_run_folder(const fs::path& recipe) {
+  for (int64_t number = 1;; ++number)
+    if (make_folder(numbered(recipe, number))) return numbered(recipe, number);
+}
+
+fs::path newest_run_folder(const fs::path& recipe) {
+  const std::string stem = recipe.stem().string();
+  int64_t newest = 0;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(kRuns, ignored)) {
+    const std::optional<int64_t> number = number_of(entry.path().filename().string(), stem);
+    if (number && *number > newest && state::latest(entry.path() / "checkpoints")) newest = *number;
+  }
+  if (newest == 0)
+    throw InputError(
+        cat(kRuns, "/", stem,
+            "-<n> - no run with a checkpoint to resume; name one with --out DIR or --resume CHECKPOINT"));
+  return numbered(recipe, newest);
+}
+
+void prepare_run_folder(const fs::path& out, bool resumes) {
+  make_folder(out);
+  if (::access(out.c_str(), W_OK) != 0)
+    throw InputError(cat(out.string(), " - cannot be written: ", std::generic_category().message(errno),
+                         "; choose another --out"));
+  if (!resumes && (fs::exists(out / "metrics.jsonl") || fs::exists(out / "checkpoints")))
+    throw InputError(
+        cat(out.string(), " - there is a run already; go on with --resume, or choose another --out"));
+}
+
+fs::path last_checkpoint(const fs::path& out) {
+  const std::optional<fs::path> last = state::latest(out / "checkpoints");
+  if (!last)
+    throw InputError(
+        cat((out / "checkpoints").string(), " - no checkpoint to resume from; start without --resume"));
+  return *last;
+}
+
+}  // namespace shoal::train

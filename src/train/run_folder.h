@@ -1,0 +1,23 @@
+// Where a run's files go, and what an earlier run left there.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace shoal::train {
+
+/// Makes and returns runs/<recipe>-<n>, n the first free number; two runs that start at once get two folders.
+/// Throws InputError when it cannot be made.
+std::filesystem::path new_run_folder(const std::filesystem::path& recipe);
+
+/// The runs/<recipe>-<n> with the highest n that has a checkpoint. Throws InputError when there is none.
+std::filesystem::path newest_run_folder(const std::filesystem::path& recipe);
+
+/// Makes `out` unless it is there. Throws InputError when it cannot be made or written, or when it holds a
+/// run that is not resumed.
+void prepare_run_folder(const std::filesystem::path& out, bool resumes);
+
+/// The folder of the last checkpoint in out/checkpoints. Throws InputError when there is none.
+std::filesystem::path last_checkpoint(const std::filesystem::path& out);
+
+}  // namespace shoal::train

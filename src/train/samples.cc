@@ -1,0 +1,143 @@
+#include "train/samples.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/random.h"
+#include "base/text.h"
+#include "data/sample_source.h"
+#include "shoal/error.h"
+
+namespace shoal::train {
+namespace {
+
+using data::SampleSource;
+
+/// Input tokens [count, context] and, for each, the token that follows.
+Batch token_batch(const SampleSource& source, int64_t first, int64_t count,
+                  void (SampleSource::*read)(int64_t, std::span<int64_t>) const) {
+  const int64_t context = source.context();
+  const at::Tensor inputs = at::empty({count, context}, at::kLong),
+                   targets = at::empty({count, context}, at::kLong);
+  std::vector<int64_t> tokens(static_cast<size_t>(context) + 1);
+  for (int64_t i = 0; i < count; ++i) {
+    (source.*read)(first + i, tokens);
+    std::copy_n(tokens.begin(), context, inputs.mutable_data_ptr<int64_t>() + i * context);
+    std::copy_n(tokens.begin() + 1, context, targets.mutable_data_ptr<int64_t>() + i * context);
+  }
+  return {inputs, targets};
+}
+
+std::string counted_tokens(int64_t tokens) {
+  return tokens < 10'000 ? cat(tokens, " tokens")
+                         : cat(tokens / 1'000'000, ".", tokens / 100'000 % 10, " million tokens");
+}
+
+Samples text_samples(const Recipe& recipe) {
+  const int64_t context = recipe.model.context;
+  const uint64_t seed = static_cast<uint64_t>(recipe.train.seed);
+  std::shared_ptr<const SampleSource> source;
+  Samples samples;
+  if (recipe.data.source == "store") {
+    const auto store = std::make_shared<data::TokenStore>(recipe.data.path);
+    source = std::make_shared<data::StoreSource>(store, context, seed);
+    samples.description = cat("the token store ", recipe.data.path, ": ",
+                              counted_tokens(store->num_tokens(data::Split::kTrain)), " to train on, ",
+                              counted_tokens(store->num_tokens(data::Split::kValidation)), " to validate on");
+  } else {
+    source = std::make_shared<data::RandomSource>(recipe.model.vocabulary, context, seed);
+    samples.description = "made up: a noisy walk over the vocabulary, which can be learned";
+  }
+  if (source->vocabulary() > recipe.model.vocabulary)
+    throw InputError(cat(recipe.place("model.vocabulary"), " - model.vocabulary: got ",
+                         recipe.model.vocabulary, ", want at least ", source->vocabulary(),
+                         ", the tokens of ", recipe.data.path));
+  samples.training = [source](int64_t first, int64_t count) {
+    return token_batch(*source, first, count, &SampleSource::sample);
+  };
+  samples.validation = [source](int64_t first, int64_t count) {
+    return token_batch(*source, first, count, &SampleSource::validation_sample);
+  };
+  samples.num_validation = source->num_validation_samples();
+  samples.tokens_per_sample = context;
+  samples.unit = "tokens";
+  samples.baseline = source->unigram_entropy();
+  return samples;
+}
+
+constexpr uint64_t kTeacher = 0x74656163686572;           // "teacher": the same for every seed
+constexpr uint64_t kTraining = 0x747261696e;              // "train"
+constexpr uint64_t kValidation = 0x76616c6964617465;      // "validate"
+constexpr int64_t kValidationSamples = int64_t{1} << 16;  // there could be any number
+
+class LabelledPoints {
+ public:
+  LabelledPoints(int64_t inputs, int64_t outputs) : inputs_(inputs), outputs_(outputs) {
+    for (int64_t i = 0; i < inputs * outputs; ++i) teacher_.push_back(signed_unit(kTeacher, 0, i));
+  }
+
+  /// Points [count, inputs] and their classes.
+  Batch batch(uint64_t key, uint64_t stream, int64_t first, int64_t count) const {
+    const at::Tensor points = at::empty({count, inputs_}, at::kFloat),
+                     classes = at::empty({count}, at::kLong);
+    for (int64_t row = 0; row < count; ++row) {
+      const std::span<float> point(points.mutable_data_ptr<float>() + row * inputs_,
+                                   static_cast<size_t>(inputs_));
+      for (int64_t i = 0; i < inputs_; ++i)
+        point[static_cast<size_t>(i)] =
+            static_cast<float>(signed_unit(key, stream, (first + row) * inputs_ + i));
+      classes.mutable_data_ptr<int64_t>()[row] = class_of(point);
+    }
+    return {points, classes};
+  }
+
+ private:
+  static double signed_unit(uint64_t key, uint64_t stream, int64_t index) {
+    return 2 * random_unit(key, stream, static_cast<uint64_t>(index)) - 1;
+  }
+
+  int64_t class_of(std::span<const float> point) const {
+    int64_t best = 0;
+    double best_score = -INFINITY;
+    for (int64_t output = 0; output < outputs_; ++output) {
+      double score = 0;
+      for (size_t i = 0; i < point.size(); ++i)
+        score += teacher_[static_cast<size_t>(output) * point.size() + i] * double{point[i]};
+      if (score > best_score) best = output, best_score = score;
+    }
+    return best;
+  }
+
+  int64_t inputs_, outputs_;
+  std::vector<double> teacher_;  // a row of inputs for each output
+};
+
+Samples point_samples(const Recipe& recipe) {
+  const auto points = std::make_shared<const LabelledPoints>(recipe.model.inputs, recipe.model.outputs);
+  const uint64_t seed = static_cast<uint64_t>(recipe.train.seed);
+  Samples samples;
+  samples.training = [points, seed](int64_t first, int64_t count) {
+    return points->batch(seed, kTraining, first, count);
+  };
+  samples.validation = [points](int64_t first, int64_t count) {
+    return points->batch(0, kValidation, first, count);
+  };
+  samples.num_validation = kValidationSamples;
+  samples.unit = "samples";
+  samples.baseline = std::log(static_cast<double>(recipe.model.outputs));
+  samples.description = "made up: points, and classes that a linear function of them decides";
+  return samples;
+}
+
+}  // namespace
+
+Samples open_samples(const Recipe& recipe) {
+  return recipe.model.name == "gpt" ? text_samples(recipe) : point_samples(recipe);
+}
+
+}  // namespace shoal::train

@@ -1,0 +1,312 @@
+"""The shoal command as a user meets it: bad input, Ctrl-C, a killed device, resuming elsewhere, text.
+
+command_test.py SHOAL [TEST...]: SHOAL is the command to test.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SHOAL = ""
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+RECIPE = """\
+[model]
+name = "gpt"
+layers = 1
+width = 32
+heads = 2
+context = 16
+
+[data]
+source = "store"
+path = "store"
+
+[train]
+steps = 12
+global_batch = 12
+microbatches = 6
+
+[optimizer]
+lr = 1e-2
+warmup_steps = 2
+clip_norm = 1.0
+
+[checkpoint]
+every = 4
+
+[validation]
+every = 6
+samples = 8
+"""
+
+
+def run(*arguments, cwd, seconds=60):
+    """The command's end: returncode, stdout, stderr."""
+    return subprocess.run([SHOAL, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=seconds)
+
+
+def children(pid):
+    path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(word) for word in path.read_text().split()] if path.exists() else []
+
+
+def is_alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+def metrics(out):
+    path = pathlib.Path(out) / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+class CommandTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.base = pathlib.Path(tempfile.mkdtemp(prefix="shoal-command-"))
+        text = cls.base / "text"
+        text.mkdir()
+        for i in range(40):
+            (text / f"{i}.txt").write_text("".join(f"line {j} of file {i}: the quick brown fox\n" for j in range(20)))
+        (cls.base / "data.toml").write_text('inputs = ["text"]\nout = "store"\n')
+        made = run("data", "data.toml", cwd=cls.base)
+        assert made.returncode == 0, made.stderr
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.base)
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(dir=self.base))
+        (self.folder / "store").symlink_to(self.base / "store")
+        (self.folder / "r.toml").write_text(RECIPE)
+
+    def shoal(self, *arguments, **options):
+        return run(*arguments, cwd=self.folder, **options)
+
+    def train(self, *arguments):
+        """A training that must succeed."""
+        done = self.shoal("train", "r.toml", *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done
+
+    def content_hash(self, path):
+        done = self.shoal("checkpoint", "hash", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.strip()
+
+    def assert_refused(self, arguments, sentence, code=2):
+        done = self.shoal(*arguments)
+        self.assertEqual((done.returncode, done.stderr), (code, f"shoal: {sentence}\n"))
+
+    def start(self, *arguments):
+        """A long training in the background."""
+        process = subprocess.Popen([SHOAL, "train", "r.toml", "--set", "train.steps=1000000", "--set", "checkpoint.every=10", *arguments],
+                                   cwd=self.folder, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def wait_for_step(self, out, step):
+        wait_for(lambda: len((self.folder / out / "metrics.jsonl").read_text().splitlines()) >= step
+                 if (self.folder / out / "metrics.jsonl").exists() else False)
+
+    # --- bad input ---
+
+    def test_bad_input_is_one_sentence(self):
+        refused = self.assert_refused
+        refused(["train", "no.toml"], "no.toml - no such file: want a recipe (TOML)")
+        refused(["train"], "shoal train - RECIPE: got none, want a recipe (TOML) such as recipes/demo.toml; shoal train --keys lists its keys")
+        refused(["train", "r.toml", "--set", "train.step=3"], "--set train.step=3 - train.step: unknown key; did you mean train.steps?")
+        refused(["train", "r.toml", "--devices", "two"], "--devices two - layout.devices: got two, want a whole number from 1 to 256")
+        refused(["train", "r.toml", "--devices", "7"],
+                "--devices 7 - layout.devices: got 7, want at most train.microbatches (6); a microbatch is never divided")
+        refused(["train", "r.toml", "--layout", "tp=2"],
+                '--layout tp=2 - layout.mesh: got "tp=2", want "auto" or "dp=N" for N devices; other axes are not there yet')
+        refused(["train", "r.toml", "--until", "13"], "--until - got 13, want 1 to train.steps (12)")
+        refused(["train", "r.toml", "--out", "r.toml/x"], "r.toml/x - cannot be made: Not a directory; choose another --out")
+        refused(["train", "r.toml", "--resume"],
+                "runs/r-<n> - no run with a checkpoint to resume; name one with --out DIR or --resume CHECKPOINT")
+        refused(["train", "r.toml", "--resume", "--out", "new"], "new/checkpoints - no checkpoint to resume from; start without --resume")
+        for line, new, sentence in [(4, "width = 31", "model.width: got 31, want a multiple of model.heads (2)"),
+                                    (4, 'width = "big"', 'model.width: got "big", want a whole number from 1 to 1048576'),
+                                    (4, "widht = 32", "model.widht: unknown key; did you mean model.width?")]:
+            lines = RECIPE.splitlines()
+            lines[line - 1] = new
+            (self.folder / "bad.toml").write_text("\n".join(lines))
+            refused(["train", "bad.toml"], f"bad.toml:{line} - {sentence}")
+        self.assertFalse((self.folder / "runs").exists())
+
+    def test_unusable_stores(self):
+        def damaged(name, damage):
+            shutil.copytree(self.base / "store", self.folder / name)
+            damage(self.folder / name / "train-00000.tokens")
+            return self.shoal("train", "r.toml", "--devices", "2", "--set", f"data.path={name}", "--out", f"out-{name}")
+
+        def flip(path):
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+
+        missing = self.shoal("train", "r.toml", "--set", "data.path=nowhere")
+        truncated = damaged("truncated", lambda path: os.truncate(path, 1000))
+        flipped = damaged("flipped", flip)
+        for done, pattern in [(missing, r"shoal: nowhere[^\n]*\n"), (truncated, r"shoal: truncated/train-00000.tokens - cut off or grown: got 1000 bytes, [^\n]*\n"),
+                              (flipped, r"shoal: flipped/train-00000.tokens - damaged: got checksum [^\n]*\n")]:
+            self.assertRegex(done.stderr, "^" + pattern + "$")
+            self.assertEqual(done.returncode, 2)
+
+    def test_help_reads_and_version_is_there(self):
+        self.assertRegex(self.shoal("--version").stdout, r"^\d+\.\d+\.\d+\n$")
+        for arguments in [["--help"], ["train", "--help"], ["generate", "--help"]]:
+            done = self.shoal(*arguments)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("Usage: shoal", done.stdout)
+        self.assert_refused(["train", "r.toml", "--sett"], "The following argument was not expected: --sett; see --help")
+
+    def test_docs_and_recipes_are_true(self):
+        reference = (ROOT / "docs" / "recipe.md").read_text()
+        self.assertTrue(reference.endswith(self.shoal("train", "--keys").stdout), "docs/recipe.md must end with `shoal train --keys`")
+        for recipe in sorted((ROOT / "recipes").glob("*.toml")):
+            if recipe.name == "demo-data.toml":
+                continue
+            # Everything about it is right, but for this.
+            done = self.shoal("train", recipe, "--devices", 99)
+            self.assertRegex(done.stderr, r"^shoal: --devices 99 - layout.devices: got 99, want at most train.microbatches \(\d+\)[^\n]*\n$")
+
+    # --- runs ---
+
+    def test_the_devices_do_not_change_the_answer(self):
+        self.train("--out", "whole")
+        whole = self.content_hash("whole/checkpoints/latest")
+        for devices in [2, 3]:
+            out = f"on-{devices}"
+            self.train("--out", out, "--devices", devices, "--until", 7)
+            first = metrics(self.folder / out)
+            self.assertEqual([line["step"] for line in first], list(range(1, 8)))
+            self.train("--out", out, "--devices", 4 - devices if devices == 3 else 3, "--resume")
+            self.assertEqual(self.content_hash(f"{out}/checkpoints/latest"), whole)
+            for mine, other in zip(metrics(self.folder / out), metrics(self.folder / "whole"), strict=True):
+                self.assertEqual((mine["step"], mine["loss_bits"]), (other["step"], other["loss_bits"]))
+                if "validation_loss" in other:
+                    self.assertEqual(mine["validation_loss"], other["validation_loss"])
+        lines = metrics(self.folder / "whole")
+        self.assertEqual([line["step"] for line in lines if "validation_loss" in line], [6, 12])
+        self.assertLess(lines[-1]["loss"], lines[0]["loss"])
+        self.assertEqual(len(metrics(self.folder / "on-2")[0]["peak_bytes"]), 2)
+        self.assertEqual(sorted(os.listdir(self.folder / "whole")), ["checkpoints", "metrics.jsonl", "plan.txt", "recipe.toml"])
+        self.assertEqual(sorted(os.listdir(self.folder / "whole" / "checkpoints")), ["latest", "step-12", "step-4", "step-8"])
+
+        # From an older checkpoint, with the recipe that the run left, into the same folder: later lines are dropped.
+        again = self.shoal("train", "whole/recipe.toml", "--out", "whole", "--resume", "whole/checkpoints/step-4", "--until", 5)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertEqual([line["step"] for line in metrics(self.folder / "whole")], [1, 2, 3, 4, 5])
+
+        # What is complete says so; another run is refused.
+        done = self.shoal("train", "r.toml", "--out", "on-2", "--resume")
+        self.assertEqual((done.returncode, done.stderr), (0, "on-2/checkpoints/step-12 is at step 12 of 12: nothing is left to do\n"))
+        other = self.shoal("train", "r.toml", "--out", "on-2", "--resume", "on-2/checkpoints/step-8", "--set", "train.seed=2")
+        self.assertEqual(other.returncode, 2)
+        self.assertRegex(other.stderr, r"^shoal: checkpoint - run: its seed is 1, this run's is 2; [^\n]*\n$")
+        self.assert_refused(["train", "r.toml", "--out", "on-3"], "on-3 - there is a run already; go on with --resume, or choose another --out")
+
+    def test_an_mlp_learns(self):
+        done = self.shoal("train", ROOT / "recipes" / "mlp.toml", "--devices", 3, "--set", "train.steps=150", "--profile")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("aten::", done.stderr)
+        lines = metrics(self.folder / "runs" / "mlp-1")
+        self.assertLess(lines[-1]["validation_loss"], 1.5)
+        refused = self.shoal("generate", "runs/mlp-1/checkpoints/latest", "--prompt", "x")
+        self.assertEqual(refused.returncode, 2)
+        self.assertRegex(refused.stderr, r"^shoal: runs/mlp-1/checkpoints/step-150 - model: got an mlp, want a gpt, which knows text\n$")
+
+    def test_two_runs_at_once_get_two_folders(self):
+        both = [subprocess.Popen([SHOAL, "train", "r.toml", "--devices", "2"], cwd=self.folder, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        for process in both:
+            _, stderr = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 0, stderr)
+        self.assertEqual(sorted(os.listdir(self.folder / "runs")), ["r-1", "r-2"])
+        self.assertEqual(*(self.content_hash(f"runs/r-{n}/checkpoints/latest") for n in (1, 2)))
+
+    def test_generate_is_the_same_on_any_devices(self):
+        self.train("--out", "run")
+        checkpoint = "run/checkpoints/latest"
+        prompts = ["--prompt", "line 3", "--prompt", "x" * 40, "--prompt", "fox\xe9"]
+        for how in [[], ["--temperature", "0.8", "--seed", "5"]]:
+            texts = []
+            for devices in [1, 2, 3]:
+                done = subprocess.run([SHOAL, "generate", checkpoint, *prompts, "--tokens", "24", "--devices", str(devices), *how],
+                                      cwd=self.folder, capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                texts.append(done.stdout)
+            self.assertTrue(texts[0] == texts[1] == texts[2], texts)
+            self.assertTrue(texts[0].startswith(b"line 3"))
+        (self.folder / "prompts.txt").write_text("one\n\n")
+        self.assert_refused(["generate", checkpoint, "--prompts", "prompts.txt"], "prompts.txt:2 - got an empty line, want a prompt on each line")
+        self.assert_refused(["generate", checkpoint, "--prompt", ""], "--prompt - got an empty text, want at least one character to go on from")
+        self.assert_refused(["generate", checkpoint], "shoal generate - prompt: got none, want --prompt TEXT or --prompts FILE")
+        self.assertEqual(self.shoal("generate", "store", "--prompt", "x").returncode, 2)
+
+    # --- ends before the end ---
+
+    def stop_and_resume(self, devices, sent):
+        process = self.start("--out", "run", "--devices", str(devices))
+        self.wait_for_step("run", 3)
+        process.send_signal(sent)
+        _, stderr = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 1)
+        match = re.search(r"^shoal: stopped at step (\d+); the last checkpoint is run/checkpoints/step-(\d+), go on with: (.*)$", stderr, re.M)
+        self.assertTrue(match, stderr)
+        self.assertEqual(match[1], match[2])
+        self.assertTrue(match[3].endswith(f"train r.toml --set train.steps=1000000 --set checkpoint.every=10 --devices {devices} --out run --resume"), match[3])
+        self.assertEqual(metrics(self.folder / "run")[-1]["step"], int(match[1]))
+        self.assertEqual(self.shoal("checkpoint", "verify", "run/checkpoints/latest").returncode, 0)
+        return int(match[1])
+
+    def test_ctrl_c_keeps_a_checkpoint(self):
+        step = self.stop_and_resume(2, signal.SIGINT)
+        done = self.shoal("train", "r.toml", "--set", "train.steps=1000000", "--out", "run", "--resume", "--until", step + 2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([line["step"] for line in metrics(self.folder / "run")], list(range(1, step + 3)))
+
+    def test_sigterm_on_one_device(self):
+        self.stop_and_resume(1, signal.SIGTERM)
+
+    def test_a_killed_device_ends_the_run(self):
+        process = self.start("--out", "run", "--devices", "3")
+        self.wait_for_step("run", 12)
+        ranks = children(process.pid)
+        self.assertEqual(len(ranks), 3)
+        os.kill(ranks[1], signal.SIGKILL)
+        start = time.monotonic()
+        _, stderr = process.communicate(timeout=20)
+        self.assertLess(time.monotonic() - start, 2)
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(stderr, r"(?m)^shoal: rank 1\b.*killed by signal 9 \(Killed\); the last checkpoint is run/checkpoints/step-\d+0, go on with: .* --resume$")
+        self.assertEqual([pid for pid in ranks if is_alive(pid)], [])
+
+
+if __name__ == "__main__":
+    SHOAL = os.path.abspath(sys.argv.pop(1))
+    unittest.main(verbosity=2)

@@ -1,0 +1,135 @@
+#include "equivalence/cells.h"
+
+#include <torch/torch.h>
+
+#include <cstring>
+#include <fstream>
+
+#include "base/text.h"
+#include "comm/comm.h"
+#include "models/gpt.h"
+#include "models/mlp.h"
+#include "shoal/shoal.h"
+#include "state/checkpoint.h"
+#include "support/eager_loop.h"
+
+namespace shoal::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Large enough that parameters span several blocks, so that shares of one parameter have several owners.
+const models::GptConfig kGpt{.vocabulary = 1031, .layers = 2, .width = 64, .heads = 4, .context = 12, .dropout = 0.1};
+const models::MlpConfig kMlp{.inputs = 24, .width = 301, .layers = 2, .outputs = 7, .dropout = 0.1};
+constexpr int64_t kSamples = 2;  // in a microbatch
+
+Batch batch_of(const Cell& cell, int64_t step, int64_t microbatch) {
+  if (cell.model != Model::kMlp) return random_tokens(step, microbatch, kSamples, kGpt.context, kGpt.vocabulary);
+  const auto tokens = random_tokens(step, microbatch, kSamples, kMlp.inputs, 1000);
+  return {tokens[0].to(torch::kFloat) / 500.0 - 1.0, tokens[1].select(1, 0).remainder(kMlp.outputs)};
+}
+
+Trainer make_trainer(World& world, const Cell& cell) {
+  const TrainerOptions options{.optimizer = AdamW{.lr = 3e-3, .weight_decay = 0.1},
+                               .microbatches = cell.microbatches,
+                               .seed = 11,
+                               .precision = cell.bf16 ? Precision::kBF16 : Precision::kFP32,
+                               .clip_norm = 0.5,
+                               .schedule = {.warmup_steps = 3, .total_steps = kSteps}};
+  if (cell.model == Model::kMlp) {
+    const auto loss = [](models::Mlp& mlp, const Batch& batch) { return torch::cross_entropy_loss(mlp(batch[0]), batch[1]); };
+    return Trainer(world, describe([] { return models::Mlp(kMlp); }), loss, options);
+  }
+  models::GptConfig config = kGpt;
+  config.tied_head = cell.model == Model::kTiedGpt;
+  const auto loss = [](models::Gpt& gpt, const Batch& batch) {
+    const torch::Tensor logits = gpt(batch[0]);
+    return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
+  };
+  return Trainer(world, describe([&] { return models::Gpt(config); }), loss, options);
+}
+
+std::string bits_of(float loss) {
+  uint32_t bits;
+  std::memcpy(&bits, &loss, sizeof bits);
+  char text[9];
+  std::snprintf(text, sizeof text, "%08x", bits);
+  return text;
+}
+
+}  // namespace
+
+std::string Cell::name() const {
+  const char* models[] = {"mlp", "gpt", "gpt-tied"};
+  return cat(models[static_cast<int>(model)], bf16 ? " bf16" : " fp32", " M=", microbatches);
+}
+
+std::vector<Cell> all_cells() {
+  std::vector<Cell> cells;
+  for (Model model : {Model::kMlp, Model::kGpt, Model::kTiedGpt})
+    for (bool bf16 : {false, true})
+      for (int64_t microbatches : {8, 6}) cells.push_back({model, bf16, microbatches});
+  return cells;
+}
+
+CellResult run_cell(World& world, const Cell& cell, const fs::path& folder, const fs::path& resume_from) {
+  CellResult result;
+  std::string first_half;
+  {
+    Trainer trainer = make_trainer(world, cell);
+    for (int64_t step = 0; step < kSteps; ++step) {
+      const StepResult r = trainer.step([&](int64_t m) { return batch_of(cell, step, m); });
+      result.whole.losses += bits_of(r.loss);
+      if (step + 1 == kHalf) {
+        first_half = result.whole.losses;
+        trainer.save(folder / "half");
+      }
+    }
+    trainer.save(folder / "end");
+  }
+  if (!resume_from.empty()) {
+    Trainer trainer = make_trainer(world, cell);
+    trainer.prepare(batch_of(cell, 0, 0));
+    trainer.load(resume_from);
+    result.resumed.losses = first_half;
+    while (trainer.steps_done() < kSteps) {
+      const int64_t step = trainer.steps_done();
+      result.resumed.losses += bits_of(trainer.step([&](int64_t m) { return batch_of(cell, step, m); }).loss);
+    }
+    trainer.save(folder / "resumed");
+  }
+  if (world.rank() == 0) {
+    result.whole.hash = state::content_hash(folder / "end");
+    if (!resume_from.empty()) result.resumed.hash = state::content_hash(folder / "resumed");
+  }
+  return result;
+}
+
+void run_cells(World& world, const fs::path& out, const fs::path& previous) {
+  std::ofstream results;
+  if (world.rank() == 0) {
+    fs::create_directories(out);
+    results.open(out / "results");
+  }
+  const auto cells = all_cells();
+  for (size_t i = 0; i < cells.size(); ++i) {
+    if (cells[i].microbatches < world.size()) continue;
+    const fs::path folder = out / std::to_string(i), half = previous / std::to_string(i) / "half";
+    if (world.rank() == 0) fs::create_directories(folder);
+    world.communicator().barrier();
+    const CellResult r = run_cell(world, cells[i], folder, !previous.empty() && fs::exists(half) ? half : fs::path());
+    if (world.rank() == 0) results << cells[i].name() << '|' << r.whole.losses << '|' << r.whole.hash << '|' << r.resumed.losses << '|' << r.resumed.hash << '\n';
+  }
+}
+
+std::map<std::string, CellResult> read_results(const fs::path& out) {
+  std::map<std::string, CellResult> results;
+  std::ifstream file(out / "results");
+  for (std::string line; std::getline(file, line);) {
+    const auto parts = split(line, '|');
+    results[parts.at(0)] = {{parts.at(1), parts.at(2)}, {parts.at(3), parts.at(4)}};
+  }
+  return results;
+}
+
+}  // namespace shoal::test
