@@ -102,10 +102,14 @@ TEST(Capture, LossesAndLayersThatModelsUse) {
   expect_captured([](ToyImpl& toy, const Batch& batch) {
     return torch::logsumexp(F::layer_norm(toy.second(F::softplus(toy.first(batch[0]))), F::LayerNormFuncOptions({6})), 1).var();
   });
-  expect_captured([](ToyImpl& toy, const Batch& batch) {
-    const auto h = toy.second(F::leaky_relu(toy.first(batch[0])));
-    return torch::cat({h.abs(), h.flip(1), h.cumsum(1), std::get<0>(h.sort(1))}, 1).std() + h.amax() + torch::where(h > 0, h, -h).mean();
-  });
+  const auto reduced_by = [](torch::Tensor (*reduce)(const torch::Tensor&)) {
+    return [reduce](ToyImpl& toy, const Batch& batch) { return reduce(toy.second(F::leaky_relu(toy.first(batch[0])))); };
+  };
+  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::cat({h.abs(), h.flip(1)}, 1).std(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::stack({h.cumsum(1), h.roll(1, 0)}).std(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) { return std::get<0>(h.sort(1)).std() + h.amax(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::where(h > 0, h, -h).mean(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::einsum("bi,bj->ij", {h, h.clamp(-1, 1)}).prod(0).sum(); }));
 }
 
 TEST(Capture, BuffersAreRead) {
