@@ -58,7 +58,7 @@ Accumulation accumulate(int64_t n, Range held) {
     }
   }
   for (Instruction& instruction : plan.instructions) {
-    if (instruction.kind != Kind::kCompute) continue;
+    if (instruction.kind != Kind::kCompute || instruction.accumulate) continue;
     for (const auto& [range, slot] : plan.roots)
       if (range.contains({instruction.microbatch, instruction.microbatch + 1})) instruction.widen = range.size() > 1;
   }

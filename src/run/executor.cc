@@ -40,7 +40,6 @@ Executor::Executor(const graph::Graph& graph) : graph_(graph), values_(graph.val
       step.arguments.push_back(graph::to_ivalue(argument, no_tensor, at::kCPU));
       const auto* tensor = std::get_if<graph::Tensor>(&argument);
       if ((tensor && tensor->id != kNoValue) || std::holds_alternative<graph::TensorList>(argument)) step.tensor_arguments.push_back(i);
-      if (step.op->schema().arguments()[i].type()->str().find("Generator") != std::string::npos) step.generator_argument = static_cast<int>(i);
     }
     for (ValueId id : node.results)
       if (id != kNoValue)
@@ -102,11 +101,10 @@ void Executor::execute(const Step& step, const Run& run, bool check_types) {
   torch::jit::Stack stack = step.arguments;
   const auto tensor_of = [&](ValueId id) { return values_[static_cast<size_t>(id)]; };
   for (size_t i : step.tensor_arguments) stack[i] = graph::to_ivalue(step.node->arguments[i], tensor_of, at::kCPU);
-  if (run.generator && step.generator_argument >= 0) stack[static_cast<size_t>(step.generator_argument)] = *run.generator;
 
   if (step.kernel != nullptr) {
     step.kernel(stack, {run.random, step.node->random});
-  } else if (step.node->random >= 0 && !run.generator) {
+  } else if (step.node->random >= 0 && !run.sequential_random) {
     throw InputError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
                          " - random: forward may only use dropout, which draws by counter; other random operators would depend on the layout"));
   } else {

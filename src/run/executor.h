@@ -28,7 +28,7 @@ class Executor {
     RandomKey random;
     Sink sink;
     Arena::Placement placement;              // where outputs should lie, if anywhere in particular; may be empty
-    std::optional<at::Generator> generator;  // set: random operators draw from it in order (initialisations)
+    bool sequential_random = false;  // random operators draw from LibTorch's own generator, in order (initialisations)
   };
   /// Throws JobError naming the node on any failure. Not thread-safe: one run at a time.
   void run(const Run&);
@@ -46,7 +46,6 @@ class Executor {
     Kernel kernel;
     std::vector<c10::IValue> arguments;  // tensors are filled in at run time
     std::vector<size_t> tensor_arguments;
-    int generator_argument = -1;
     std::vector<std::pair<graph::ValueId, int>> outputs;
     std::vector<graph::ValueId> last_uses;
   };

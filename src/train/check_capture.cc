@@ -1,5 +1,4 @@
 // check_capture: is the graph of a model what the model does?
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/equal.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -11,6 +10,7 @@
 #include "capture/recorder.h"
 #include "graph/passes.h"
 #include "run/executor.h"
+#include "run/initialise.h"
 #include "run/reproducible.h"
 #include "shoal/error.h"
 #include "shoal/model.h"
@@ -52,13 +52,7 @@ std::map<std::string, at::Tensor> numbers_of(const TrainingModel& model, Precisi
     for (const auto& named : all) add(named, named.tensor);
     return numbers;
   }
-  run::Executor executor(model.initialisation->graph);
-  const std::vector<at::Tensor> inputs(model.initialisation->graph.inputs.size());
-  run::Executor::Run run;
-  run.inputs = inputs;
-  run.generator = at::detail::createCPUGenerator(1);
-  run.sink = [&](int index, const at::Tensor& value) { add(all[static_cast<size_t>(index)], value); };
-  executor.run(run);
+  run::initialise(model.initialisation->graph, /*seed=*/1, [&](int index, const at::Tensor& value) { add(all[static_cast<size_t>(index)], value); });
   return numbers;
 }
 

@@ -1,6 +1,5 @@
 #include "shoal/trainer.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
@@ -17,6 +16,7 @@
 #include "lower/storage.h"
 #include "run/device_memory.h"
 #include "run/executor.h"
+#include "run/initialise.h"
 #include "run/interpreter.h"
 #include "run/reproducible.h"
 #include "shoal/error.h"
@@ -147,14 +147,8 @@ struct Trainer::Impl {
       for (const capture::NamedTensor& named : all) install(named, named.tensor.detach());
       return;
     }
-    const graph::Graph& graph = model.initialisation->graph;
-    run::Executor executor(graph);
-    run::Executor::Run run;
-    const std::vector<at::Tensor> inputs(graph.inputs.size());
-    run.inputs = inputs;
-    run.generator = at::detail::createCPUGenerator(options.seed);
-    run.sink = [&](int index, const at::Tensor& value) { install(all[static_cast<size_t>(index)], value); };
-    executor.run(run);
+    run::initialise(model.initialisation->graph, options.seed,
+                    [&](int index, const at::Tensor& value) { install(all[static_cast<size_t>(index)], value); });
   }
 
   StepResult step(const std::function<Batch(int64_t)>& microbatch) {

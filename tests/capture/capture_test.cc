@@ -1,0 +1,220 @@
+// What capture takes, and the sentences for what it refuses.
+#include "capture/capture.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <source_location>
+
+#include "comm/comm.h"
+#include "shoal/shoal.h"
+#include "support/expect_error.h"
+
+namespace shoal {
+namespace {
+
+namespace nn = torch::nn;
+namespace F = torch::nn::functional;
+
+// A module whose forward is given by the test.
+struct ToyImpl : nn::Module {
+  using Forward = std::function<torch::Tensor(ToyImpl&, const Batch&)>;
+  explicit ToyImpl(Forward forward_in) : forward(std::move(forward_in)) {
+    first = register_module("first", nn::Linear(6, 5));
+    second = register_module("second", nn::Linear(5, 6));
+    scale = register_buffer("scale", torch::full({6}, 0.5));
+  }
+  nn::Linear first{nullptr}, second{nullptr};
+  torch::Tensor scale;
+  Forward forward;
+};
+TORCH_MODULE(Toy);
+
+torch::Tensor call(Toy& toy, const Batch& batch) { return toy->forward(*toy, batch); }
+
+Batch sample() {
+  return {torch::linspace(-1, 1, 24).view({4, 6}), torch::arange(4)};
+}
+
+// Both ways a model can come: described without memory, and built on the CPU.
+void expect_captured(const ToyImpl::Forward& forward, std::source_location where = std::source_location::current()) {
+  try {
+    check_capture(describe([&] { return Toy(forward); }), call, sample());
+    torch::manual_seed(5);
+    check_capture(Toy(forward), call, sample());
+  } catch (const Error& error) {
+    ADD_FAILURE_AT(where.file_name(), static_cast<int>(where.line())) << error.what();
+  }
+}
+
+graph::Graph graph_of(const ToyImpl::Forward& forward) {
+  const auto model = with_loss(describe([&] { return Toy(forward); }), call);
+  std::vector<graph::TensorType> types;
+  for (const torch::Tensor& tensor : sample()) types.push_back(graph::type_of(tensor));
+  return capture::capture_training(model, types, Precision::kFP32);
+}
+
+void expect_refused(const ToyImpl::Forward& forward, const std::string& message) { EXPECT_ERROR(graph_of(forward), InputError, message); }
+
+TEST(Capture, PlainForwardAndBackward) {
+  expect_captured([](ToyImpl& toy, const Batch& batch) { return toy.second(torch::relu(toy.first(batch[0]))).pow(2).mean(); });
+}
+
+TEST(Capture, WritesThroughViewsBecomeFunctional) {
+  const ToyImpl::Forward forward = [](ToyImpl& toy, const Batch& batch) {
+    auto h = toy.second(toy.first(batch[0]));
+    h.slice(1, 0, 3).mul_(2).add_(1);
+    h.select(1, 4).copy_(batch[0].select(1, 0));
+    h.relu_();
+    return h.pow(2).mean();
+  };
+  expect_captured(forward);
+  for (const graph::Node& node : graph_of(forward).nodes) EXPECT_FALSE(node.op.ends_with("_")) << node.op;
+}
+
+TEST(Capture, FactoriesInForwardAreNotConstants) {
+  const ToyImpl::Forward forward = [](ToyImpl& toy, const Batch& batch) {
+    const auto mask = torch::ones({4, 6}).tril();
+    const auto position = torch::arange(6, torch::kFloat) / 6;
+    return (toy.second(toy.first(batch[0])) * mask + position + torch::zeros({6})).sum();
+  };
+  expect_captured(forward);
+  EXPECT_TRUE(graph_of(forward).constants.empty());
+}
+
+TEST(Capture, TensorsOfTheHostAreListedConstants) {
+  const ToyImpl::Forward forward = [](ToyImpl& toy, const Batch& batch) {
+    const auto weights = torch::tensor({1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f});
+    return (toy.second(toy.first(batch[0])) * weights).mean();
+  };
+  expect_captured(forward);
+  EXPECT_EQ(graph_of(forward).constants.size(), 1u);
+}
+
+TEST(Capture, LossesAndLayersThatModelsUse) {
+  expect_captured([](ToyImpl& toy, const Batch& batch) { return torch::cross_entropy_loss(toy.second(torch::tanh(toy.first(batch[0]))), batch[1]); });
+  expect_captured([](ToyImpl& toy, const Batch& batch) { return F::mse_loss(toy.second(torch::sigmoid(toy.first(batch[0]))), batch[0]); });
+  expect_captured([](ToyImpl& toy, const Batch& batch) { return F::smooth_l1_loss(toy.second(torch::silu(toy.first(batch[0]))), batch[0]); });
+  expect_captured([](ToyImpl& toy, const Batch& batch) {
+    return F::binary_cross_entropy_with_logits(toy.second(F::elu(toy.first(batch[0]))), (batch[0] > 0).to(torch::kFloat));
+  });
+  expect_captured([](ToyImpl& toy, const Batch& batch) { return F::kl_div(torch::log_softmax(toy.second(toy.first(batch[0])), 1), torch::softmax(batch[0], 1)); });
+  expect_captured([](ToyImpl& toy, const Batch& batch) {
+    return torch::logsumexp(F::layer_norm(toy.second(F::softplus(toy.first(batch[0]))), F::LayerNormFuncOptions({6})), 1).var();
+  });
+  expect_captured([](ToyImpl& toy, const Batch& batch) {
+    const auto h = toy.second(F::leaky_relu(toy.first(batch[0])));
+    return torch::cat({h.abs(), h.flip(1), h.cumsum(1), std::get<0>(h.sort(1))}, 1).std() + h.amax() + torch::where(h > 0, h, -h).mean();
+  });
+}
+
+TEST(Capture, BuffersAreRead) {
+  expect_captured([](ToyImpl& toy, const Batch& batch) { return (toy.second(toy.first(batch[0])) * toy.scale).mean(); });
+}
+
+TEST(Capture, FrozenAndUnusedParametersHaveNoGradient) {
+  const auto model = describe([] { return Toy([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).pow(2).mean(); }); });
+  model.module->first->bias.requires_grad_(false);
+  const auto types = std::vector{graph::type_of(sample()[0]), graph::type_of(sample()[1])};
+  const graph::Graph graph = capture::capture_training(with_loss(model, call), types, Precision::kFP32);
+  ASSERT_EQ(graph.gradients.size(), 1u);
+  EXPECT_EQ(graph.gradients[0].parameter, "first.weight");
+}
+
+TEST(Capture, TiedWeightHasOneContributionForEachUse) {
+  const auto graph = graph_of([](ToyImpl& toy, const Batch& batch) {
+    const auto h = torch::linear(batch[0], toy.first->weight);
+    return torch::linear(h, toy.first->weight.t()).pow(2).mean();
+  });
+  ASSERT_EQ(graph.gradients.size(), 1u);
+  EXPECT_EQ(graph.gradients[0].contributions.size(), 2u);
+}
+
+TEST(Capture, Bf16CastsInputsWeightsAndWidensLosses) {
+  check_capture(describe([] { return Toy([](ToyImpl& toy, const Batch& batch) { return torch::cross_entropy_loss(toy.second(toy.first(batch[0])), batch[1]); }); }),
+                call, sample(), Precision::kBF16);
+}
+
+TEST(Capture, ReadingANumberIsRefused) {
+  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).mean() * (batch[0].sum().item<float>() > 0 ? 1 : 2); },
+                 "capture - operator aten::_local_scalar_dense: it reads a number (item(), a condition on a tensor, printing): keep it a tensor, for example "
+                 "torch::where instead of if");
+}
+
+TEST(Capture, LossMustBeOneDifferentiableNumber) {
+  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]); }, "loss - shape: got [4,5], want a scalar; reduce it, for example with mean()");
+  expect_refused([](ToyImpl&, const Batch& batch) { return batch[0].mean(); },
+                 "loss - gradient: it does not depend on any parameter that requires a gradient; check detach(), no_grad and frozen parameters");
+  expect_refused([](ToyImpl&, const Batch&) { return torch::Tensor(); }, "loss - value: got an undefined tensor, want a scalar");
+  expect_refused([](ToyImpl&, const Batch& batch) { return batch[1].sum(); }, "loss - dtype: got i64, want a floating-point scalar");
+}
+
+TEST(Capture, ChangedBuffersAreRefused) {
+  expect_refused(
+      [](ToyImpl& toy, const Batch& batch) {
+        toy.scale.mul_(0.9);
+        return (toy.second(toy.first(batch[0])) * toy.scale).mean();
+      },
+      "capture - buffer scale: forward changes it, which is not supported yet; keep forward free of side effects on it");
+}
+
+TEST(Capture, SizesThatDependOnDataAreRefused) {
+  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).masked_select(batch[0].slice(1, 0, 5) > 0).mean(); },
+                 "capture - operator aten::masked_select: its result's size depends on the data: use torch::where or masked_fill");
+}
+
+TEST(Capture, HostStateThatChangesIsFound) {
+  auto calls = std::make_shared<int>(0);
+  const auto model = describe([&] { return Toy([calls](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).mean() * ++*calls; }); });
+  try {
+    check_capture(model, call, sample());
+    FAIL() << "nothing was thrown";
+  } catch (const JobError& error) {
+    const std::string message = error.what();
+    EXPECT_TRUE(message.starts_with("check_capture - two captures differ at line ")) << message;
+    EXPECT_TRUE(message.ends_with("the model depends on something of the host that changes (a counter, rand(), a tensor made by hand)")) << message;
+  }
+}
+
+TEST(Capture, DropoutIsCapturedAndReplayedInEvalMode) {
+  const auto model = describe([] { return Toy([](ToyImpl& toy, const Batch& batch) { return torch::dropout(toy.first(batch[0]), 0.5, toy.is_training()).mean(); }); });
+  check_capture(model, call, sample());
+  const auto graph = graph_of([](ToyImpl& toy, const Batch& batch) { return torch::dropout(toy.first(batch[0]), 0.5, true).mean(); });
+  EXPECT_EQ(std::count_if(graph.nodes.begin(), graph.nodes.end(), [](const auto& node) { return node.random >= 0; }), 1);
+}
+
+TEST(Capture, TextOfACapturedGraphParses) {
+  const auto graph = graph_of([](ToyImpl& toy, const Batch& batch) { return torch::cross_entropy_loss(toy.second(torch::gelu(toy.first(batch[0]))), batch[1]); });
+  EXPECT_EQ(graph::print(graph::parse(graph::print(graph))), graph::print(graph));
+}
+
+TEST(Describe, DrawsTheConstructorsNumbers) {
+  struct NetImpl : nn::Module {
+    NetImpl() {
+      a = register_module("a", nn::Linear(7, 3));
+      e = register_module("e", nn::Embedding(11, 4));
+      n = register_module("n", nn::LayerNorm(nn::LayerNormOptions({4})));
+      const torch::NoGradGuard no_grad;
+      nn::init::xavier_uniform_(a->weight);
+      nn::init::kaiming_normal_(e->weight);
+      e->weight.select(0, 0).zero_();
+      free = register_parameter("free", torch::randn({3, 3}) * 0.1 + torch::eye(3));
+    }
+    nn::Linear a{nullptr};
+    nn::Embedding e{nullptr};
+    nn::LayerNorm n{nullptr};
+    torch::Tensor free;
+  };
+  using Net = nn::ModuleHolder<NetImpl>;
+  torch::manual_seed(42);
+  Net eager{std::make_shared<NetImpl>()};
+  const auto described = describe([] { return Net{std::make_shared<NetImpl>()}; });
+  World world(comm::single());
+  Trainer trainer(world, described, [](Net& net, const Batch& batch) { return (net->a(batch[0]).matmul(net->free)).mean() + net->n(net->e(batch[1])).sum(); },
+                  {.seed = 42});
+  trainer.prepare({torch::ones({2, 7}), torch::zeros({2}, torch::kLong)});
+  for (const auto& parameter : eager->named_parameters()) EXPECT_TRUE(torch::equal(trainer.parameter(parameter.key()), parameter.value())) << parameter.key();
+}
+
+}  // namespace
+}  // namespace shoal

@@ -1,0 +1,86 @@
+#include "run/arena.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+namespace shoal::run {
+namespace {
+
+const Arena::Placement kNowhere;
+
+// Two temporaries and a result that outlives the run.
+torch::Tensor work(int64_t size) {
+  const torch::Tensor a = torch::ones({size});
+  const torch::Tensor b = a * 2;
+  return (a + b).sum();
+}
+
+TEST(Arena, ReplaysTheSamePlacesWithoutTheUsualAllocator) {
+  Arena arena;
+  std::vector<const void*> places;
+  for (int run = 0; run < 5; ++run) {
+    torch::Tensor result;
+    {
+      const Arena::Scope scope(arena, kNowhere);
+      const torch::Tensor a = torch::ones({1000});
+      places.push_back(a.data_ptr());
+      result = (a * 3).sum();
+    }
+    EXPECT_EQ(result.item<float>(), 3000) << "run " << run;
+  }
+  EXPECT_EQ(places[2], places[3]);
+  EXPECT_EQ(places[3], places[4]);
+  EXPECT_GT(arena.bytes(), 0u);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(places[4]) % 64, 0u);
+}
+
+TEST(Arena, WhatOutlivesARunKeepsItsNumbers) {
+  Arena arena;
+  std::vector<torch::Tensor> kept;
+  for (int run = 0; run < 6; ++run) {
+    const Arena::Scope scope(arena, kNowhere);
+    kept.push_back(torch::full({500}, static_cast<float>(run)));
+    work(2000);
+  }
+  for (int run = 0; run < 6; ++run) EXPECT_TRUE(torch::all(kept[static_cast<size_t>(run)] == run).item<bool>()) << run;
+}
+
+TEST(Arena, MemoryOfOneIsNotReusedWhileItLives) {
+  Arena arena;
+  for (int run = 0; run < 5; ++run) {
+    const Arena::Scope scope(arena, kNowhere);
+    std::vector<torch::Tensor> live;
+    for (int i = 0; i < 20; ++i) {
+      live.push_back(torch::full({100 + i}, static_cast<float>(i)));
+      if (i % 3 == 0) live.erase(live.begin());
+    }
+    for (const torch::Tensor& t : live) EXPECT_TRUE(torch::all(t == t[0]).item<bool>());
+    for (size_t i = 1; i < live.size(); ++i) EXPECT_EQ(live[i][0].item<float>(), live[i - 1][0].item<float>() + 1);
+  }
+}
+
+TEST(Arena, ARunThatDiffersIsStillRight) {
+  Arena arena;
+  for (int64_t size : {10, 10, 10, 99, 10, 10, 10, 77, 10, 55, 10, 10, 44, 10}) {
+    const Arena::Scope scope(arena, kNowhere);
+    EXPECT_EQ(work(size).item<float>(), static_cast<float>(3 * size));
+  }
+}
+
+TEST(Arena, OutputsLieWhereTheyArePlaced) {
+  Arena arena;
+  alignas(64) float place[256] = {};
+  const Arena::Placement placement = [&](int output) { return output == 7 ? place : nullptr; };
+  for (int run = 0; run < 4; ++run) {
+    const Arena::Scope scope(arena, placement);
+    const torch::Tensor a = torch::ones({256}), b = a * 5;
+    arena.mark_output(b.data_ptr(), b.nbytes(), 7);
+    if (run >= 2) {
+      EXPECT_EQ(b.data_ptr(), place) << "run " << run;
+    }
+  }
+  EXPECT_EQ(place[255], 5);
+}
+
+}  // namespace
+}  // namespace shoal::run
