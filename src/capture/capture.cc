@@ -62,7 +62,10 @@ void run_model(const Code& code) {
     const Recording::Scope scope;
     code();
   } catch (const c10::Error& error) {
-    const std::string reason = error.what_without_backtrace();
+    std::string reason = error.what_without_backtrace();
+    if (reason.find("not allocated") != std::string::npos)
+      reason = "it reads the numbers of a tensor while it is captured, and there are none yet: keep the computation in tensor operators (torch::where "
+               "instead of if, no data_ptr or accessor)";
     throw InputError(cat("capture - model: ", reason.substr(0, reason.find('\n'))));
   }
 }

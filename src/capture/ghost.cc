@@ -84,9 +84,6 @@ void register_ghost_device() {
 at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, uint64_t recording) {
   const size_t bytes = at::detail::computeStorageNbytes(type.shape, type.strides, c10::elementSize(type.dtype));
   c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(nullptr, {kGhostDevice, 0}), nullptr, /*resizable=*/false);
-  storage.unsafeGetStorageImpl()->release_data_and_set_meta_custom_data_ptr_error_msg_(
-      "capture - the model reads the numbers of a tensor while it is captured, and there are none yet: keep the computation in tensor "
-      "operators (torch::where instead of if, no data_ptr, accessor or item)");
   at::Tensor ghost = at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
                                                               c10::scalarTypeToTypeMeta(type.dtype));
   ghost.unsafeGetTensorImpl()->set_sizes_and_strides(type.shape, type.strides);

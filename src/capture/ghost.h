@@ -12,7 +12,7 @@ inline constexpr c10::DeviceType kGhostDevice = c10::DeviceType::PrivateUse1;
 /// Registers the device with LibTorch (name, guard, hooks, choice of attention); once per process, thread-safe.
 void register_ghost_device();
 
-/// A ghost that stands for `id` of the graph that `recording` (a number of the caller's) makes. Reading its data throws a sentence of ours.
+/// A ghost that stands for `id` of the graph that `recording` (a number of the caller's) makes. Reading its data throws c10::Error.
 at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, uint64_t recording);
 
 bool is_ghost(const at::Tensor&);
