@@ -98,15 +98,32 @@ void train_here(World& world, const Options& options, const std::string& program
                  progress);
 }
 
-/// Where the files go; the folder is there when this returns.
-fs::path settle_out(const Options& options) {
-  if (!options.out.empty()) {
-    train::prepare_run_folder(options.out, options.resumes);
-    return options.out;
+/// Where the files go. The folder is there while this lives; one that was made for this run and stayed empty
+/// is taken away again.
+class RunFolder {
+ public:
+  explicit RunFolder(const Options& options) : path_(settle(options)), is_ours_(options.out.empty()) {}
+  ~RunFolder() {
+    std::error_code ignored;
+    if (is_ours_) fs::remove(path_, ignored);  // refuses a folder with anything in it
   }
-  if (options.resumes && options.checkpoint.empty()) return train::newest_run_folder(options.recipe);
-  return train::new_run_folder(options.recipe);
-}
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  static fs::path settle(const Options& options) {
+    if (!options.out.empty()) {
+      train::prepare_run_folder(options.out, options.resumes);
+      return options.out;
+    }
+    if (options.resumes && options.checkpoint.empty()) return train::newest_run_folder(options.recipe);
+    return train::new_run_folder(options.recipe);
+  }
+
+  const fs::path path_;
+  const bool is_ours_;
+};
 
 int run_alone(const Options& options, const Invocation& invocation, const fs::path& out) {
   const std::string program = invocation.argv[0];
@@ -146,7 +163,8 @@ int run(const Options& options, const Invocation& invocation) {
   const train::Recipe recipe = load(options);
   train::open_samples(recipe);  // for what it would refuse
   if (options.resumes && !options.checkpoint.empty()) state::Checkpoint{options.checkpoint};
-  const fs::path out = settle_out(options);
+  const RunFolder folder(options);
+  const fs::path& out = folder.path();
   if (const std::optional<fs::path> checkpoint = checkpoint_to_resume(options, out)) {
     const int64_t done = state::Checkpoint(*checkpoint).contents().step;
     const int64_t last = options.until > 0 ? options.until : recipe.train.steps;

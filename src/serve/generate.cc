@@ -126,8 +126,7 @@ struct TextModel::Impl {
                              all[0][static_cast<int64_t>(seen.size()) - 1].to(at::kDouble).contiguous();
                          std::copy_n(last.const_data_ptr<double>(), logits.size(), logits.begin());
                        },
-                   .placement = {},
-                   .generator = {}});
+                   .placement = {}});
     return logits;
   }
 

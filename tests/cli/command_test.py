@@ -177,6 +177,11 @@ class CommandTest(unittest.TestCase):
             self.assertRegex(done.stderr, "^" + pattern + "$")
             self.assertEqual(done.returncode, 2)
 
+        # A run that could not begin leaves no folder.
+        failed = self.shoal("train", "r.toml", "--set", "data.path=flipped")
+        self.assertEqual(failed.returncode, 2)
+        self.assertEqual(os.listdir(self.folder / "runs"), [])
+
     def test_help_reads_and_version_is_there(self):
         self.assertRegex(self.shoal("--version").stdout, r"^\d+\.\d+\.\d+\n$")
         for arguments in [["--help"], ["train", "--help"], ["generate", "--help"]]:
