@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <span>
 
@@ -118,15 +118,13 @@ struct TextModel::Impl {
       if (graph.inputs[i].kind == graph::InputKind::kBatch) inputs[i] = tokens;
     std::vector<double> logits(data::kByteVocabulary);
     const at::AutoGradMode without_gradients(false);
-    executor->run({.inputs = inputs,
-                   .random = {},
-                   .sink =
-                       [&](int, const at::Tensor& all) {
-                         const at::Tensor last =
-                             all[0][static_cast<int64_t>(seen.size()) - 1].to(at::kDouble).contiguous();
-                         std::copy_n(last.const_data_ptr<double>(), logits.size(), logits.begin());
-                       },
-                   .placement = {}});
+    run::Executor::Run run;
+    run.inputs = inputs;
+    run.sink = [&](int, const at::Tensor& all) {
+      const at::Tensor last = all[0][static_cast<int64_t>(seen.size()) - 1].to(at::kDouble).contiguous();
+      std::copy_n(last.const_data_ptr<double>(), logits.size(), logits.begin());
+    };
+    executor->run(run);
     return logits;
   }
 

@@ -99,7 +99,7 @@ std::string closing_text(const Recipe& recipe, const Samples& samples, const Clo
     text += cat("next        ", closing.resume_command, "\n");
   else if (recipe.data.source == "store")
     text += cat("next        ", closing.program, " generate ", closing.out.string(),
-                "/checkpoints/latest --prompt \"import \"\n");
+                "/checkpoints/latest --prompt \"import \" --temperature 0.7\n");
   else
     text += cat("next        ", closing.program, " checkpoint show ", closing.out.string(),
                 "/checkpoints/latest\n");
