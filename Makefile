@@ -34,8 +34,9 @@ asan: ## every test under the address and undefined-behaviour sanitizers
 format: ## clang-format on every C++ file
 	@git ls-files '*.cc' '*.h' | xargs clang-format -i
 
-install: build ## into PREFIX=... (headers, library, command, CMake package)
+install: ## into PREFIX=... (headers, library, command, CMake package)
 	@test -n "$(PREFIX)" || { echo 'make install - PREFIX: got nothing, want a folder; for example: make install PREFIX=$$HOME/.local' >&2; exit 2; }
+	@$(MAKE) --no-print-directory build
 	@cmake --install build --prefix "$(PREFIX)"
 
 clean: ## remove the build folders; what was installed into .deps stays

@@ -55,13 +55,31 @@ Twins make_twins(Recording& recording, const torch::nn::Module& module, const Na
   return twins;
 }
 
-void refuse_changed(const Recording& recording, const std::vector<NamedTensor>& originals, const std::vector<at::Tensor>& twins,
-                    std::span<const graph::Input> inputs, const char* kind) {
-  (void)recording;
-  for (size_t i = 0; i < originals.size(); ++i)
-    if (ghost_id(unwrap(twins[i])) != inputs[i].value)
-      throw InputError(cat("capture - ", kind, " ", originals[i].name,
-                           ": forward changes it, which is not supported yet; keep forward free of side effects on it"));
+// Runs the model's own code. What LibTorch says of it becomes one sentence.
+template <class Code>
+void run_model(const Code& code) {
+  try {
+    const Recording::Scope scope;
+    code();
+  } catch (const c10::Error& error) {
+    std::string reason = error.what_without_backtrace();
+    if (reason.find("not allocated") != std::string::npos)
+      reason = "it reads the numbers of a tensor while it is captured, and there are none yet: keep the computation in tensor operators (torch::where "
+               "instead of if, no data_ptr or accessor)";
+    throw InputError(cat("capture - model: ", reason.substr(0, reason.find('\n'))));
+  }
+}
+
+void refuse_changes(const Recording& recording, const NamedTensors& tensors, const Twins& twins) {
+  size_t input = 0;
+  const auto check = [&](const char* kind, const std::vector<NamedTensor>& originals, const std::vector<at::Tensor>& list) {
+    for (size_t i = 0; i < originals.size(); ++i)
+      if (ghost_id(unwrap(list[i])) != recording.graph().inputs[input++].value)
+        throw InputError(cat("capture - ", kind, " ", originals[i].name,
+                             ": forward changes it, which is not supported yet; keep forward free of side effects on it"));
+  };
+  check("parameter", tensors.parameters, twins.parameters);
+  check("buffer", tensors.buffers, twins.buffers);
 }
 
 void check_loss(const at::Tensor& loss) {
@@ -104,8 +122,7 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
   std::vector<size_t> trainable;
   std::vector<at::Tensor> leaves, gradients;
   at::Tensor loss;
-  {
-    const Recording::Scope scope;
+  run_model([&] {
     loss = model.loss(twins.batch);
     check_loss(loss);
     recording.set_phase(graph::Phase::kBackward);
@@ -116,10 +133,8 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
     }
     gradients = torch::autograd::grad({loss}, leaves, /*grad_outputs=*/{}, /*retain_graph=*/false, /*create_graph=*/false,
                                       /*allow_unused=*/true);
-  }
-  const std::span<const graph::Input> inputs(recording.graph().inputs);
-  refuse_changed(recording, tensors.parameters, twins.parameters, inputs, "parameter");
-  refuse_changed(recording, tensors.buffers, twins.buffers, inputs.subspan(tensors.parameters.size()), "buffer");
+  });
+  refuse_changes(recording, tensors, twins);
 
   graph::Graph graph;
   const graph::ValueId loss_value = recording.value_of(loss);
@@ -140,10 +155,8 @@ graph::Graph capture_forward(const torch::nn::Module& module, const std::functio
   const Twins twins = make_twins(recording, module, tensors, types, precision);
   const at::AutoGradMode without_gradients(false);
   at::Tensor result;
-  {
-    const Recording::Scope scope;
-    result = function(twins.batch);
-  }
+  run_model([&] { result = function(twins.batch); });
+  refuse_changes(recording, tensors, twins);
   if (!result.defined()) throw InputError("capture - result: the function returned an undefined tensor");
   const graph::ValueId value = recording.value_of(result);
   graph::Graph graph = std::move(recording.graph());
@@ -158,10 +171,7 @@ namespace shoal::detail {
 std::shared_ptr<const Initialisation> record_initialisation(const std::function<std::shared_ptr<torch::nn::Module>()>& construct) {
   capture::Recording recording;
   std::shared_ptr<torch::nn::Module> module;
-  {
-    const capture::Recording::Scope scope;
-    module = construct();
-  }
+  capture::run_model([&] { module = construct(); });
   if (!module) throw InputError("describe - construct: it returned an empty module holder");
   const capture::NamedTensors tensors = capture::named_tensors(*module);
   std::vector<graph::ValueId> results;

@@ -59,9 +59,16 @@ struct GhostHooks : at::PrivateUse1HooksInterface {
 
 // Rides along through shallow copies, detach and set_data.
 struct ValueMeta : c10::BackendMeta {
-  explicit ValueMeta(graph::ValueId value) : id(value) {}
+  ValueMeta(graph::ValueId value, uint64_t maker) : id(value), recording(maker) {}
   graph::ValueId id;
+  uint64_t recording;
 };
+
+const ValueMeta& meta_of(const at::Tensor& ghost) {
+  const auto meta = ghost.unsafeGetTensorImpl()->get_backend_meta_intrusive_ptr();
+  TORCH_INTERNAL_ASSERT(meta, "a ghost tensor without a value");
+  return *static_cast<const ValueMeta*>(meta.get());
+}
 
 }  // namespace
 
@@ -74,30 +81,20 @@ void register_ghost_device() {
   });
 }
 
-at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id) {
+at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, uint64_t recording) {
   const size_t bytes = at::detail::computeStorageNbytes(type.shape, type.strides, c10::elementSize(type.dtype));
   c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(nullptr, {kGhostDevice, 0}), nullptr, /*resizable=*/false);
-  storage.unsafeGetStorageImpl()->release_data_and_set_meta_custom_data_ptr_error_msg_(
-      "capture - the model reads the numbers of a tensor while it is captured, and there are none yet: keep the computation in tensor "
-      "operators (torch::where instead of if, no data_ptr, accessor or item)");
   at::Tensor ghost = at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
                                                               c10::scalarTypeToTypeMeta(type.dtype));
   ghost.unsafeGetTensorImpl()->set_sizes_and_strides(type.shape, type.strides);
-  set_ghost_id(ghost, id);
+  ghost.unsafeGetTensorImpl()->set_backend_meta(c10::make_intrusive<ValueMeta>(id, recording));
   return ghost;
 }
 
 bool is_ghost(const at::Tensor& tensor) { return tensor.defined() && tensor.device().type() == kGhostDevice; }
 
-graph::ValueId ghost_id(const at::Tensor& ghost) {
-  const auto meta = ghost.unsafeGetTensorImpl()->get_backend_meta_intrusive_ptr();
-  TORCH_INTERNAL_ASSERT(meta, "a ghost tensor without a value");
-  return static_cast<const ValueMeta*>(meta.get())->id;
-}
-
-void set_ghost_id(const at::Tensor& ghost, graph::ValueId id) {
-  ghost.unsafeGetTensorImpl()->set_backend_meta(c10::make_intrusive<ValueMeta>(id));
-}
+graph::ValueId ghost_id(const at::Tensor& ghost) { return meta_of(ghost).id; }
+uint64_t ghost_recording(const at::Tensor& ghost) { return meta_of(ghost).recording; }
 
 at::Tensor unwrap(const at::Tensor& tensor) {
   if (!at::functionalization::impl::isFunctionalTensor(tensor)) return tensor;

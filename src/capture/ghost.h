@@ -12,14 +12,14 @@ inline constexpr c10::DeviceType kGhostDevice = c10::DeviceType::PrivateUse1;
 /// Registers the device with LibTorch (name, guard, hooks, choice of attention); once per process, thread-safe.
 void register_ghost_device();
 
-/// A ghost that stands for `id`. Reading its data throws a sentence of ours.
-at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id);
+/// A ghost that stands for `id` of the graph that `recording` (a number of the caller's) makes. Reading its data throws c10::Error.
+at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, uint64_t recording);
 
 bool is_ghost(const at::Tensor&);
 
 /// The value a ghost stands for. REQUIRES: is_ghost.
 graph::ValueId ghost_id(const at::Tensor&);
-void set_ghost_id(const at::Tensor&, graph::ValueId);
+uint64_t ghost_recording(const at::Tensor&);
 
 /// Strips LibTorch's functionalization wrapper: the ghost beneath, with all pending writes to it applied.
 at::Tensor unwrap(const at::Tensor&);

@@ -1,10 +1,13 @@
 #include "capture/recorder.h"
 
+#include <ATen/ExpandUtils.h>
 #include <ATen/FunctionalTensorWrapper.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_strided.h>
 #include <torch/library.h>
 
+#include <atomic>
 #include <deque>
 
 #include "base/text.h"
@@ -35,6 +38,8 @@ void record_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* sta
 
 void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::DeferredInit);
+  if (at::autocast::is_autocast_enabled(at::kCPU))
+    throw InputError("capture - autocast: it is switched on in forward and would have no effect here; use Precision::kBF16 instead");
   if (interception != nullptr) interception->rewrite_arguments(op, stack);
   op.callBoxed(stack);
 }
@@ -62,9 +67,12 @@ void register_operators() {
   auto& dispatcher = c10::Dispatcher::singleton();
   for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findOp(name);
-    if (!op || !op->hasSchema() || op->hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd)) continue;
+    if (!op || !op->hasSchema()) continue;
+    // Composites come apart into others, except where the CPU has a kernel of its own (silu_backward): eager takes that one.
+    const bool has_cpu_kernel = op->hasKernelForDispatchKey(c10::DispatchKey::CPU);
+    if (op->hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd) && !has_cpu_kernel) continue;
     if (op->hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1)) continue;
-    if (name.getNamespace() != std::string_view("aten") && !op->hasKernelForDispatchKey(c10::DispatchKey::CPU)) continue;
+    if (name.getNamespace() != std::string_view("aten") && !has_cpu_kernel) continue;
     registrations.push_back(dispatcher.registerImpl(name, c10::DispatchKey::PrivateUse1,
                                                     c10::KernelFunction::makeFromBoxedFunction<&record_boxed>(), std::nullopt, nullptr,
                                                     "shoal capture"));
@@ -124,6 +132,15 @@ void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack
 
 }  // namespace
 
+// Functionalization asks Meta about in-place operators, too, and LibTorch has no Meta kernel for these.
+at::Tensor& logical_meta(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
+  out.resize_(at::infer_size(a.sizes(), b.sizes()));
+  return out;
+}
+TORCH_LIBRARY_IMPL(aten, Meta, library) {
+  for (const char* name : {"logical_and.out", "logical_or.out", "logical_xor.out"}) library.impl(name, &logical_meta);
+}
+
 TORCH_LIBRARY_IMPL(_, DeferredInit, library) {
   library.fallback(torch::CppFunction::makeFromBoxedFunction<&rewrite_boxed>());
 }
@@ -138,7 +155,12 @@ void Interception::substitute(const at::Tensor& original, const at::Tensor& twin
   twins_[original.unsafeGetTensorImpl()] = twin;
 }
 
-Recording::Recording() : Interception({kGhostDevice, 0}) {
+uint64_t next_number() {
+  static std::atomic<uint64_t> count{0};
+  return ++count;
+}
+
+Recording::Recording() : Interception({kGhostDevice, 0}), number_(next_number()) {
   register_ghost_device();
   register_operators();
   recording = this;
@@ -158,12 +180,17 @@ Recording::Scope::~Scope() { at::functionalization::impl::setFunctionalizationRe
 at::Tensor Recording::add_input(graph::InputKind kind, const std::string& name, const graph::TensorType& type) {
   const graph::ValueId id = graph_.add_value(type);
   graph_.inputs.push_back({kind, name, id});
-  return wrap(make_ghost(type, id));
+  return wrap(make_ghost(type, id, number_));
 }
 
 graph::ValueId Recording::value_of(const at::Tensor& tensor) {
   const at::Tensor plain = unwrap(tensor);
-  if (is_ghost(plain)) return ghost_id(plain);
+  if (is_ghost(plain)) {
+    if (ghost_recording(plain) != number_)
+      throw InputError(cat("capture - tensor [", join(plain.sizes(), ","),
+                           "]: it was made by the constructor of a described model, which kept it without registering it; use register_buffer"));
+    return ghost_id(plain);
+  }
   const auto found = constants_.find(plain.unsafeGetTensorImpl());
   if (found != constants_.end()) return found->second;
   const graph::ValueId id = graph_.add_value(graph::type_of(plain));
@@ -184,7 +211,7 @@ c10::IValue Recording::ghost_of(const c10::IValue& meta, graph::Node& node) {
     }
     const graph::TensorType type = graph::type_of(m);
     node.results.push_back(graph_.add_value(type));
-    return make_ghost(type, node.results.back());
+    return make_ghost(type, node.results.back(), number_);
   };
   if (meta.isTensor()) return make(meta.toTensor());
   if (meta.isTensorList()) {

@@ -53,6 +53,7 @@ class Recording : public Interception {
   ~Recording() override;
 
   graph::Graph& graph() { return graph_; }
+  const graph::Graph& graph() const { return graph_; }
   void set_phase(graph::Phase phase) { phase_ = phase; }
 
   /// A new input of the graph, as the wrapped ghost that the model's code sees.
@@ -78,7 +79,8 @@ class Recording : public Interception {
  private:
   c10::IValue ghost_of(const c10::IValue& meta, graph::Node&);
 
-  std::mutex mutex_;  // autograd's threads record too
+  const uint64_t number_;  // told from every other recording of the process
+  std::mutex mutex_;       // autograd's threads record too
   graph::Graph graph_;
   graph::Phase phase_ = graph::Phase::kForward;
   int num_random_ = 0;

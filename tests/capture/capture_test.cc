@@ -1,6 +1,7 @@
 // What capture takes, and the sentences for what it refuses.
 #include "capture/capture.h"
 
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -102,10 +103,14 @@ TEST(Capture, LossesAndLayersThatModelsUse) {
   expect_captured([](ToyImpl& toy, const Batch& batch) {
     return torch::logsumexp(F::layer_norm(toy.second(F::softplus(toy.first(batch[0]))), F::LayerNormFuncOptions({6})), 1).var();
   });
-  expect_captured([](ToyImpl& toy, const Batch& batch) {
-    const auto h = toy.second(F::leaky_relu(toy.first(batch[0])));
-    return torch::cat({h.abs(), h.flip(1), h.cumsum(1), std::get<0>(h.sort(1))}, 1).std() + h.amax() + torch::where(h > 0, h, -h).mean();
-  });
+  const auto reduced_by = [](torch::Tensor (*reduce)(const torch::Tensor&)) {
+    return [reduce](ToyImpl& toy, const Batch& batch) { return reduce(toy.second(F::leaky_relu(toy.first(batch[0])))); };
+  };
+  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::cat({h.abs(), h.flip(1)}, 1).std(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::stack({h.cumsum(1), h.roll(1, 0)}).std(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) { return std::get<0>(h.sort(1)).std() + h.amax(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::where(h > 0, h, -h).mean(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::einsum("bi,bj->ij", {h, h.detach()}).clamp(-1, 1).sum(); }));
 }
 
 TEST(Capture, BuffersAreRead) {
@@ -161,6 +166,36 @@ TEST(Capture, ChangedBuffersAreRefused) {
 TEST(Capture, SizesThatDependOnDataAreRefused) {
   expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).masked_select(batch[0].slice(1, 0, 5) > 0).mean(); },
                  "capture - operator aten::masked_select: its result's size depends on the data: use torch::where or masked_fill");
+}
+
+TEST(Capture, TensorsThatTheConstructorKeepsToItselfAreRefused) {
+  auto kept = std::make_shared<torch::Tensor>();
+  const auto model = describe([&] {
+    *kept = torch::ones({5});
+    return Toy([kept](ToyImpl& toy, const Batch& batch) { return (toy.first(batch[0]) * *kept).mean(); });
+  });
+  EXPECT_ERROR(check_capture(model, call, sample()), InputError,
+               "capture - tensor [5]: it was made by the constructor of a described model, which kept it without registering it; use register_buffer");
+}
+
+TEST(Capture, AutocastIsRefused) {
+  expect_refused(
+      [](ToyImpl& toy, const Batch& batch) {
+        at::autocast::set_autocast_enabled(at::kCPU, true);
+        struct Off {
+          ~Off() { at::autocast::set_autocast_enabled(at::kCPU, false); }
+        } off;
+        return toy.first(batch[0]).mean();
+      },
+      "capture - autocast: it is switched on in forward and would have no effect here; use Precision::kBF16 instead");
+}
+
+TEST(Capture, TheModelsOwnMistakesAreSentences) {
+  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.second(batch[0]).mean(); },
+                 "capture - model: mat1 and mat2 shapes cannot be multiplied (4x6 and 5x6)");
+  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).mean() * batch[0].data_ptr<float>()[0]; },
+                 "capture - model: it reads the numbers of a tensor while it is captured, and there are none yet: keep the computation in tensor operators "
+                 "(torch::where instead of if, no data_ptr or accessor)");
 }
 
 TEST(Capture, HostStateThatChangesIsFound) {
