@@ -6,7 +6,7 @@ file(RENAME ${WORK}/first ${WORK}/installed)
 
 # Nothing but the installed tree and LibTorch may be needed, so the environment says nothing of either.
 set(ENV{CMAKE_PREFIX_PATH})
-execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/program -B ${WORK}/build -D CMAKE_BUILD_TYPE=Release
+execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/../../examples/own_module -B ${WORK}/build -D CMAKE_BUILD_TYPE=Release
   -D CMAKE_PREFIX_PATH=${WORK}/installed "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${CMAKE_COMMAND} --build ${WORK}/build COMMAND_ERROR_IS_FATAL ANY)
 

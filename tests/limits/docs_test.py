@@ -41,11 +41,11 @@ class Pages(unittest.TestCase):
             self.assertEqual(nameless, [], f"{page} - code blocks: these lines open one without a language (text will do)")
 
     def test_the_programs_of_the_readme_are_run_by_a_test(self):
-        program = tree.text("tests/install/program/main.cc")
+        program = tree.text("examples/own_module/main.cc")
         blocks = re.findall(r"^```cpp\n(.*?)^```$", tree.text("README.md"), re.MULTILINE | re.DOTALL)
         self.assertTrue(blocks)
         for block in blocks:
-            self.assertIn(block, program, "README.md - cpp: differs from tests/install/program/main.cc, which is built and run")
+            self.assertIn(block, program, "README.md - cpp: differs from examples/own_module/main.cc, which is built and run")
 
     def test_text_is_ascii(self):
         for path in tree.files(*TEXT):
