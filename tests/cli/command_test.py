@@ -255,18 +255,22 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(*(self.content_hash(f"runs/r-{n}/checkpoints/latest") for n in (1, 2)))
 
     def test_generate_is_the_same_on_any_devices(self):
-        self.train("--out", "run")
-        checkpoint = "run/checkpoints/latest"
-        prompts = ["--prompt", "line 3", "--prompt", "x" * 40, "--prompt", "fox\xe9"]
-        for how in [[], ["--temperature", "0.8", "--seed", "5"]]:
-            texts = []
+        prompts = ["--prompt", "line 3", "--prompt", "x" * 40, "--prompt", "fox\xe9"]  # one is longer than the context
+        plain, other = [], ["--set", "train.precision=bf16", "--set", "model.tied_head=true", "--set", "model.dropout=0.1"]
+        greedy, sampled = [], ["--temperature", "0.8", "--seed", "5"]
+        texts = {}
+        for name, model, how in [("plain", plain, greedy), ("sampled", None, sampled), ("other", other, sampled)]:
+            out = "other" if model is other else "plain"
+            if model is not None:
+                self.train("--out", out, *model)
             for devices in [1, 2, 3]:
-                done = subprocess.run([SHOAL, "generate", checkpoint, *prompts, "--tokens", "24", "--devices", str(devices), *how],
+                done = subprocess.run([SHOAL, "generate", f"{out}/checkpoints/latest", *prompts, "--tokens", "24", "--devices", str(devices), *how],
                                       cwd=self.folder, capture_output=True, timeout=60)
                 self.assertEqual(done.returncode, 0, done.stderr)
-                texts.append(done.stdout)
-            self.assertTrue(texts[0] == texts[1] == texts[2], texts)
-            self.assertTrue(texts[0].startswith(b"line 3"))
+                self.assertEqual(texts.setdefault(name, done.stdout), done.stdout)
+            self.assertRegex(texts[name], rb"(?s)^line 3.+\n---\nx{40}.+\n---\nfox\xc3\xa9.+\n$")
+        self.assertEqual(len(set(texts.values())), 3)
+        checkpoint = "plain/checkpoints/latest"
         (self.folder / "prompts.txt").write_text("one\n\n")
         self.assert_refused(["generate", checkpoint, "--prompts", "prompts.txt"], "prompts.txt:2 - got an empty line, want a prompt on each line")
         self.assert_refused(["generate", checkpoint, "--prompt", ""], "--prompt - got an empty text, want at least one character to go on from")
