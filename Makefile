@@ -24,7 +24,7 @@ bench: ## W1 beside PyTorch eager and DDP (ARGS="--precision fp32 --rounds 3" fo
 tsan: ## the tests that need no LibTorch, under the thread sanitizer
 	@tools/setup tsan
 	@cmake --build --preset tsan --parallel $(JOBS)
-	@build-tsan/tests/base_tests --gtest_brief=1
+	@ctest --preset tsan --parallel $(JOBS)
 
 asan: ## every test under the address and undefined-behaviour sanitizers
 	@tools/setup asan

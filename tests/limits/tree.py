@@ -1,4 +1,5 @@
 """The files of the project, as the tests of the tree see them."""
+import functools
 import pathlib
 import subprocess
 
@@ -6,6 +7,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOT_OURS = ("build", ".", "data", "runs", "__pycache__")
 
 
+@functools.cache
 def files(*suffixes):
     """What git tracks, or in a tree without git all but the folders that a build makes; as paths from the root, sorted."""
     listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
