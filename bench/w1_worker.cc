@@ -97,9 +97,7 @@ Command read_command() {
 class Worker {
  public:
   Worker(shoal::World& world, const std::string& precision, int64_t batch, int64_t microbatches)
-      : comm_(world.communicator()),
-        batch_(batch),
-        trainer_(make_trainer(world, precision, microbatches)) {}
+      : comm_(world.communicator()), batch_(batch), trainer_(make_trainer(world, precision, microbatches)) {}
 
   /// Answers commands until quit. `answers` is used on rank 0 alone.
   void serve(std::FILE* answers) {
@@ -192,7 +190,8 @@ class Worker {
     return answer;
   }
 
-  /// One untimed step on all ranks: the share of each operator and of each part of the step in this rank's time; operators below 2 % as one.
+  /// One untimed step on all ranks: the share of each operator and of each part of the step in this rank's
+  /// time; operators below 2 % as one.
   json profile() {
     const auto batch = tokens_of(step_++, batch_);
     comm_.barrier();

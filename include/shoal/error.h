@@ -1,4 +1,5 @@
-// What Shoal throws. Every message is one sentence a person can act on: place - what: got X, want Y; what to do.
+// What Shoal throws. Every message is one sentence a person can act on: place - what: got X, want Y; what to
+// do.
 #pragma once
 
 #include <stdexcept>

@@ -14,14 +14,16 @@ namespace shoal {
 /// Tensors with one common first dim: the samples.
 using Batch = std::vector<at::Tensor>;
 
-/// What numbers the model computes in. Weights and optimizer state are kept in fp32 either way (docs/numerics.md).
+/// What numbers the model computes in. Weights and optimizer state are kept in fp32 either way
+/// (docs/numerics.md).
 enum class Precision { kFP32, kBF16 };
 
-/// How the parameters of a described module get their first numbers: the constructor's own operators, recorded.
+/// How the parameters of a described module get their first numbers: the constructor's own operators,
+/// recorded.
 class Initialisation;
 
-/// A module whose constructor ran without memory: parameters have shapes, and a recorded initialisation instead of numbers.
-/// Copying shares the module.
+/// A module whose constructor ran without memory: parameters have shapes, and a recorded initialisation
+/// instead of numbers. Copying shares the module.
 template <class Holder>
 struct Described {
   Holder module;
@@ -29,12 +31,13 @@ struct Described {
 };
 
 namespace detail {
-std::shared_ptr<const Initialisation> record_initialisation(const std::function<std::shared_ptr<torch::nn::Module>()>& construct);
+std::shared_ptr<const Initialisation> record_initialisation(
+    const std::function<std::shared_ptr<torch::nn::Module>()>& construct);
 }
 
-/// Runs `construct` (returns a module holder: TORCH_MODULE's type) on ghost tensors. Its random numbers are drawn later, by the
-/// Trainer, with the same bits as torch::manual_seed(seed) followed by the constructor itself.
-/// Throws InputError when the constructor reads numbers of a tensor that it made.
+/// Runs `construct` (returns a module holder: TORCH_MODULE's type) on ghost tensors. Its random numbers are
+/// drawn later, by the Trainer, with the same bits as torch::manual_seed(seed) followed by the constructor
+/// itself. Throws InputError when the constructor reads numbers of a tensor that it made.
 template <class Construct>
 auto describe(Construct&& construct) {
   using Holder = std::decay_t<std::invoke_result_t<Construct>>;
@@ -50,7 +53,7 @@ auto describe(Construct&& construct) {
 struct TrainingModel {
   std::shared_ptr<torch::nn::Module> module;
   std::shared_ptr<const Initialisation> initialisation;  // null: the module has its numbers
-  std::function<at::Tensor(const Batch&)> loss;          // one microbatch -> one number, a mean over its samples
+  std::function<at::Tensor(const Batch&)> loss;  // one microbatch -> one number, a mean over its samples
 };
 
 /// `loss(module, batch)` gives a scalar tensor.
@@ -60,18 +63,21 @@ TrainingModel with_loss(const Described<Holder>& model, Loss loss) {
           [module = model.module, loss](const Batch& batch) mutable { return loss(module, batch); }};
 }
 template <class Holder, class Loss>
-  requires std::is_base_of_v<torch::nn::Module, typename Holder::ContainedType>
-TrainingModel with_loss(const Holder& model, Loss loss) {
-  return {model.ptr(), nullptr, [module = model, loss](const Batch& batch) mutable { return loss(module, batch); }};
+requires std::is_base_of_v<torch::nn::Module, typename Holder::ContainedType> TrainingModel
+with_loss(const Holder& model, Loss loss) {
+  return {model.ptr(), nullptr,
+          [module = model, loss](const Batch& batch) mutable { return loss(module, batch); }};
 }
 
-/// Captures `model` twice on the shapes of `batch` and replays it against eager LibTorch. Throws JobError naming the first difference:
-/// two captures that read differently (the model depends on state of the host), or a loss or gradient that is not bit-equal to eager.
-/// A model with dropout is replayed in eval mode (its training randomness is Shoal's own stream). Leaves the module as it was.
+/// Captures `model` twice on the shapes of `batch` and replays it against eager LibTorch. Throws JobError
+/// naming the first difference: two captures that read differently (the model depends on state of the host),
+/// or a loss or gradient that is not bit-equal to eager. A model with dropout is replayed in eval mode (its
+/// training randomness is Shoal's own stream). Leaves the module as it was.
 void check_capture(const TrainingModel& model, const Batch& batch, Precision precision = Precision::kFP32);
 
 template <class Model, class Loss>
-void check_capture(const Model& model, Loss loss, const Batch& batch, Precision precision = Precision::kFP32) {
+void check_capture(const Model& model, Loss loss, const Batch& batch,
+                   Precision precision = Precision::kFP32) {
   check_capture(with_loss(model, loss), batch, precision);
 }
 

@@ -7,8 +7,9 @@
 
 namespace shoal {
 
-/// Loshchilov and Hutter, "Decoupled weight decay regularization", 2019; LibTorch's _fused_adamw_. Weight decay applies to parameters of
-/// two or more dims (weights of linear layers and embeddings), not to norms and biases, unless decay_all.
+/// Loshchilov and Hutter, "Decoupled weight decay regularization", 2019; LibTorch's _fused_adamw_. Weight
+/// decay applies to parameters of two or more dims (weights of linear layers and embeddings), not to norms
+/// and biases, unless decay_all.
 struct AdamW {
   double lr = 1e-3;
   std::array<double, 2> betas = {0.9, 0.999};
@@ -28,8 +29,9 @@ struct Sgd {
 
 using Optimizer = std::variant<AdamW, Sgd>;
 
-/// A factor on the learning rate: linear from 0 over the first warmup_steps, then a half cosine down to `final_factor` at `total_steps`
-/// (Loshchilov and Hutter, "SGDR", 2017). total_steps 0: constant after the warm-up.
+/// A factor on the learning rate: linear from 0 over the first warmup_steps, then a half cosine down to
+/// `final_factor` at `total_steps` (Loshchilov and Hutter, "SGDR", 2017). total_steps 0: constant after the
+/// warm-up.
 struct LearningRateSchedule {
   int64_t warmup_steps = 0;
   int64_t total_steps = 0;

@@ -37,14 +37,15 @@ struct StepResult {
   } seconds;  // of this device
 };
 
-/// All calls are collective: every device makes them in the same order with the same arguments. Belongs to the World's thread.
-/// Throws InputError for a model, batch or checkpoint that cannot be used, JobError when the work fails; weights are then those of the
-/// last finished step, on every device.
+/// All calls are collective: every device makes them in the same order with the same arguments. Belongs to
+/// the World's thread. Throws InputError for a model, batch or checkpoint that cannot be used, JobError when
+/// the work fails; weights are then those of the last finished step, on every device.
 class Trainer {
  public:
   Trainer(World&, TrainingModel, TrainerOptions);
   template <class Model, class Loss>
-  Trainer(World& world, const Model& model, Loss loss, TrainerOptions options = {}) : Trainer(world, with_loss(model, loss), options) {}
+  Trainer(World& world, const Model& model, Loss loss, TrainerOptions options = {})
+      : Trainer(world, with_loss(model, loss), options) {}
   ~Trainer();
 
   /// One step on the global batch (the same on every device); its first dim is a multiple of `microbatches`.
@@ -52,16 +53,18 @@ class Trainer {
   /// The same when each device makes only the microbatches it computes.
   StepResult step(const std::function<Batch(int64_t microbatch)>& microbatch);
 
-  /// Captures the model on the shapes of a microbatch and draws the first weights. step() does so by itself; needed before load(),
-  /// save() or evaluate() when no step came first.
+  /// Captures the model on the shapes of a microbatch and draws the first weights. step() does so by itself;
+  /// needed before load(), save() or evaluate() when no step came first.
   void prepare(const Batch& microbatch);
 
-  /// The mean loss over `count` batches, in eval mode, without gradients; the batches are divided over the devices.
+  /// The mean loss over `count` batches, in eval mode, without gradients; the batches are divided over the
+  /// devices.
   double evaluate(int64_t count, const std::function<Batch(int64_t)>& batch);
 
   /// Writes a checkpoint folder (docs/checkpoint_format.md); `samples` is the position in the data.
   void save(const std::filesystem::path& folder);
-  /// Goes on from a checkpoint of the same run, from any number of devices. Throws InputError naming what differs when the run does.
+  /// Goes on from a checkpoint of the same run, from any number of devices. Throws InputError naming what
+  /// differs when the run does.
   void load(const std::filesystem::path& folder);
   /// Keeps `json_text` with every checkpoint under notes.`key`; not part of what load() compares.
   void set_note(const std::string& key, const std::string& json_text);

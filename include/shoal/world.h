@@ -11,12 +11,14 @@ namespace comm {
 class Communicator;
 }
 
-/// One device's view of the job. Started by `shoal run -n N program` (or by a `shoal` command with --devices N), a program is one of N
-/// processes that share memory through inherited descriptors; started alone, it is a world of one.
-/// Threads: belongs to the thread that made it. Errors: a dead or failed rank ends every wait of the others with JobError within a second.
+/// One device's view of the job. Started by `shoal run -n N program` (or by a `shoal` command with --devices
+/// N), a program is one of N processes that share memory through inherited descriptors; started alone, it is
+/// a world of one. Threads: belongs to the thread that made it. Errors: a dead or failed rank ends every wait
+/// of the others with JobError within a second.
 class World {
  public:
-  /// Reads how the process was launched. argc and argv are only kept for messages. Throws JobError when the launcher is gone.
+  /// Reads how the process was launched. argc and argv are only kept for messages. Throws JobError when the
+  /// launcher is gone.
   World(int argc, char** argv);
   explicit World(std::unique_ptr<comm::Communicator>);
   ~World();
@@ -27,18 +29,22 @@ class World {
   int size() const;
   comm::Communicator& communicator();
 
-  /// Runs `body` on `size` ranks, each a thread of this process with one compute thread. Rethrows the first error.
+  /// Runs `body` on `size` ranks, each a thread of this process with one compute thread. Rethrows the first
+  /// error.
   static void threads(int size, const std::function<void(World&)>& body);
 
  private:
   std::unique_ptr<comm::Communicator> communicator_;
 };
 
-/// Runs a main function: prints an Error as one line, tells the other ranks, and returns the exit code (0, 1 or 2).
-///   int main(int argc, char** argv) { return shoal::guarded_main(argc, argv, [](shoal::World& world) { ... }); }
+/// Runs a main function: prints an Error as one line, tells the other ranks, and returns the exit code (0, 1
+/// or 2).
+///   int main(int argc, char** argv) { return shoal::guarded_main(argc, argv, [](shoal::World& world) { ...
+///   }); }
 int guarded_main(int argc, char** argv, const std::function<void(World&)>& body);
 
-/// True once the user asked the job to end (Ctrl-C, SIGTERM). Trainer::step turns it into a clean end at a step's boundary on all ranks.
+/// True once the user asked the job to end (Ctrl-C, SIGTERM). Trainer::step turns it into a clean end at a
+/// step's boundary on all ranks.
 bool stop_requested();
 
 }  // namespace shoal

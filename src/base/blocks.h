@@ -23,7 +23,8 @@ struct Range {
 };
 constexpr Range intersect(Range a, Range b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 
-/// Share `index` of `total` things dealt to `parts` in order; sizes differ by at most one, the larger ones first.
+/// Share `index` of `total` things dealt to `parts` in order; sizes differ by at most one, the larger ones
+/// first.
 constexpr Range share(int64_t total, int64_t parts, int64_t index) {
   const int64_t base = total / parts, extra = total % parts;
   const int64_t begin = index * base + std::min(index, extra);

@@ -11,7 +11,8 @@ namespace shoal {
 std::string hash_hex(std::span<const std::byte> bytes) {
   const XXH128_hash_t h = XXH3_128bits(bytes.data(), bytes.size());
   char text[33];
-  std::snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64, static_cast<uint64_t>(h.high64), static_cast<uint64_t>(h.low64));
+  std::snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64, static_cast<uint64_t>(h.high64),
+                static_cast<uint64_t>(h.low64));
   return text;
 }
 

@@ -36,7 +36,8 @@ std::vector<std::string> split(std::string_view text, char separator);
 /// "1.5 GiB", "64 B".
 std::string human_bytes(uint64_t bytes);
 
-/// The candidate with the smallest edit distance to `word`, or "" when none is within a third of its length (at least 2).
+/// The candidate with the smallest edit distance to `word`, or "" when none is within a third of its length
+/// (at least 2).
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
 }  // namespace shoal

@@ -42,8 +42,10 @@ Twins make_twins(Recording& recording, const torch::nn::Module& module, const Na
     recording.substitute(original.tensor, twin);
     return twin;
   };
-  for (const NamedTensor& parameter : tensors.parameters) twins.parameters.push_back(twin_of(parameter, InputKind::kParameter));
-  for (const NamedTensor& buffer : tensors.buffers) twins.buffers.push_back(twin_of(buffer, InputKind::kBuffer));
+  for (const NamedTensor& parameter : tensors.parameters)
+    twins.parameters.push_back(twin_of(parameter, InputKind::kParameter));
+  for (const NamedTensor& buffer : tensors.buffers)
+    twins.buffers.push_back(twin_of(buffer, InputKind::kBuffer));
   for (size_t i = 0; i < types.size(); ++i) {
     at::Tensor input = recording.add_input(InputKind::kBatch, std::to_string(i), types[i]);
     if (precision == Precision::kBF16 && types[i].dtype == at::kFloat) {
@@ -64,19 +66,23 @@ void run_model(const Code& code) {
   } catch (const c10::Error& error) {
     std::string reason = error.what_without_backtrace();
     if (reason.find("not allocated") != std::string::npos)
-      reason = "it reads the numbers of a tensor while it is captured, and there are none yet: keep the computation in tensor operators (torch::where "
-               "instead of if, no data_ptr or accessor)";
+      reason =
+          "it reads the numbers of a tensor while it is captured, and there are none yet: keep the "
+          "computation in tensor operators (torch::where "
+          "instead of if, no data_ptr or accessor)";
     throw InputError(cat("capture - model: ", reason.substr(0, reason.find('\n'))));
   }
 }
 
 void refuse_changes(const Recording& recording, const NamedTensors& tensors, const Twins& twins) {
   size_t input = 0;
-  const auto check = [&](const char* kind, const std::vector<NamedTensor>& originals, const std::vector<at::Tensor>& list) {
+  const auto check = [&](const char* kind, const std::vector<NamedTensor>& originals,
+                         const std::vector<at::Tensor>& list) {
     for (size_t i = 0; i < originals.size(); ++i)
       if (ghost_id(unwrap(list[i])) != recording.graph().inputs[input++].value)
-        throw InputError(cat("capture - ", kind, " ", originals[i].name,
-                             ": forward changes it, which is not supported yet; keep forward free of side effects on it"));
+        throw InputError(
+            cat("capture - ", kind, " ", originals[i].name,
+                ": forward changes it, which is not supported yet; keep forward free of side effects on it"));
   };
   check("parameter", tensors.parameters, twins.parameters);
   check("buffer", tensors.buffers, twins.buffers);
@@ -85,11 +91,15 @@ void refuse_changes(const Recording& recording, const NamedTensors& tensors, con
 void check_loss(const at::Tensor& loss) {
   if (!loss.defined()) throw InputError("loss - value: got an undefined tensor, want a scalar");
   if (loss.dim() != 0)
-    throw InputError(cat("loss - shape: got [", join(loss.sizes(), ","), "], want a scalar; reduce it, for example with mean()"));
+    throw InputError(cat("loss - shape: got [", join(loss.sizes(), ","),
+                         "], want a scalar; reduce it, for example with mean()"));
   if (!at::isFloatingType(loss.scalar_type()))
-    throw InputError(cat("loss - dtype: got ", graph::dtype_name(loss.scalar_type()), ", want a floating-point scalar"));
+    throw InputError(
+        cat("loss - dtype: got ", graph::dtype_name(loss.scalar_type()), ", want a floating-point scalar"));
   if (!loss.requires_grad())
-    throw InputError("loss - gradient: it does not depend on any parameter that requires a gradient; check detach(), no_grad and frozen parameters");
+    throw InputError(
+        "loss - gradient: it does not depend on any parameter that requires a gradient; check detach(), "
+        "no_grad and frozen parameters");
 }
 
 }  // namespace
@@ -99,20 +109,24 @@ NamedTensors named_tensors(const torch::nn::Module& module) {
   std::set<const c10::TensorImpl*> seen;
   const auto add = [&](std::vector<NamedTensor>& list, const auto& items) {
     for (const auto& item : items)
-      if (item.value().defined() && seen.insert(item.value().unsafeGetTensorImpl()).second) list.push_back({item.key(), item.value()});
+      if (item.value().defined() && seen.insert(item.value().unsafeGetTensorImpl()).second)
+        list.push_back({item.key(), item.value()});
   };
   add(tensors.parameters, module.named_parameters());
   add(tensors.buffers, module.named_buffers());
   return tensors;
 }
 
-c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor& tensor, Precision precision) {
+c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor& tensor,
+                              Precision precision) {
   const c10::ScalarType dtype = tensor.tensor.scalar_type();
-  const bool narrows = precision == Precision::kBF16 && dtype == at::kFloat && !is_batch_norm(module, tensor.name);
+  const bool narrows =
+      precision == Precision::kBF16 && dtype == at::kFloat && !is_batch_norm(module, tensor.name);
   return narrows ? at::kBFloat16 : dtype;
 }
 
-graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision) {
+graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
+                              Precision precision) {
   const NamedTensors tensors = named_tensors(*model.module);
   Recording recording;
   recording.set_fp32_losses(precision == Precision::kBF16);
@@ -131,7 +145,8 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
       trainable.push_back(i);
       leaves.push_back(twins.parameters[i]);
     }
-    gradients = torch::autograd::grad({loss}, leaves, /*grad_outputs=*/{}, /*retain_graph=*/false, /*create_graph=*/false,
+    gradients = torch::autograd::grad({loss}, leaves, /*grad_outputs=*/{}, /*retain_graph=*/false,
+                                      /*create_graph=*/false,
                                       /*allow_unused=*/true);
   });
   refuse_changes(recording, tensors, twins);
@@ -140,14 +155,16 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
   const graph::ValueId loss_value = recording.value_of(loss);
   std::vector<graph::Gradient> captured;
   for (size_t i = 0; i < trainable.size(); ++i)
-    if (gradients[i].defined()) captured.push_back({tensors.parameters[trainable[i]].name, {recording.value_of(gradients[i])}});
+    if (gradients[i].defined())
+      captured.push_back({tensors.parameters[trainable[i]].name, {recording.value_of(gradients[i])}});
   graph = std::move(recording.graph());
   graph.results = {loss_value};
   graph.gradients = std::move(captured);
   return graph::canonicalize(std::move(graph));
 }
 
-graph::Graph capture_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
+graph::Graph capture_forward(const torch::nn::Module& module,
+                             const std::function<at::Tensor(const Batch&)>& function,
                              std::span<const graph::TensorType> types, Precision precision) {
   const NamedTensors tensors = named_tensors(module);
   Recording recording;
@@ -168,7 +185,8 @@ graph::Graph capture_forward(const torch::nn::Module& module, const std::functio
 
 namespace shoal::detail {
 
-std::shared_ptr<const Initialisation> record_initialisation(const std::function<std::shared_ptr<torch::nn::Module>()>& construct) {
+std::shared_ptr<const Initialisation> record_initialisation(
+    const std::function<std::shared_ptr<torch::nn::Module>()>& construct) {
   capture::Recording recording;
   std::shared_ptr<torch::nn::Module> module;
   capture::run_model([&] { module = construct(); });

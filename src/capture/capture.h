@@ -27,14 +27,20 @@ struct NamedTensors {
 };
 NamedTensors named_tensors(const torch::nn::Module& module);
 
-/// The dtype that a parameter or buffer of this name has when the model computes in `precision`: batch norms stay fp32.
-c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor& tensor, Precision precision);
+/// The dtype that a parameter or buffer of this name has when the model computes in `precision`: batch norms
+/// stay fp32.
+c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor& tensor,
+                              Precision precision);
 
-/// Forward and backward of one microbatch. `types`: the batch's tensors. Result: {loss}. Throws InputError for what cannot be captured.
-graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision);
+/// Forward and backward of one microbatch. `types`: the batch's tensors. Result: {loss}. Throws InputError
+/// for what cannot be captured.
+graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
+                              Precision precision);
 
-/// Forward alone of `function` on tensors of `types`; results: what it returns. Training mode is the module's own.
-graph::Graph capture_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
+/// Forward alone of `function` on tensors of `types`; results: what it returns. Training mode is the module's
+/// own.
+graph::Graph capture_forward(const torch::nn::Module& module,
+                             const std::function<at::Tensor(const Batch&)>& function,
                              std::span<const graph::TensorType> types, Precision precision);
 
 }  // namespace capture

@@ -11,16 +11,19 @@
 
 #include <mutex>
 
-// The choice of attention mirrors the CPU's: what its flash kernel takes becomes one node (lowered to that kernel by run/), the rest
-// is recorded as primitives. The CPU's own stub cannot be asked, since it looks at strides and data of real tensors.
+// The choice of attention mirrors the CPU's: what its flash kernel takes becomes one node (lowered to that
+// kernel by run/), the rest is recorded as primitives. The CPU's own stub cannot be asked, since it looks at
+// strides and data of real tensors.
 namespace at::native {
 namespace {
 
-int64_t choose_attention(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask, double dropout,
-                         bool is_causal, std::optional<double> /*scale*/, bool enable_gqa) {
-  const bool flash = dropout == 0.0 && query.dim() == 4 && query.size(-1) == value.size(-1) && query.size(-1) == key.size(-1) &&
-                     at::isFloatingType(query.scalar_type()) && !(mask.has_value() && mask->requires_grad()) &&
-                     !(is_causal && mask.has_value()) && (enable_gqa || query.size(1) == key.size(1));
+int64_t choose_attention(const Tensor& query, const Tensor& key, const Tensor& value,
+                         const std::optional<Tensor>& mask, double dropout, bool is_causal,
+                         std::optional<double> /*scale*/, bool enable_gqa) {
+  const bool flash = dropout == 0.0 && query.dim() == 4 && query.size(-1) == value.size(-1) &&
+                     query.size(-1) == key.size(-1) && at::isFloatingType(query.scalar_type()) &&
+                     !(mask.has_value() && mask->requires_grad()) && !(is_causal && mask.has_value()) &&
+                     (enable_gqa || query.size(1) == key.size(1));
   return static_cast<int64_t>(flash ? at::SDPBackend::overrideable : at::SDPBackend::math);
 }
 
@@ -37,7 +40,9 @@ struct GhostGuard : c10::impl::NoOpDeviceGuardImpl<kGhostDevice> {
   c10::Device exchangeDevice(c10::Device) const override { return ghost(); }
   c10::Device getDevice() const override { return ghost(); }
   c10::DeviceIndex deviceCount() const noexcept override { return 1; }
-  c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, ghost()); }
+  c10::Stream getStream(c10::Device) const noexcept override {
+    return c10::Stream(c10::Stream::DEFAULT, ghost());
+  }
   c10::Stream getNewStream(c10::Device, int) const override { return getStream(ghost()); }
   c10::Stream exchangeStream(c10::Stream stream) const noexcept override { return stream; }
   void record(void** event, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {
@@ -82,10 +87,13 @@ void register_ghost_device() {
 }
 
 at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, uint64_t recording) {
-  const size_t bytes = at::detail::computeStorageNbytes(type.shape, type.strides, c10::elementSize(type.dtype));
-  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(nullptr, {kGhostDevice, 0}), nullptr, /*resizable=*/false);
-  at::Tensor ghost = at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
-                                                              c10::scalarTypeToTypeMeta(type.dtype));
+  const size_t bytes =
+      at::detail::computeStorageNbytes(type.shape, type.strides, c10::elementSize(type.dtype));
+  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(nullptr, {kGhostDevice, 0}),
+                       nullptr, /*resizable=*/false);
+  at::Tensor ghost = at::detail::make_tensor<c10::TensorImpl>(
+      std::move(storage), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+      c10::scalarTypeToTypeMeta(type.dtype));
   ghost.unsafeGetTensorImpl()->set_sizes_and_strides(type.shape, type.strides);
   ghost.unsafeGetTensorImpl()->set_backend_meta(c10::make_intrusive<ValueMeta>(id, recording));
   return ghost;

@@ -30,16 +30,21 @@ Recording* recording = nullptr;
 Recording& active_recording(const c10::OperatorHandle& op) {
   if (recording == nullptr)
     throw InputError(cat("operator ", graph::operator_text(op.operator_name()),
-                         " - outside of capture: it was given a tensor of a described model, which has no numbers; pass the model to a Trainer"));
+                         " - outside of capture: it was given a tensor of a described model, which has no "
+                         "numbers; pass the model to a Trainer"));
   return *recording;
 }
 
-void record_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) { active_recording(op).record(op, stack); }
+void record_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
+  active_recording(op).record(op, stack);
+}
 
 void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::DeferredInit);
   if (at::autocast::is_autocast_enabled(at::kCPU))
-    throw InputError("capture - autocast: it is switched on in forward and would have no effect here; use Precision::kBF16 instead");
+    throw InputError(
+        "capture - autocast: it is switched on in forward and would have no effect here; use "
+        "Precision::kBF16 instead");
   if (interception != nullptr) interception->rewrite_arguments(op, stack);
   op.callBoxed(stack);
 }
@@ -47,20 +52,22 @@ void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* st
 // Operators of the model's values, not of their numbers, that C++ code of a model may ask for.
 void check_allowed(const std::string& name) {
   static constexpr std::pair<const char*, const char*> kRefused[] = {
-      {"aten::_local_scalar_dense", "it reads a number (item(), a condition on a tensor, printing): keep it a tensor, for example torch::where instead of if"},
+      {"aten::_local_scalar_dense",
+       "it reads a number (item(), a condition on a tensor, printing): keep it a tensor, for example "
+       "torch::where instead of if"},
       {"aten::nonzero", "its result's size depends on the data: use a mask (torch::where, masked_fill)"},
       {"aten::masked_select", "its result's size depends on the data: use torch::where or masked_fill"},
       {"aten::_unique2", "its result's size depends on the data"},
       {"aten::bincount", "its result's size depends on the data"},
-      {"aten::native_batch_norm", "it changes its running statistics in forward, which is not supported yet: use LayerNorm or GroupNorm"},
+      {"aten::native_batch_norm",
+       "it changes its running statistics in forward, which is not supported yet: use LayerNorm or "
+       "GroupNorm"},
   };
   for (const auto& [op, why] : kRefused)
     if (name == op) throw InputError(cat("capture - operator ", name, ": ", why));
 }
 
-bool is_random(const c10::OperatorHandle& op) {
-  return op.hasTag(at::Tag::nondeterministic_seeded);
-}
+bool is_random(const c10::OperatorHandle& op) { return op.hasTag(at::Tag::nondeterministic_seeded); }
 
 void register_operators() {
   static std::deque<c10::RegistrationHandleRAII> registrations;  // kept for the life of the process
@@ -68,14 +75,15 @@ void register_operators() {
   for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findOp(name);
     if (!op || !op->hasSchema()) continue;
-    // Composites come apart into others, except where the CPU has a kernel of its own (silu_backward): eager takes that one.
+    // Composites come apart into others, except where the CPU has a kernel of its own (silu_backward): eager
+    // takes that one.
     const bool has_cpu_kernel = op->hasKernelForDispatchKey(c10::DispatchKey::CPU);
     if (op->hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd) && !has_cpu_kernel) continue;
     if (op->hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1)) continue;
     if (name.getNamespace() != std::string_view("aten") && !has_cpu_kernel) continue;
-    registrations.push_back(dispatcher.registerImpl(name, c10::DispatchKey::PrivateUse1,
-                                                    c10::KernelFunction::makeFromBoxedFunction<&record_boxed>(), std::nullopt, nullptr,
-                                                    "shoal capture"));
+    registrations.push_back(dispatcher.registerImpl(
+        name, c10::DispatchKey::PrivateUse1, c10::KernelFunction::makeFromBoxedFunction<&record_boxed>(),
+        std::nullopt, nullptr, "shoal capture"));
   }
 }
 
@@ -90,7 +98,8 @@ c10::IValue map_tensors(const c10::IValue& value, F&& f) {
   }
   if (value.isOptionalTensorList()) {
     c10::List<std::optional<at::Tensor>> list;
-    for (const std::optional<at::Tensor>& t : value.toOptionalTensorList()) list.push_back(t && t->defined() ? std::optional(f(*t)) : std::nullopt);
+    for (const std::optional<at::Tensor>& t : value.toOptionalTensorList())
+      list.push_back(t && t->defined() ? std::optional(f(*t)) : std::nullopt);
     return list;
   }
   return value;
@@ -98,7 +107,8 @@ c10::IValue map_tensors(const c10::IValue& value, F&& f) {
 
 // A tensor of the same type on another device: without numbers on Meta, zeros on the CPU.
 at::Tensor stand_in(const at::Tensor& t, c10::Device device) {
-  at::Tensor other = at::empty_strided(t.sizes(), t.strides(), t.options().device(device).requires_grad(false));
+  at::Tensor other =
+      at::empty_strided(t.sizes(), t.strides(), t.options().device(device).requires_grad(false));
   if (device.is_cpu()) other.zero_();
   if (t.unsafeGetTensorImpl()->is_wrapped_number()) other.unsafeGetTensorImpl()->set_wrapped_number(true);
   return other;
@@ -109,8 +119,8 @@ c10::IValue move_to(const c10::IValue& value, c10::Device device) {
   return map_tensors(value, [&](const at::Tensor& t) { return stand_in(t, device); });
 }
 
-// Runs the operator on Meta tensors: the stack's arguments become its results. Where LibTorch has no shape function and we have no row,
-// the operator itself runs once on zeros.
+// Runs the operator on Meta tensors: the stack's arguments become its results. Where LibTorch has no shape
+// function and we have no row, the operator itself runs once on zeros.
 void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack& stack) {
   if (apply_shape_rule(name, stack)) return;
   const Stack arguments = stack;
@@ -125,7 +135,8 @@ void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack
     op.callBoxed(stack);
   } catch (const std::exception& error) {
     const std::string why = error.what();
-    throw InputError(cat("capture - operator ", name, ": it cannot be captured yet (", why.substr(0, why.find('\n')), ")"));
+    throw InputError(cat("capture - operator ", name, ": it cannot be captured yet (",
+                         why.substr(0, why.find('\n')), ")"));
   }
   for (c10::IValue& result : stack) result = move_to(result, at::kMeta);
 }
@@ -138,14 +149,16 @@ at::Tensor& logical_meta(const at::Tensor& a, const at::Tensor& b, at::Tensor& o
   return out;
 }
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
-  for (const char* name : {"logical_and.out", "logical_or.out", "logical_xor.out"}) library.impl(name, &logical_meta);
+  for (const char* name : {"logical_and.out", "logical_or.out", "logical_xor.out"})
+    library.impl(name, &logical_meta);
 }
 
 TORCH_LIBRARY_IMPL(_, DeferredInit, library) {
   library.fallback(torch::CppFunction::makeFromBoxedFunction<&rewrite_boxed>());
 }
 
-Interception::Interception(c10::Device factory_device) : only_one_(one_interception), factory_device_(factory_device) {
+Interception::Interception(c10::Device factory_device)
+    : only_one_(one_interception), factory_device_(factory_device) {
   interception = this;
 }
 
@@ -175,9 +188,12 @@ Recording::Scope::Scope()
   at::functionalization::impl::setFunctionalizationReapplyViewsTLS(true);
 }
 
-Recording::Scope::~Scope() { at::functionalization::impl::setFunctionalizationReapplyViewsTLS(reapply_views_before_); }
+Recording::Scope::~Scope() {
+  at::functionalization::impl::setFunctionalizationReapplyViewsTLS(reapply_views_before_);
+}
 
-at::Tensor Recording::add_input(graph::InputKind kind, const std::string& name, const graph::TensorType& type) {
+at::Tensor Recording::add_input(graph::InputKind kind, const std::string& name,
+                                const graph::TensorType& type) {
   const graph::ValueId id = graph_.add_value(type);
   graph_.inputs.push_back({kind, name, id});
   return wrap(make_ghost(type, id, number_));
@@ -188,7 +204,8 @@ graph::ValueId Recording::value_of(const at::Tensor& tensor) {
   if (is_ghost(plain)) {
     if (ghost_recording(plain) != number_)
       throw InputError(cat("capture - tensor [", join(plain.sizes(), ","),
-                           "]: it was made by the constructor of a described model, which kept it without registering it; use register_buffer"));
+                           "]: it was made by the constructor of a described model, which kept it without "
+                           "registering it; use register_buffer"));
     return ghost_id(plain);
   }
   const auto found = constants_.find(plain.unsafeGetTensorImpl());
@@ -237,7 +254,9 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
   }
   check_allowed(name);
   if (schema.is_mutable())
-    throw InputError(cat("capture - operator ", name, ": it changes its input and LibTorch has no functional form of it; use the form that returns a new tensor"));
+    throw InputError(cat("capture - operator ", name,
+                         ": it changes its input and LibTorch has no functional form of it; use the form "
+                         "that returns a new tensor"));
 
   graph::Node node;
   node.op = name;
@@ -247,8 +266,10 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
   for (size_t i = 0; i < arguments.size(); ++i) {
     const c10::IValue& argument = arguments[i];
     const bool is_generator = schema.arguments()[i].type()->str().find("Generator") != std::string::npos;
-    node.arguments.push_back(is_generator ? graph::Argument(graph::None{})
-                                          : graph::from_ivalue(argument, schema.arguments()[i].type(), [&](const at::Tensor& t) { return value_of(t); }));
+    node.arguments.push_back(is_generator
+                                 ? graph::Argument(graph::None{})
+                                 : graph::from_ivalue(argument, schema.arguments()[i].type(),
+                                                      [&](const at::Tensor& t) { return value_of(t); }));
     metas.push_back(is_generator ? c10::IValue() : move_to(argument, at::kMeta));
   }
   infer_results(op, name, metas);
@@ -261,11 +282,24 @@ namespace {
 
 // Losses that autocast computes in fp32 too.
 bool is_loss(const std::string& name) {
-  static constexpr const char* kLosses[] = {"aten::cross_entropy_loss", "aten::log_softmax.int", "aten::nll_loss_nd", "aten::nll_loss",
-                                            "aten::nll_loss2d", "aten::mse_loss", "aten::l1_loss", "aten::smooth_l1_loss", "aten::huber_loss",
-                                            "aten::kl_div", "aten::binary_cross_entropy", "aten::binary_cross_entropy_with_logits",
-                                            "aten::soft_margin_loss", "aten::multi_margin_loss", "aten::cosine_embedding_loss",
-                                            "aten::hinge_embedding_loss", "aten::margin_ranking_loss", "aten::poisson_nll_loss"};
+  static constexpr const char* kLosses[] = {"aten::cross_entropy_loss",
+                                            "aten::log_softmax.int",
+                                            "aten::nll_loss_nd",
+                                            "aten::nll_loss",
+                                            "aten::nll_loss2d",
+                                            "aten::mse_loss",
+                                            "aten::l1_loss",
+                                            "aten::smooth_l1_loss",
+                                            "aten::huber_loss",
+                                            "aten::kl_div",
+                                            "aten::binary_cross_entropy",
+                                            "aten::binary_cross_entropy_with_logits",
+                                            "aten::soft_margin_loss",
+                                            "aten::multi_margin_loss",
+                                            "aten::cosine_embedding_loss",
+                                            "aten::hinge_embedding_loss",
+                                            "aten::margin_ranking_loss",
+                                            "aten::poisson_nll_loss"};
   return std::any_of(std::begin(kLosses), std::end(kLosses), [&](const char* loss) { return name == loss; });
 }
 
@@ -290,7 +324,8 @@ void Interception::rewrite_arguments(const c10::OperatorHandle& op, Stack* stack
   // A factory that names no device makes a ghost; an explicit CPU device stays real and becomes a constant.
   if (reads_tensors) return;
   for (size_t i = 0; i < schema.arguments().size(); ++i)
-    if (schema.arguments()[i].name() == "device" && (*stack)[first + i].isNone()) (*stack)[first + i] = factory_device_;
+    if (schema.arguments()[i].name() == "device" && (*stack)[first + i].isNone())
+      (*stack)[first + i] = factory_device_;
 }
 
 }  // namespace shoal::capture

@@ -1,8 +1,9 @@
 // Records every operator that reaches a ghost tensor as a Node of a Graph.
 //
-// One boxed function is registered on PrivateUse1 for every operator that is not composite. While a Recording is active, that function
-// appends nodes to its graph; autograd and functionalization run above it as they always do.
-// Threads: one Recording at a time per process (the constructor waits); autograd's own threads record into the same one.
+// One boxed function is registered on PrivateUse1 for every operator that is not composite. While a Recording
+// is active, that function appends nodes to its graph; autograd and functionalization run above it as they
+// always do. Threads: one Recording at a time per process (the constructor waits); autograd's own threads
+// record into the same one.
 #pragma once
 
 #include <ATen/core/ivalue.h>
@@ -16,8 +17,8 @@
 
 namespace shoal::capture {
 
-/// Rewrites the arguments of a model's operators before autograd sees them, while one of its Scopes is open on this thread.
-/// One exists at a time per process: the constructor waits.
+/// Rewrites the arguments of a model's operators before autograd sees them, while one of its Scopes is open
+/// on this thread. One exists at a time per process: the constructor waits.
 class Interception {
  public:
   /// A factory that names no device makes its tensor on `factory_device`.

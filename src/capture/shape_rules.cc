@@ -17,7 +17,9 @@ using Stack = torch::jit::Stack;
 using ShapeRule = void (*)(Stack&);
 
 Tensor empty(at::IntArrayRef sizes, const Tensor& like) { return at::empty(sizes, like.options()); }
-Tensor empty(at::IntArrayRef sizes, const Tensor& like, at::ScalarType dtype) { return at::empty(sizes, like.options().dtype(dtype)); }
+Tensor empty(at::IntArrayRef sizes, const Tensor& like, at::ScalarType dtype) {
+  return at::empty(sizes, like.options().dtype(dtype));
+}
 
 // The dtype that LibTorch's normalisations accumulate statistics in.
 at::ScalarType statistics_dtype(const Tensor& x) {
@@ -45,14 +47,15 @@ void embedding_dense_backward(Stack& s) {
   s = {empty({s[2].toInt(), s[0].toTensor().size(-1)}, s[0].toTensor())};
 }
 
-// (x, normalized_shape, weight, bias, eps) -> x-like, mean and rstd over the normalised dims. In bf16 the statistics take the dtype
-// of a mixed call (fp32 weights) or of x.
+// (x, normalized_shape, weight, bias, eps) -> x-like, mean and rstd over the normalised dims. In bf16 the
+// statistics take the dtype of a mixed call (fp32 weights) or of x.
 void native_layer_norm(Stack& s) {
   const Tensor x = s[0].toTensor();
   const auto normalized = s[1].toIntVector();
   std::vector<int64_t> rows(x.sizes().begin(), x.sizes().end() - static_cast<int64_t>(normalized.size()));
   rows.resize(static_cast<size_t>(x.dim()), 1);
-  const bool mixed = s[2].isTensor() && s[2].toTensor().defined() && s[2].toTensor().scalar_type() != x.scalar_type();
+  const bool mixed =
+      s[2].isTensor() && s[2].toTensor().defined() && s[2].toTensor().scalar_type() != x.scalar_type();
   const auto dtype = mixed ? statistics_dtype(x) : x.scalar_type();
   s = {contiguous_like(x), empty(rows, x, dtype), empty(rows, x, dtype)};
 }
@@ -62,7 +65,8 @@ void native_layer_norm_backward(Stack& s) {
   const auto mask = s[7].toBoolList();
   const Tensor x = s[1].toTensor();
   const c10::IValue weight = s[5], bias = s[6];
-  s = {mask[0] ? contiguous_like(x) : Tensor(), mask[1] ? optional_like(weight) : Tensor(), mask[2] ? optional_like(bias) : Tensor()};
+  s = {mask[0] ? contiguous_like(x) : Tensor(), mask[1] ? optional_like(weight) : Tensor(),
+       mask[2] ? optional_like(bias) : Tensor()};
 }
 
 // (x, p, train) -> x-like, mask
@@ -71,7 +75,8 @@ void native_dropout(Stack& s) {
   s = {at::empty_like(x), at::empty_like(x, x.options().dtype(at::kBool))};
 }
 
-// query [b,h,t,d] -> output laid out as [b,t,h,d], log-sum-exp as [b,t,h], both seen transposed: what the CPU's flash kernel makes.
+// query [b,h,t,d] -> output laid out as [b,t,h,d], log-sum-exp as [b,t,h], both seen transposed: what the
+// CPU's flash kernel makes.
 void attention(Stack& s) {
   const Tensor q = s[0].toTensor(), v = s[2].toTensor();
   const int64_t b = q.size(0), h = q.size(1), t = q.size(2);
@@ -82,19 +87,25 @@ void attention(Stack& s) {
 
 // (grad, q, k, v, bias, mask[4], ...) -> for q, k, v, bias
 void attention_backward(Stack& s) {
-  const auto like = [](const Tensor& t) { return empty({t.size(0), t.size(2), t.size(1), t.size(3)}, t).transpose(1, 2); };
+  const auto like = [](const Tensor& t) {
+    return empty({t.size(0), t.size(2), t.size(1), t.size(3)}, t).transpose(1, 2);
+  };
   s = {like(s[1].toTensor()), like(s[2].toTensor()), like(s[3].toTensor()), Tensor()};
 }
 
-Tensor arange_result(const c10::Scalar& start, const c10::Scalar& end, const c10::Scalar& step, const c10::IValue& dtype) {
+Tensor arange_result(const c10::Scalar& start, const c10::Scalar& end, const c10::Scalar& step,
+                     const c10::IValue& dtype) {
   const bool integral = start.isIntegral(true) && end.isIntegral(true) && step.isIntegral(true);
-  const at::ScalarType type = dtype.isNone() ? (integral ? at::kLong : c10::get_default_dtype_as_scalartype()) : dtype.toScalarType();
+  const at::ScalarType type =
+      dtype.isNone() ? (integral ? at::kLong : c10::get_default_dtype_as_scalartype()) : dtype.toScalarType();
   const double count = std::ceil((end.toDouble() - start.toDouble()) / step.toDouble());
   return at::empty({static_cast<int64_t>(count)}, at::TensorOptions().dtype(type).device(at::kMeta));
 }
 void arange(Stack& s) { s = {arange_result(0, s[0].toScalar(), 1, s[1])}; }
 void arange_start(Stack& s) { s = {arange_result(s[0].toScalar(), s[1].toScalar(), 1, s[2])}; }
-void arange_start_step(Stack& s) { s = {arange_result(s[0].toScalar(), s[1].toScalar(), s[2].toScalar(), s[3])}; }
+void arange_start_step(Stack& s) {
+  s = {arange_result(s[0].toScalar(), s[1].toScalar(), s[2].toScalar(), s[3])};
+}
 
 // (condition, a, b)
 void where(Stack& s) {
@@ -123,7 +134,9 @@ void logsumexp(Stack& s) { s = {reduced(s[0].toTensor(), s[1], s[2].toBool())}; 
 // (x, dim, index [n])
 void index_select(Stack& s) {
   auto sizes = s[0].toTensor().sizes().vec();
-  if (!sizes.empty()) sizes[static_cast<size_t>(at::maybe_wrap_dim(s[1].toInt(), s[0].toTensor().dim()))] = s[2].toTensor().numel();
+  if (!sizes.empty())
+    sizes[static_cast<size_t>(at::maybe_wrap_dim(s[1].toInt(), s[0].toTensor().dim()))] =
+        s[2].toTensor().numel();
   s = {empty(sizes, s[0].toTensor())};
 }
 
@@ -146,7 +159,8 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
       {"aten::embedding_dense_backward", embedding_dense_backward},
       {"aten::flip", same_as_first},
       {"aten::index_select", index_select},
-      {"aten::logical_and", [](Stack& s) { s = {at::empty_like(s[0].toTensor(), s[0].toTensor().options().dtype(at::kBool))}; }},
+      {"aten::logical_and",
+       [](Stack& s) { s = {at::empty_like(s[0].toTensor(), s[0].toTensor().options().dtype(at::kBool))}; }},
       {"aten::logsumexp", logsumexp},
       {"aten::mse_loss_backward", same_as_second},
       {"aten::native_dropout", native_dropout},

@@ -1,4 +1,5 @@
-// Result shapes of operators for which LibTorch has no Meta kernel. One row per operator, tables in shape_rules.cc.
+// Result shapes of operators for which LibTorch has no Meta kernel. One row per operator, tables in
+// shape_rules.cc.
 #pragma once
 
 #include <ATen/core/stack.h>
@@ -7,7 +8,8 @@
 
 namespace shoal::capture {
 
-/// Replaces the operator's arguments on the stack (tensors on Meta) by its results (on Meta). Returns false when there is no row.
+/// Replaces the operator's arguments on the stack (tensors on Meta) by its results (on Meta). Returns false
+/// when there is no row.
 bool apply_shape_rule(const std::string& op, torch::jit::Stack& stack);
 
 }  // namespace shoal::capture

@@ -1,4 +1,5 @@
-// One function per command: declares its flags on `app` and, when the user chose it, leaves what to run in `chosen`.
+// One function per command: declares its flags on `app` and, when the user chose it, leaves what to run in
+// `chosen`.
 #pragma once
 
 #include <functional>

@@ -18,9 +18,9 @@ void run_threads(int size, const std::function<void(Communicator&)>& body);
 inline constexpr int kMaxDevices = 256;  // processes of one machine
 
 struct LaunchOptions {
-  int devices = 1;                   // at most kMaxDevices
-  std::vector<std::string> command;  // the program and its arguments; every rank runs it
-  std::string name = "shoal";        // who speaks in messages: "shoal train"
+  int devices = 1;                           // at most kMaxDevices
+  std::vector<std::string> command;          // the program and its arguments; every rank runs it
+  std::string name = "shoal";                // who speaks in messages: "shoal train"
   std::function<std::string()> advice = {};  // asked when the job failed: the end of the line about it
 };
 

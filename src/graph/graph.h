@@ -1,7 +1,8 @@
 // The IR: one microbatch of the model's step, forward and backward, undivided, as a value.
 //
-// A Graph is functional (no node changes its input) and in order (a node's inputs are defined before it). It knows operators by
-// name only; what they mean is in LibTorch's schemas and in the tables of ops/ and run/. docs/graph.md gives its text form.
+// A Graph is functional (no node changes its input) and in order (a node's inputs are defined before it). It
+// knows operators by name only; what they mean is in LibTorch's schemas and in the tables of ops/ and run/.
+// docs/graph.md gives its text form.
 #pragma once
 
 #include <ATen/core/TensorBody.h>
@@ -18,7 +19,8 @@ namespace shoal::graph {
 using ValueId = int32_t;
 inline constexpr ValueId kNoValue = -1;
 
-/// What is known of a tensor before it exists. Strides are part of it: kernels give other bits on other strides.
+/// What is known of a tensor before it exists. Strides are part of it: kernels give other bits on other
+/// strides.
 struct TensorType {
   c10::ScalarType dtype = c10::ScalarType::Float;
   std::vector<int64_t> shape;
@@ -40,15 +42,15 @@ struct Tensor {
   friend bool operator==(Tensor, Tensor) = default;
 };
 struct TensorList {
-  std::vector<ValueId> ids;   // kNoValue: absent, only when `optional`
-  bool optional = false;      // the schema says Tensor?[]
+  std::vector<ValueId> ids;  // kNoValue: absent, only when `optional`
+  bool optional = false;     // the schema says Tensor?[]
   friend bool operator==(const TensorList&, const TensorList&) = default;
 };
 struct DeviceArgument {  // wherever the node runs
   friend bool operator==(DeviceArgument, DeviceArgument) = default;
 };
-using Argument = std::variant<None, Tensor, TensorList, DeviceArgument, bool, int64_t, double, std::string, std::vector<bool>,
-                              std::vector<int64_t>, std::vector<double>>;
+using Argument = std::variant<None, Tensor, TensorList, DeviceArgument, bool, int64_t, double, std::string,
+                              std::vector<bool>, std::vector<int64_t>, std::vector<double>>;
 
 enum class Phase { kForward, kBackward };
 
@@ -65,7 +67,8 @@ enum class InputKind { kParameter, kBuffer, kBatch, kConstant };
 
 struct Input {
   InputKind kind;
-  std::string name;  // the module's name of a parameter or buffer; the position in the batch; "c<n>" for a constant
+  std::string
+      name;  // the module's name of a parameter or buffer; the position in the batch; "c<n>" for a constant
   ValueId value;
 };
 
@@ -90,7 +93,8 @@ struct Graph {
   const TensorType& type(ValueId id) const { return values.at(static_cast<size_t>(id)); }
 };
 
-/// Calls f(ValueId&) for every tensor the node reads, in order, absent ones left out; const nodes give const ids.
+/// Calls f(ValueId&) for every tensor the node reads, in order, absent ones left out; const nodes give const
+/// ids.
 template <class NodeType, class F>
 void for_each_input(NodeType& node, F&& f) {
   for (auto& argument : node.arguments) {

@@ -12,12 +12,13 @@ std::string module_of(const std::string& parameter) {
 
 }  // namespace
 
-// C++ modules have no hooks, so the scope is inferred: a node serves the module of the parameter it reads; else, in forward, what the
-// latest of its inputs serves.
+// C++ modules have no hooks, so the scope is inferred: a node serves the module of the parameter it reads;
+// else, in forward, what the latest of its inputs serves.
 Graph infer_scopes(Graph graph) {
   std::unordered_map<ValueId, std::string> scope;
   for (const Input& input : graph.inputs)
-    if (input.kind == InputKind::kParameter || input.kind == InputKind::kBuffer) scope[input.value] = module_of(input.name);
+    if (input.kind == InputKind::kParameter || input.kind == InputKind::kBuffer)
+      scope[input.value] = module_of(input.name);
   std::vector<bool> is_parameter(graph.values.size(), false);
   for (const Input& input : graph.inputs)
     if (input.kind == InputKind::kParameter) is_parameter[static_cast<size_t>(input.value)] = true;
@@ -38,7 +39,8 @@ Graph infer_scopes(Graph graph) {
       if (id == kNoValue) continue;
       scope[id] = node.scope;
       // A view of a parameter still stands for it (linear reads weight.t()).
-      if (!parameters.empty() && node.results.size() == 1 && node.arguments.size() <= 3 && graph.type(id).numel() > 0 &&
+      if (!parameters.empty() && node.results.size() == 1 && node.arguments.size() <= 3 &&
+          graph.type(id).numel() > 0 &&
           (node.op == "aten::t" || node.op == "aten::view" || node.op == "aten::transpose.int"))
         is_parameter[static_cast<size_t>(id)] = true;
     }

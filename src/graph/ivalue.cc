@@ -13,7 +13,8 @@ bool is_optional_tensor_list(const c10::TypePtr& type) {
 
 }  // namespace
 
-Argument from_ivalue(const c10::IValue& value, const c10::TypePtr& type, const std::function<ValueId(const at::Tensor&)>& value_of) {
+Argument from_ivalue(const c10::IValue& value, const c10::TypePtr& type,
+                     const std::function<ValueId(const at::Tensor&)>& value_of) {
   if (value.isNone()) return None{};
   if (value.isTensor()) {
     if (!value.toTensor().defined()) return Tensor{kNoValue};
@@ -36,7 +37,8 @@ Argument from_ivalue(const c10::IValue& value, const c10::TypePtr& type, const s
       list.ids.push_back(item.isTensor() && item.toTensor().defined() ? value_of(item.toTensor()) : kNoValue);
     return list;
   }
-  throw InputError(cat("capture - argument: got a ", value.tagKind(), ", want tensors, numbers, truth values, strings or lists of them"));
+  throw InputError(cat("capture - argument: got a ", value.tagKind(),
+                       ", want tensors, numbers, truth values, strings or lists of them"));
 }
 
 namespace {
@@ -46,7 +48,9 @@ struct ToIValue {
   c10::Device device;
 
   c10::IValue operator()(None) const { return {}; }
-  c10::IValue operator()(Tensor tensor) const { return tensor.id == kNoValue ? at::Tensor() : tensor_of(tensor.id); }
+  c10::IValue operator()(Tensor tensor) const {
+    return tensor.id == kNoValue ? at::Tensor() : tensor_of(tensor.id);
+  }
   c10::IValue operator()(const TensorList& list) const {
     if (list.optional) {
       c10::List<std::optional<at::Tensor>> tensors;
@@ -72,7 +76,8 @@ struct ToIValue {
 
 }  // namespace
 
-c10::IValue to_ivalue(const Argument& argument, const std::function<at::Tensor(ValueId)>& tensor_of, c10::Device device) {
+c10::IValue to_ivalue(const Argument& argument, const std::function<at::Tensor(ValueId)>& tensor_of,
+                      c10::Device device) {
   return std::visit(ToIValue{tensor_of, device}, argument);
 }
 

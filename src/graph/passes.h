@@ -5,20 +5,25 @@
 
 namespace shoal::graph {
 
-/// Drops nodes whose results nobody uses, and inputs (constants, buffers) that nothing reads; parameters and batch stay. Bits: preserving.
+/// Drops nodes whose results nobody uses, and inputs (constants, buffers) that nothing reads; parameters and
+/// batch stay. Bits: preserving.
 Graph remove_dead_code(Graph);
 
-/// A gradient that is a sum of others (a tied weight) becomes a list of contributions, so that each is summed over the microbatches
-/// on its own and they are added last (docs/numerics.md, "one tree"). Bits: the order of that sum is the run's definition.
+/// A gradient that is a sum of others (a tied weight) becomes a list of contributions, so that each is summed
+/// over the microbatches on its own and they are added last (docs/numerics.md, "one tree"). Bits: the order
+/// of that sum is the run's definition.
 Graph split_gradient_contributions(Graph);
 
-/// Embedding gradients accumulate in fp32: in bf16 4,096 ones sum to 256 (docs/numerics.md, "bf16"). Bits: part of what bf16 means.
+/// Embedding gradients accumulate in fp32: in bf16 4,096 ones sum to 256 (docs/numerics.md, "bf16"). Bits:
+/// part of what bf16 means.
 Graph widen_embedding_gradients(Graph);
 
-/// Gives values and random nodes their numbers in order of definition, so that two captures of one model print alike. Bits: preserving.
+/// Gives values and random nodes their numbers in order of definition, so that two captures of one model
+/// print alike. Bits: preserving.
 Graph renumber(Graph);
 
-/// Names for each node the module whose parameters it serves, by the parameters it reads and what its inputs serve. Bits: preserving.
+/// Names for each node the module whose parameters it serves, by the parameters it reads and what its inputs
+/// serve. Bits: preserving.
 Graph infer_scopes(Graph);
 
 /// All of the above, in order, verified after each.

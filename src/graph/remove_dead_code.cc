@@ -9,8 +9,9 @@ Graph remove_dead_code(Graph graph) {
   for (ValueId id : outputs(graph)) live[static_cast<size_t>(id)] = true;
   std::vector<Node> kept;
   for (auto node = graph.nodes.rbegin(); node != graph.nodes.rend(); ++node) {
-    const bool used = std::any_of(node->results.begin(), node->results.end(),
-                                  [&](ValueId id) { return id != kNoValue && live[static_cast<size_t>(id)]; });
+    const bool used = std::any_of(node->results.begin(), node->results.end(), [&](ValueId id) {
+      return id != kNoValue && live[static_cast<size_t>(id)];
+    });
     if (!used) continue;
     for_each_input(*node, [&](ValueId id) { live[static_cast<size_t>(id)] = true; });
     kept.push_back(std::move(*node));
@@ -21,7 +22,8 @@ Graph remove_dead_code(Graph graph) {
     const bool droppable = input.kind == InputKind::kConstant || input.kind == InputKind::kBuffer;
     return droppable && !live[static_cast<size_t>(input.value)];
   });
-  std::erase_if(graph.constants, [&](const auto& constant) { return !live[static_cast<size_t>(constant.first)]; });
+  std::erase_if(graph.constants,
+                [&](const auto& constant) { return !live[static_cast<size_t>(constant.first)]; });
   return graph;
 }
 

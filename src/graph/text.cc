@@ -11,9 +11,9 @@ namespace shoal::graph {
 namespace {
 
 constexpr std::pair<c10::ScalarType, const char*> kDTypeNames[] = {
-    {c10::ScalarType::Float, "f32"},  {c10::ScalarType::Double, "f64"}, {c10::ScalarType::BFloat16, "bf16"},
-    {c10::ScalarType::Half, "f16"},   {c10::ScalarType::Long, "i64"},   {c10::ScalarType::Int, "i32"},
-    {c10::ScalarType::Short, "i16"},  {c10::ScalarType::Char, "i8"},    {c10::ScalarType::Byte, "u8"},
+    {c10::ScalarType::Float, "f32"}, {c10::ScalarType::Double, "f64"}, {c10::ScalarType::BFloat16, "bf16"},
+    {c10::ScalarType::Half, "f16"},  {c10::ScalarType::Long, "i64"},   {c10::ScalarType::Int, "i32"},
+    {c10::ScalarType::Short, "i16"}, {c10::ScalarType::Char, "i8"},    {c10::ScalarType::Byte, "u8"},
     {c10::ScalarType::Bool, "bool"},
 };
 constexpr std::pair<InputKind, const char*> kInputNames[] = {{InputKind::kParameter, "parameter"},
@@ -70,7 +70,9 @@ struct ArgumentPrinter {
   std::string operator()(const std::vector<int64_t>& list) const {
     return print_list(list, "int", [](int64_t item) { return cat(item); });
   }
-  std::string operator()(const std::vector<double>& list) const { return print_list(list, "float", print_double); }
+  std::string operator()(const std::vector<double>& list) const {
+    return print_list(list, "float", print_double);
+  }
 };
 
 // Reads one line of the text form, character by character.
@@ -79,7 +81,8 @@ class LineParser {
   LineParser(std::string_view line, int number) : rest_(line), number_(number) {}
 
   [[noreturn]] void fail(const std::string& want) {
-    throw InputError(cat("graph line ", number_, " - syntax: got \"", rest_.substr(0, 20), "\", want ", want));
+    throw InputError(
+        cat("graph line ", number_, " - syntax: got \"", rest_.substr(0, 20), "\", want ", want));
   }
   void skip_spaces() {
     while (!rest_.empty() && rest_.front() == ' ') rest_.remove_prefix(1);
@@ -141,7 +144,8 @@ class LineParser {
   }
   TensorType type() {
     const std::string name = word();
-    const auto* found = std::find_if(std::begin(kDTypeNames), std::end(kDTypeNames), [&](auto& d) { return name == d.second; });
+    const auto* found = std::find_if(std::begin(kDTypeNames), std::end(kDTypeNames),
+                                     [&](auto& d) { return name == d.second; });
     if (found == std::end(kDTypeNames)) fail(cat("a dtype instead of \"", name, "\""));
     expect("[");
     TensorType type = contiguous_type(found->first, numbers("]"));
@@ -249,7 +253,8 @@ std::string dtype_name(c10::ScalarType dtype) {
 
 std::string print(const TensorType& type) {
   std::string text = cat(dtype_name(type.dtype), "[", join(type.shape, ","), "]");
-  if (type.strides != contiguous_type(type.dtype, type.shape).strides) text += cat("{", join(type.strides, ","), "}");
+  if (type.strides != contiguous_type(type.dtype, type.shape).strides)
+    text += cat("{", join(type.strides, ","), "}");
   return text;
 }
 
@@ -259,17 +264,20 @@ std::string print(const Graph& graph, const Node& node) {
     results.push_back(print_value(id));
     types.push_back(id == kNoValue ? "_" : print(graph.type(id)));
   }
-  for (const Argument& argument : node.arguments) arguments.push_back(std::visit(ArgumentPrinter{}, argument));
+  for (const Argument& argument : node.arguments)
+    arguments.push_back(std::visit(ArgumentPrinter{}, argument));
   return cat(join(results, ", "), " = ", node.op, "(", join(arguments, ", "), ") : ", join(types, ", "), " @",
-             node.phase == Phase::kForward ? "forward" : "backward", node.random >= 0 ? cat(" random=", node.random) : "",
-             node.scope.empty() ? "" : " ", node.scope);
+             node.phase == Phase::kForward ? "forward" : "backward",
+             node.random >= 0 ? cat(" random=", node.random) : "", node.scope.empty() ? "" : " ", node.scope);
 }
 
 std::string print(const Graph& graph) {
   std::string text;
   for (const Input& input : graph.inputs) {
-    const auto* kind = std::find_if(std::begin(kInputNames), std::end(kInputNames), [&](auto& k) { return k.first == input.kind; });
-    text += cat("%", input.value, " = ", kind->second, " ", quote(input.name), " : ", print(graph.type(input.value)));
+    const auto* kind = std::find_if(std::begin(kInputNames), std::end(kInputNames),
+                                    [&](auto& k) { return k.first == input.kind; });
+    text += cat("%", input.value, " = ", kind->second, " ", quote(input.name), " : ",
+                print(graph.type(input.value)));
     if (const auto found = graph.constants.find(input.value); found != graph.constants.end()) {
       const at::Tensor data = found->second.contiguous();
       text += cat(" #", hash_hex({static_cast<const std::byte*>(data.const_data_ptr()), data.nbytes()}));
@@ -302,8 +310,8 @@ Graph parse(const std::string& text) {
       std::vector<ValueId> results = {line.value()};
       while (line.take(",")) results.push_back(line.value());
       line.expect("=");
-      const auto* kind =
-          std::find_if(std::begin(kInputNames), std::end(kInputNames), [&](auto& k) { return line.take(cat(k.second, " ")); });
+      const auto* kind = std::find_if(std::begin(kInputNames), std::end(kInputNames),
+                                      [&](auto& k) { return line.take(cat(k.second, " ")); });
       if (kind == std::end(kInputNames)) {
         parse_node(graph, line, std::move(results));
         continue;

@@ -15,7 +15,8 @@ void verify(const Graph& graph, const std::string& when) {
     throw JobError(cat("graph ", when, " - ", where, ": ", rule, "; this is a defect of the pass before it"));
   };
   const auto define = [&](const std::string& where, ValueId id) {
-    if (id < 0 || static_cast<size_t>(id) >= defined.size()) fail(where, cat("%", id, " is not a value of the graph"));
+    if (id < 0 || static_cast<size_t>(id) >= defined.size())
+      fail(where, cat("%", id, " is not a value of the graph"));
     if (defined[static_cast<size_t>(id)]) fail(where, cat("%", id, " is defined twice"));
     defined[static_cast<size_t>(id)] = true;
   };
@@ -27,7 +28,8 @@ void verify(const Graph& graph, const std::string& when) {
   std::map<std::string, const TensorType*> parameters;
   for (const Input& input : graph.inputs) {
     define(cat("input ", input.name), input.value);
-    if (input.kind == InputKind::kParameter && !parameters.emplace(input.name, &graph.type(input.value)).second)
+    if (input.kind == InputKind::kParameter &&
+        !parameters.emplace(input.name, &graph.type(input.value)).second)
       fail(cat("input ", input.name), "two parameters have this name");
   }
   std::set<int> streams;
@@ -45,13 +47,15 @@ void verify(const Graph& graph, const std::string& when) {
   for (ValueId id : graph.results) use("result", id);
   for (const Gradient& gradient : graph.gradients) {
     const auto parameter = parameters.find(gradient.parameter);
-    if (parameter == parameters.end()) fail(cat("gradient ", gradient.parameter), "no parameter has this name");
+    if (parameter == parameters.end())
+      fail(cat("gradient ", gradient.parameter), "no parameter has this name");
     if (gradient.contributions.empty()) fail(cat("gradient ", gradient.parameter), "it has no contribution");
     for (ValueId id : gradient.contributions) {
       use(cat("gradient ", gradient.parameter), id);
       if (graph.type(id).shape != parameter->second->shape)
         fail(cat("gradient ", gradient.parameter),
-             cat("got shape [", join(graph.type(id).shape, ","), "], want [", join(parameter->second->shape, ","), "]"));
+             cat("got shape [", join(graph.type(id).shape, ","), "], want [",
+                 join(parameter->second->shape, ","), "]"));
     }
   }
 }

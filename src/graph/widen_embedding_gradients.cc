@@ -4,8 +4,9 @@
 
 namespace shoal::graph {
 
-// embedding_dense_backward(g: bf16, ...) : bf16   becomes   embedding_dense_backward(_to_copy(g, f32), ...) : f32.
-// Where the gradient leaves the graph it stays f32 (gradients are summed in f32 anyway); other readers get it rounded back.
+// embedding_dense_backward(g: bf16, ...) : bf16   becomes   embedding_dense_backward(_to_copy(g, f32), ...) :
+// f32. Where the gradient leaves the graph it stays f32 (gradients are summed in f32 anyway); other readers
+// get it rounded back.
 Graph widen_embedding_gradients(Graph graph) {
   const auto to_copy = [&](ValueId from, c10::ScalarType dtype, const Node& like) {
     TensorType type = graph.type(from);
@@ -18,7 +19,8 @@ Graph widen_embedding_gradients(Graph graph) {
     return node;
   };
   std::vector<Node> nodes;
-  std::unordered_map<ValueId, ValueId> narrowed;  // the f32 gradient -> its bf16 copy, for readers inside the graph
+  std::unordered_map<ValueId, ValueId>
+      narrowed;  // the f32 gradient -> its bf16 copy, for readers inside the graph
   for (Node node : graph.nodes) {
     for_each_input(node, [&](ValueId& id) {
       if (const auto found = narrowed.find(id); found != narrowed.end()) id = found->second;
@@ -34,7 +36,8 @@ Graph widen_embedding_gradients(Graph graph) {
     const ValueId gradient = node.results[0];
     graph.values[static_cast<size_t>(gradient)].dtype = c10::ScalarType::Float;
     nodes.push_back(node);
-    nodes.push_back(to_copy(gradient, c10::ScalarType::BFloat16, node));  // dead, and dropped, when nobody reads it
+    nodes.push_back(
+        to_copy(gradient, c10::ScalarType::BFloat16, node));  // dead, and dropped, when nobody reads it
     narrowed[gradient] = nodes.back().results[0];
   }
   graph.nodes = std::move(nodes);

@@ -60,7 +60,8 @@ Accumulation accumulate(int64_t n, Range held) {
   for (Instruction& instruction : plan.instructions) {
     if (instruction.kind != Kind::kCompute || instruction.accumulate) continue;
     for (const auto& [range, slot] : plan.roots)
-      if (range.contains({instruction.microbatch, instruction.microbatch + 1})) instruction.widen = range.size() > 1;
+      if (range.contains({instruction.microbatch, instruction.microbatch + 1}))
+        instruction.widen = range.size() > 1;
   }
   return plan;
 }
@@ -69,7 +70,9 @@ Accumulation accumulate(int64_t n, Range held) {
 
 Program lower_data_parallel(int64_t num_microbatches, int size, int rank) {
   if (size > num_microbatches)
-    throw InputError(cat("layout - devices: got ", size, ", want at most ", num_microbatches, " (train.microbatches), since a microbatch is never divided; raise microbatches or use fewer devices"));
+    throw InputError(cat("layout - devices: got ", size, ", want at most ", num_microbatches,
+                         " (train.microbatches), since a microbatch is never divided; raise microbatches or "
+                         "use fewer devices"));
   Program program;
   program.rank = rank;
   program.size = size;
@@ -81,7 +84,8 @@ Program lower_data_parallel(int64_t num_microbatches, int size, int rank) {
     program.instructions = std::move(plan.instructions);
     program.num_slots = plan.num_slots;
   }
-  for (Kind kind : {Kind::kReduceScatter, Kind::kAllReduceNorm, Kind::kUpdate, Kind::kAllGather}) program.instructions.push_back({.kind = kind});
+  for (Kind kind : {Kind::kReduceScatter, Kind::kAllReduceNorm, Kind::kUpdate, Kind::kAllGather})
+    program.instructions.push_back({.kind = kind});
   return program;
 }
 
@@ -99,10 +103,12 @@ void program_check(const std::vector<Program>& programs) {
       const auto held = slots.find(instruction.slot);
       switch (instruction.kind) {
         case Kind::kCompute: {
-          if (!computed.insert(instruction.microbatch).second) fail(cat("microbatch ", instruction.microbatch, " is computed twice"));
+          if (!computed.insert(instruction.microbatch).second)
+            fail(cat("microbatch ", instruction.microbatch, " is computed twice"));
           const Range leaf{instruction.microbatch, instruction.microbatch + 1};
           if (!instruction.accumulate) {
-            if (held != slots.end()) fail(cat("slot ", instruction.slot, " is overwritten before it is read"));
+            if (held != slots.end())
+              fail(cat("slot ", instruction.slot, " is overwritten before it is read"));
             slots[instruction.slot] = leaf;
           } else {
             if (held == slots.end() || !are_siblings(program.num_microbatches, held->second, leaf))
@@ -113,8 +119,10 @@ void program_check(const std::vector<Program>& programs) {
         }
         case Kind::kAddSlot: {
           const auto from = slots.find(instruction.from);
-          if (held == slots.end() || from == slots.end() || !are_siblings(program.num_microbatches, held->second, from->second))
-            fail(cat("slot ", instruction.from, " is added to slot ", instruction.slot, " out of the tree's order"));
+          if (held == slots.end() || from == slots.end() ||
+              !are_siblings(program.num_microbatches, held->second, from->second))
+            fail(cat("slot ", instruction.from, " is added to slot ", instruction.slot,
+                     " out of the tree's order"));
           held->second.end = from->second.end;
           slots.erase(from);
           break;
@@ -129,8 +137,10 @@ void program_check(const std::vector<Program>& programs) {
       ++position;
     }
     for (const SlotRoot& root : program.roots)
-      if (root.rank == program.rank && (!slots.contains(root.slot) || slots.at(root.slot) != root.microbatches))
-        fail(cat("root [", root.microbatches.begin, ",", root.microbatches.end, ") is not in slot ", root.slot));
+      if (root.rank == program.rank &&
+          (!slots.contains(root.slot) || slots.at(root.slot) != root.microbatches))
+        fail(cat("root [", root.microbatches.begin, ",", root.microbatches.end, ") is not in slot ",
+                 root.slot));
     int64_t next = 0;
     for (const SlotRoot& root : program.roots) {
       if (root.microbatches.begin != next) fail("the roots leave a hole");
@@ -141,15 +151,18 @@ void program_check(const std::vector<Program>& programs) {
     if (collectives != collectives_of_first) fail("its collectives differ from rank 0's");
   }
   if (!programs.empty() && static_cast<int64_t>(computed.size()) != programs.front().num_microbatches)
-    throw JobError(cat("program - microbatches: got ", computed.size(), " computed, want ", programs.front().num_microbatches));
+    throw JobError(cat("program - microbatches: got ", computed.size(), " computed, want ",
+                       programs.front().num_microbatches));
 }
 
 std::string print(const Program& program) {
-  std::string text = cat("program of rank ", program.rank, " of ", program.size, ", ", program.num_microbatches, " microbatches\n");
+  std::string text = cat("program of rank ", program.rank, " of ", program.size, ", ",
+                         program.num_microbatches, " microbatches\n");
   for (const Instruction& i : program.instructions) {
     switch (i.kind) {
       case Kind::kCompute:
-        text += cat("  compute microbatch=", i.microbatch, i.accumulate ? " +> " : " -> ", "slot ", i.slot, i.widen ? " fp32" : "", "\n");
+        text += cat("  compute microbatch=", i.microbatch, i.accumulate ? " +> " : " -> ", "slot ", i.slot,
+                    i.widen ? " fp32" : "", "\n");
         break;
       case Kind::kAddSlot:
         text += cat("  add slot ", i.from, " +> slot ", i.slot, "\n");

@@ -10,8 +10,9 @@ namespace shoal::lower {
 
 struct Instruction {
   enum class Kind {
-    kCompute,        // forward and backward of `microbatch`; its gradients go to `slot`: stored, or added when `accumulate`
-    kAddSlot,        // slot += from
+    kCompute,  // forward and backward of `microbatch`; its gradients go to `slot`: stored, or added when
+               // `accumulate`
+    kAddSlot,  // slot += from
     kReduceScatter,  // each owner sums the roots of all devices for its blocks, and their squares
     kAllReduceNorm,  // the global gradient norm from all blocks' sums of squares
     kUpdate,         // the optimizer, on the owned blocks
@@ -42,11 +43,13 @@ struct Program {
   std::vector<SlotRoot> roots;  // of all devices, in order: they cover [0, num_microbatches) once
 };
 
-/// The step of data parallelism: each device takes share(M, size, rank) of the microbatches. Throws InputError when size > M.
+/// The step of data parallelism: each device takes share(M, size, rank) of the microbatches. Throws
+/// InputError when size > M.
 Program lower_data_parallel(int64_t num_microbatches, int size, int rank);
 
-/// Each microbatch is computed once, sums follow the tree, no slot is read before it is written or overwritten before it is read,
-/// and the programs of all devices agree on the collectives and the roots. Throws JobError naming the rank and instruction.
+/// Each microbatch is computed once, sums follow the tree, no slot is read before it is written or
+/// overwritten before it is read, and the programs of all devices agree on the collectives and the roots.
+/// Throws JobError naming the rank and instruction.
 void program_check(const std::vector<Program>& programs);
 
 std::string print(const Program&);

@@ -1,7 +1,9 @@
-// Where every parameter, gradient and piece of optimizer state lies, and who owns it. Knows sizes, not tensors.
+// Where every parameter, gradient and piece of optimizer state lies, and who owns it. Knows sizes, not
+// tensors.
 //
-// All parameters lie one after the other, each aligned; each is cut in blocks of kBlockElements (docs/numerics.md, "storage"). A device
-// owns a run of whole blocks: it sums their gradients, keeps their master weights and optimizer state, and updates them.
+// All parameters lie one after the other, each aligned; each is cut in blocks of kBlockElements
+// (docs/numerics.md, "storage"). A device owns a run of whole blocks: it sums their gradients, keeps their
+// master weights and optimizer state, and updates them.
 #pragma once
 
 #include <string>

@@ -23,9 +23,11 @@ GptBlockImpl::GptBlockImpl(const GptConfig& config) : heads_(config.heads), drop
 
 torch::Tensor GptBlockImpl::forward(torch::Tensor x_BTD) {
   const int64_t B = x_BTD.size(0), T = x_BTD.size(1), D = x_BTD.size(2);
-  // One product for query, key and value, ordered (head, q|k|v, dim), so that a run of rows is a run of heads.
+  // One product for query, key and value, ordered (head, q|k|v, dim), so that a run of rows is a run of
+  // heads.
   const auto qkv = qkv_(norm1_(x_BTD)).view({B, T, heads_, 3, D / heads_}).permute({3, 0, 2, 1, 4}).unbind(0);
-  const auto attended = torch::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], /*attn_mask=*/{}, /*dropout_p=*/0.0, /*is_causal=*/true);
+  const auto attended = torch::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], /*attn_mask=*/{},
+                                                            /*dropout_p=*/0.0, /*is_causal=*/true);
   const auto mixed = projection_(attended.transpose(1, 2).reshape({B, T, D}));
   const auto x = x_BTD + torch::dropout(mixed, dropout_, is_training());
   return x + torch::dropout(down_(torch::gelu(up_(norm2_(x)), "tanh")), dropout_, is_training());
@@ -37,14 +39,18 @@ GptImpl::GptImpl(const GptConfig& config) : dropout_(config.dropout) {
   blocks_ = register_module("blocks", nn::ModuleList());
   for (int64_t layer = 0; layer < config.layers; ++layer) blocks_->push_back(GptBlock(config));
   norm_ = register_module("norm", nn::LayerNorm(nn::LayerNormOptions({config.width})));
-  if (!config.tied_head) head_ = register_module("head", nn::Linear(nn::LinearOptions(config.width, config.vocabulary).bias(false)));
+  if (!config.tied_head)
+    head_ =
+        register_module("head", nn::Linear(nn::LinearOptions(config.width, config.vocabulary).bias(false)));
 
   const torch::NoGradGuard no_grad;
   for (const auto& parameter : named_parameters()) {
     if (parameter.value().dim() < 2) continue;
     // Residual projections are smaller, so that the stream's variance does not grow with depth.
-    const bool residual = parameter.key().ends_with("projection.weight") || parameter.key().ends_with("down.weight");
-    nn::init::normal_(parameter.value(), 0.0, residual ? 0.02 / std::sqrt(2.0 * static_cast<double>(config.layers)) : 0.02);
+    const bool residual =
+        parameter.key().ends_with("projection.weight") || parameter.key().ends_with("down.weight");
+    nn::init::normal_(parameter.value(), 0.0,
+                      residual ? 0.02 / std::sqrt(2.0 * static_cast<double>(config.layers)) : 0.02);
   }
 }
 

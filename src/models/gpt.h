@@ -1,5 +1,5 @@
-// A GPT-2 style decoder: plain LibTorch, knows nothing of Shoal (Radford et al., "Language models are unsupervised multitask learners", 2019).
-// Shapes: B samples, T tokens, D width, H heads, V vocabulary.
+// A GPT-2 style decoder: plain LibTorch, knows nothing of Shoal (Radford et al., "Language models are
+// unsupervised multitask learners", 2019). Shapes: B samples, T tokens, D width, H heads, V vocabulary.
 #pragma once
 
 #include <torch/nn/module.h>

@@ -17,7 +17,8 @@ MlpImpl::MlpImpl(const MlpConfig& config) : dropout_(config.dropout) {
 
 torch::Tensor MlpImpl::forward(torch::Tensor x) {
   for (size_t layer = 0; layer + 1 < layers_->size(); ++layer)
-    x = torch::dropout(torch::relu(layers_[layer]->as<torch::nn::Linear>()->forward(x)), dropout_, is_training());
+    x = torch::dropout(torch::relu(layers_[layer]->as<torch::nn::Linear>()->forward(x)), dropout_,
+                       is_training());
   return layers_[layers_->size() - 1]->as<torch::nn::Linear>()->forward(x);
 }
 

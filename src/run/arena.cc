@@ -46,7 +46,8 @@ Regions& regions() {
   return all;
 }
 
-// LibTorch's libraries also allocate and free bare pointers (raw_allocate), so one function must know what to do with any of them.
+// LibTorch's libraries also allocate and free bare pointers (raw_allocate), so one function must know what to
+// do with any of them.
 void release(void* data) {
   if (data == nullptr || (current != nullptr && current->release(data)) || regions().contains(data)) return;
   usual_allocator().raw_deallocate(data);
@@ -59,9 +60,13 @@ c10::DataPtr borrowed(void* data) { return {data, data, &keep, c10::Device(at::k
 // Installed once in front of LibTorch's CPU allocator.
 class ArenaAllocator final : public c10::Allocator {
  public:
-  c10::DataPtr allocate(size_t bytes) override { return current == nullptr ? usual_allocator().allocate(bytes) : current->allocate(bytes); }
+  c10::DataPtr allocate(size_t bytes) override {
+    return current == nullptr ? usual_allocator().allocate(bytes) : current->allocate(bytes);
+  }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
-  void copy_data(void* to, const void* from, size_t bytes) const override { usual_allocator().copy_data(to, from, bytes); }
+  void copy_data(void* to, const void* from, size_t bytes) const override {
+    usual_allocator().copy_data(to, from, bytes);
+  }
 };
 
 void install_allocator() {
@@ -82,7 +87,9 @@ Arena::~Arena() {
   ::munmap(region_, region_bytes_);
 }
 
-Arena::Scope::Scope(Arena& arena, const Placement& placement) : outer_(std::exchange(current, &arena)) { arena.begin(placement); }
+Arena::Scope::Scope(Arena& arena, const Placement& placement) : outer_(std::exchange(current, &arena)) {
+  arena.begin(placement);
+}
 Arena::Scope::~Scope() { std::exchange(current, outer_)->end(); }
 Arena::Pause::Pause() : paused_(std::exchange(current, nullptr)) {}
 Arena::Pause::~Pause() { current = paused_; }
@@ -151,12 +158,14 @@ bool Arena::release(void* data) {
   return false;
 }
 
-// Places entries by size, largest first, each at the lowest offset where no entry alive at the same time lies.
+// Places entries by size, largest first, each at the lowest offset where no entry alive at the same time
+// lies.
 void Arena::plan() {
   std::vector<size_t> order;
   for (size_t i = 0; i < entries_.size(); ++i)
     if (entries_[i].died >= 0 && entries_[i].bytes > 0) order.push_back(i);
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return entries_[a].bytes > entries_[b].bytes; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return entries_[a].bytes > entries_[b].bytes; });
   int64_t total = 0;
   std::vector<size_t> placed, neighbours;
   for (size_t index : order) {
@@ -164,12 +173,14 @@ void Arena::plan() {
     neighbours.clear();
     for (size_t other : placed)
       if (entries_[other].born < entry.died && entry.born < entries_[other].died) neighbours.push_back(other);
-    std::sort(neighbours.begin(), neighbours.end(), [&](size_t a, size_t b) { return entries_[a].offset < entries_[b].offset; });
+    std::sort(neighbours.begin(), neighbours.end(),
+              [&](size_t a, size_t b) { return entries_[a].offset < entries_[b].offset; });
     const int64_t bytes = align_up(static_cast<int64_t>(entry.bytes));
     int64_t offset = 0;
     for (size_t other : neighbours) {
       if (offset + bytes <= entries_[other].offset) break;
-      offset = std::max(offset, entries_[other].offset + align_up(static_cast<int64_t>(entries_[other].bytes)));
+      offset =
+          std::max(offset, entries_[other].offset + align_up(static_cast<int64_t>(entries_[other].bytes)));
     }
     entry.offset = offset;
     total = std::max(total, offset + bytes);
@@ -183,7 +194,9 @@ void Arena::plan() {
   region_bytes_ = static_cast<size_t>((total + kHugePage - 1) / kHugePage * kHugePage);
   if (region_bytes_ == 0) return;
   void* region = ::mmap(nullptr, region_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (region == MAP_FAILED) throw JobError(cat("arena - memory: no ", human_bytes(region_bytes_), " for the activations of a microbatch"));
+  if (region == MAP_FAILED)
+    throw JobError(
+        cat("arena - memory: no ", human_bytes(region_bytes_), " for the activations of a microbatch"));
   ::madvise(region, region_bytes_, MADV_HUGEPAGE);
   region_ = static_cast<std::byte*>(region);
   regions().add(region_, region_bytes_);

@@ -1,9 +1,11 @@
-// Memory of a step, planned once: a run makes the same sequence of allocations every time, so the sequence is recorded, packed into
-// one region with fixed, 64-byte-aligned places, and replayed. No malloc, no page faults, a known peak.
+// Memory of a step, planned once: a run makes the same sequence of allocations every time, so the sequence is
+// recorded, packed into one region with fixed, 64-byte-aligned places, and replayed. No malloc, no page
+// faults, a known peak.
 //
-// While an Arena::Scope lives, the CPU allocations of LibTorch on its thread go to the arena. The first run goes to the usual
-// allocator (LibTorch's libraries fill caches then), the second is recorded, later ones are replayed. A run that differs from the
-// record finishes with the usual allocator and is recorded anew; after three such runs the arena stays out of the way.
+// While an Arena::Scope lives, the CPU allocations of LibTorch on its thread go to the arena. The first run
+// goes to the usual allocator (LibTorch's libraries fill caches then), the second is recorded, later ones are
+// replayed. A run that differs from the record finishes with the usual allocator and is recorded anew; after
+// three such runs the arena stays out of the way.
 #pragma once
 
 #include <c10/core/Allocator.h>
@@ -24,8 +26,8 @@ class Arena {
   /// Gives the address where an output is to lie, or null to leave the choice to the arena.
   using Placement = std::function<void*(int output)>;
 
-  /// One run. REQUIRES: every tensor made inside, except outputs, is gone when it ends (those that are not stay valid: they get memory of
-  /// their own).
+  /// One run. REQUIRES: every tensor made inside, except outputs, is gone when it ends (those that are not
+  /// stay valid: they get memory of their own).
   class Scope {
    public:
     Scope(Arena& arena, const Placement& placement);
@@ -44,7 +46,8 @@ class Arena {
     Arena* paused_;
   };
 
-  /// Tells that the memory at `data` is `output`, `bytes` long: in later runs it lies where the placement says.
+  /// Tells that the memory at `data` is `output`, `bytes` long: in later runs it lies where the placement
+  /// says.
   void mark_output(const void* data, size_t bytes, int output);
 
   /// Size of the region; 0 until the first replayed run.

@@ -1,4 +1,5 @@
-// What one device keeps between steps: weights as forward reads them, gradient slots, and the master weights of what it owns.
+// What one device keeps between steps: weights as forward reads them, gradient slots, and the master weights
+// of what it owns.
 #pragma once
 
 #include <ATen/core/TensorBody.h>
@@ -25,8 +26,9 @@ class DeviceMemory {
   /// Collective: makes the windows.
   DeviceMemory(comm::Communicator&, const lower::Storage&, const lower::Program&);
 
-  /// The numbers of a parameter or buffer, fp32 or as captured. Weights go where forward reads them, masters where they are owned.
-  /// `tensor`: the undivided tensor; other tensors (frozen parameters, buffers) are kept whole, in `dtype`.
+  /// The numbers of a parameter or buffer, fp32 or as captured. Weights go where forward reads them, masters
+  /// where they are owned. `tensor`: the undivided tensor; other tensors (frozen parameters, buffers) are
+  /// kept whole, in `dtype`.
   void install(const std::string& name, const at::Tensor& tensor, c10::ScalarType dtype);
 
   /// What forward reads; undefined when `name` was never installed.
@@ -42,11 +44,15 @@ class DeviceMemory {
   /// After publish_masters on all devices and a barrier: copies what the others own.
   void gather_weights();
 
-  std::byte* slot(int index) { return gradients_->mine().data() + slots_offset_ + index * storage_.slot_bytes; }
+  std::byte* slot(int index) {
+    return gradients_->mine().data() + slots_offset_ + index * storage_.slot_bytes;
+  }
   /// `bytes` bytes of a slot of any device.
-  const std::byte* read_slot(int rank, int index, int64_t offset, size_t bytes, std::vector<std::byte>& scratch);
+  const std::byte* read_slot(int rank, int index, int64_t offset, size_t bytes,
+                             std::vector<std::byte>& scratch);
 
-  /// A line of numbers that each device shows to the others: losses by microbatch, squares by block, and the wish to stop.
+  /// A line of numbers that each device shows to the others: losses by microbatch, squares by block, and the
+  /// wish to stop.
   double& loss(int64_t microbatch) { return board()[microbatch]; }
   double& square(int64_t block) { return board()[num_microbatches_ + block]; }
   double& stop() { return board()[num_microbatches_ + storage_.num_blocks]; }
@@ -69,8 +75,9 @@ class DeviceMemory {
   std::shared_ptr<comm::Window> weights_, gradients_;
   std::vector<std::vector<lower::Piece>> pieces_;  // by rank
   std::vector<OwnedPiece> owned_;
-  std::map<std::string, size_t> index_;         // stored parameters by name
-  std::map<std::string, at::Tensor> originals_, others_;  // frozen parameters and buffers: as installed, as forward reads them
+  std::map<std::string, size_t> index_;  // stored parameters by name
+  std::map<std::string, at::Tensor> originals_,
+      others_;  // frozen parameters and buffers: as installed, as forward reads them
 };
 
 }  // namespace shoal::run

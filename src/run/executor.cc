@@ -39,7 +39,8 @@ Executor::Executor(const graph::Graph& graph) : graph_(graph), values_(graph.val
       const graph::Argument& argument = node.arguments[i];
       step.arguments.push_back(graph::to_ivalue(argument, no_tensor, at::kCPU));
       const auto* tensor = std::get_if<graph::Tensor>(&argument);
-      if ((tensor && tensor->id != kNoValue) || std::holds_alternative<graph::TensorList>(argument)) step.tensor_arguments.push_back(i);
+      if ((tensor && tensor->id != kNoValue) || std::holds_alternative<graph::TensorList>(argument))
+        step.tensor_arguments.push_back(i);
     }
     for (ValueId id : node.results)
       if (id != kNoValue)
@@ -59,7 +60,9 @@ void Executor::run(const Run& run) {
   for (size_t i = 0; i < graph_.inputs.size(); ++i) {
     const graph::Input& input = graph_.inputs[i];
     at::Tensor value = run.inputs[i];
-    if (!value.defined() && input.kind == graph::InputKind::kConstant && graph_.constants.contains(input.value)) value = graph_.constants.at(input.value);
+    if (!value.defined() && input.kind == graph::InputKind::kConstant &&
+        graph_.constants.contains(input.value))
+      value = graph_.constants.at(input.value);
     if (!value.defined()) throw JobError(cat("executor - input ", input.name, ": it has no value"));
     values_[static_cast<size_t>(input.value)] = std::move(value);
   }
@@ -71,18 +74,20 @@ void Executor::run(const Run& run) {
   for (const auto& [id, index] : input_outputs_) deliver(id, index, run);
   const Arena::Scope scope(arena_, run.placement);
   for (const Step& step : steps_) {
-    const auto start = profiling_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+    const auto start =
+        profiling_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
     try {
       execute(step, run, !types_checked_);
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
       const std::string reason = error.what();
-      throw JobError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope, " - failed: ",
-                         reason.substr(0, reason.find('\n'))));
+      throw JobError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
+                         " - failed: ", reason.substr(0, reason.find('\n'))));
     }
     if (profiling_)
-      seconds_[step.node->op] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      seconds_[step.node->op] +=
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     for (const auto& [id, index] : step.outputs) deliver(id, index, run);
     for (ValueId id : step.last_uses) values_[static_cast<size_t>(id)] = at::Tensor();
   }
@@ -100,13 +105,15 @@ void Executor::deliver(ValueId id, int index, const Run& run) {
 void Executor::execute(const Step& step, const Run& run, bool check_types) {
   torch::jit::Stack stack = step.arguments;
   const auto tensor_of = [&](ValueId id) { return values_[static_cast<size_t>(id)]; };
-  for (size_t i : step.tensor_arguments) stack[i] = graph::to_ivalue(step.node->arguments[i], tensor_of, at::kCPU);
+  for (size_t i : step.tensor_arguments)
+    stack[i] = graph::to_ivalue(step.node->arguments[i], tensor_of, at::kCPU);
 
   if (step.kernel != nullptr) {
     step.kernel(stack, {run.random, step.node->random});
   } else if (step.node->random >= 0 && !run.sequential_random) {
     throw InputError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
-                         " - random: forward may only use dropout, which draws by counter; other random operators would depend on the layout"));
+                         " - random: forward may only use dropout, which draws by counter; other random "
+                         "operators would depend on the layout"));
   } else {
     step.op->callBoxed(stack);
   }
@@ -119,7 +126,8 @@ void Executor::execute(const Step& step, const Run& run, bool check_types) {
       const graph::TensorType got = graph::type_of(tensor);
       const graph::TensorType& want = graph_.type(id);
       if (got != want)
-        throw JobError(cat("operator ", step.node->op, " - result: got ", graph::print(got), ", capture predicted ", graph::print(want),
+        throw JobError(cat("operator ", step.node->op, " - result: got ", graph::print(got),
+                           ", capture predicted ", graph::print(want),
                            "; correct its row in src/capture/shape_rules.cc"));
     }
     values_[static_cast<size_t>(id)] = tensor;

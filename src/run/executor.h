@@ -19,16 +19,17 @@ class Executor {
   /// `graph` is kept by reference and must outlive the executor.
   explicit Executor(const graph::Graph& graph);
 
-  /// What becomes of output `index` (of graph::outputs): called once its node has run; the tensor is valid during the call and, when
-  /// kept, after it.
+  /// What becomes of output `index` (of graph::outputs): called once its node has run; the tensor is valid
+  /// during the call and, when kept, after it.
   using Sink = std::function<void(int index, const at::Tensor&)>;
 
   struct Run {
     std::span<const at::Tensor> inputs;  // as graph.inputs; constants may be undefined (the graph has them)
     RandomKey random;
     Sink sink;
-    Arena::Placement placement;              // where outputs should lie, if anywhere in particular; may be empty
-    bool sequential_random = false;  // random operators draw from LibTorch's own generator, in order (initialisations)
+    Arena::Placement placement;  // where outputs should lie, if anywhere in particular; may be empty
+    bool sequential_random =
+        false;  // random operators draw from LibTorch's own generator, in order (initialisations)
   };
   /// Throws JobError naming the node on any failure. Not thread-safe: one run at a time.
   void run(const Run&);

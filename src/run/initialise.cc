@@ -12,7 +12,8 @@ namespace {
 // The constructor's operators draw from the process's one generator: it is borrowed.
 class BorrowedGenerator {
  public:
-  explicit BorrowedGenerator(uint64_t seed) : generator_(at::detail::getDefaultCPUGenerator()), before_(generator_.get_state()) {
+  explicit BorrowedGenerator(uint64_t seed)
+      : generator_(at::detail::getDefaultCPUGenerator()), before_(generator_.get_state()) {
     generator_.set_current_seed(seed);
   }
   ~BorrowedGenerator() { generator_.set_state(before_); }
@@ -24,7 +25,8 @@ class BorrowedGenerator {
 
 }  // namespace
 
-void initialise(const graph::Graph& graph, uint64_t seed, const std::function<void(int, const at::Tensor&)>& take) {
+void initialise(const graph::Graph& graph, uint64_t seed,
+                const std::function<void(int, const at::Tensor&)>& take) {
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
   const BorrowedGenerator generator(seed);

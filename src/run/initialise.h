@@ -7,8 +7,10 @@
 
 namespace shoal::run {
 
-/// Replays a recorded constructor with the random numbers of torch::manual_seed(seed), in order; `take(index, tensor)` gets each of the
-/// graph's results as soon as it is made. LibTorch's generator is left as it was. Threads: any; calls wait for each other.
-void initialise(const graph::Graph&, uint64_t seed, const std::function<void(int index, const at::Tensor&)>& take);
+/// Replays a recorded constructor with the random numbers of torch::manual_seed(seed), in order; `take(index,
+/// tensor)` gets each of the graph's results as soon as it is made. LibTorch's generator is left as it was.
+/// Threads: any; calls wait for each other.
+void initialise(const graph::Graph&, uint64_t seed,
+                const std::function<void(int index, const at::Tensor&)>& take);
 
 }  // namespace shoal::run

@@ -28,7 +28,8 @@ class Stopwatch {
 
 }  // namespace
 
-std::vector<at::Tensor> bind_inputs(const graph::Graph& graph, const DeviceMemory& memory, const std::vector<at::Tensor>& batch) {
+std::vector<at::Tensor> bind_inputs(const graph::Graph& graph, const DeviceMemory& memory,
+                                    const std::vector<at::Tensor>& batch) {
   std::vector<at::Tensor> inputs;
   size_t next = 0;
   for (const graph::Input& input : graph.inputs) {
@@ -48,11 +49,17 @@ std::vector<at::Tensor> bind_inputs(const graph::Graph& graph, const DeviceMemor
   return inputs;
 }
 
-Interpreter::Interpreter(comm::Communicator& communicator, const lower::Storage& storage, const lower::Program& program, DeviceMemory& memory,
-                         Update update)
-    : communicator_(communicator), storage_(storage), program_(program), memory_(memory), update_(std::move(update)), scratch_(program.roots.size()) {
+Interpreter::Interpreter(comm::Communicator& communicator, const lower::Storage& storage,
+                         const lower::Program& program, DeviceMemory& memory, Update update)
+    : communicator_(communicator),
+      storage_(storage),
+      program_(program),
+      memory_(memory),
+      update_(std::move(update)),
+      scratch_(program.roots.size()) {
   for (size_t p = 0; p < storage.parameters.size(); ++p)
-    for (size_t c = 0; c < storage.parameters[p].contributions.size(); ++c) contribution_of_output_.emplace_back(p, c);
+    for (size_t c = 0; c < storage.parameters[p].contributions.size(); ++c)
+      contribution_of_output_.emplace_back(p, c);
 }
 
 StepOutcome Interpreter::run(const StepRequest& request) {
@@ -62,7 +69,9 @@ StepOutcome Interpreter::run(const StepRequest& request) {
     Stopwatch watch;
     const double waited = outcome_.seconds.wait;
     const auto since = [&] { return watch.lap() - (outcome_.seconds.wait - waited); };
-    const auto act = [&](std::string_view what) { communicator_.set_activity(cat("step ", request.step, ": ", what)); };
+    const auto act = [&](std::string_view what) {
+      communicator_.set_activity(cat("step ", request.step, ": ", what));
+    };
     switch (instruction.kind) {
       case Kind::kCompute:
         act(cat("compute microbatch ", instruction.microbatch));
@@ -105,11 +114,13 @@ void Interpreter::barrier() {
 }
 
 void Interpreter::compute(const Instruction& instruction, const StepRequest& request) {
-  const std::vector<at::Tensor> inputs = bind_inputs(*request.graph, memory_, request.batch(instruction.microbatch));
+  const std::vector<at::Tensor> inputs =
+      bind_inputs(*request.graph, memory_, request.batch(instruction.microbatch));
   const auto place_of = [&](int output) {
     const auto [p, c] = contribution_of_output_.at(static_cast<size_t>(output) - 1);
     const auto& contribution = storage_.parameters[p].contributions[c];
-    return std::pair(memory_.slot(instruction.slot) + contribution.offset, instruction.widen ? comm::DType::kF32 : contribution.dtype);
+    return std::pair(memory_.slot(instruction.slot) + contribution.offset,
+                     instruction.widen ? comm::DType::kF32 : contribution.dtype);
   };
   Executor::Run run;
   run.inputs = inputs;
@@ -130,9 +141,12 @@ void Interpreter::compute(const Instruction& instruction, const StepRequest& req
     if (instruction.accumulate) {
       const at::Tensor dense = tensor.contiguous();
       const auto from = dense.scalar_type() == at::kBFloat16 ? comm::DType::kBF16 : comm::DType::kF32;
-      comm::add_into({reinterpret_cast<float*>(place), static_cast<size_t>(dense.numel())}, static_cast<const std::byte*>(dense.const_data_ptr()), from);
+      comm::add_into({reinterpret_cast<float*>(place), static_cast<size_t>(dense.numel())},
+                     static_cast<const std::byte*>(dense.const_data_ptr()), from);
     } else {
-      at::from_blob(place, tensor.sizes(), at::TensorOptions().dtype(dtype == comm::DType::kBF16 ? at::kBFloat16 : at::kFloat)).copy_(tensor);
+      at::from_blob(place, tensor.sizes(),
+                    at::TensorOptions().dtype(dtype == comm::DType::kBF16 ? at::kBFloat16 : at::kFloat))
+          .copy_(tensor);
     }
   };
   request.executor->run(run);
@@ -141,7 +155,8 @@ void Interpreter::compute(const Instruction& instruction, const StepRequest& req
 void Interpreter::add_slot(const Instruction& instruction) {
   for (const lower::StoredParameter& parameter : storage_.parameters)
     for (const auto& contribution : parameter.contributions)
-      comm::add_into({reinterpret_cast<float*>(memory_.slot(instruction.slot) + contribution.offset), static_cast<size_t>(parameter.numel)},
+      comm::add_into({reinterpret_cast<float*>(memory_.slot(instruction.slot) + contribution.offset),
+                      static_cast<size_t>(parameter.numel)},
                      memory_.slot(instruction.from) + contribution.offset, comm::DType::kF32);
 }
 
@@ -150,20 +165,24 @@ void Interpreter::reduce_scatter() {
   std::vector<double> losses(static_cast<size_t>(program_.num_microbatches));
   for (int rank = 0; rank < program_.size; ++rank) {
     const Range held = share(program_.num_microbatches, program_.size, rank);
-    for (int64_t m = held.begin; m < held.end; ++m) losses[static_cast<size_t>(m)] = memory_.read_loss(rank, m);
+    for (int64_t m = held.begin; m < held.end; ++m)
+      losses[static_cast<size_t>(m)] = memory_.read_loss(rank, m);
     outcome_.stop |= memory_.read_stop(rank) != 0;
   }
   outcome_.loss = static_cast<float>(comm::tree_sum(losses) / static_cast<double>(program_.num_microbatches));
   for (OwnedPiece& owned : memory_.owned())
-    for (int64_t begin = owned.piece.elements.begin; begin < owned.piece.elements.end; begin += kBlockElements)
+    for (int64_t begin = owned.piece.elements.begin; begin < owned.piece.elements.end;
+         begin += kBlockElements)
       reduce_block(owned, {begin, std::min(begin + kBlockElements, owned.piece.elements.end)});
 }
 
-// The block's gradient: each contribution summed over the tree, then the contributions in captured order; and its sum of squares.
+// The block's gradient: each contribution summed over the tree, then the contributions in captured order; and
+// its sum of squares.
 void Interpreter::reduce_block(OwnedPiece& owned, Range elements) {
   const lower::StoredParameter& parameter = storage_.parameters[owned.piece.parameter];
   const auto count = static_cast<size_t>(elements.size());
-  const std::span<float> gradient(owned.gradient.mutable_data_ptr<float>() + (elements.begin - owned.piece.elements.begin), count);
+  const std::span<float> gradient(
+      owned.gradient.mutable_data_ptr<float>() + (elements.begin - owned.piece.elements.begin), count);
   for (size_t c = 0; c < parameter.contributions.size(); ++c) {
     const auto& contribution = parameter.contributions[c];
     std::vector<comm::Root> roots;
@@ -172,11 +191,13 @@ void Interpreter::reduce_block(OwnedPiece& owned, Range elements) {
       const comm::DType dtype = root.is_leaf() ? contribution.dtype : comm::DType::kF32;
       const auto width = static_cast<int64_t>(comm::element_bytes(dtype));
       roots.push_back({root.microbatches,
-                       memory_.read_slot(root.rank, root.slot, contribution.offset + elements.begin * width, count * static_cast<size_t>(width), scratch_[r]),
+                       memory_.read_slot(root.rank, root.slot, contribution.offset + elements.begin * width,
+                                         count * static_cast<size_t>(width), scratch_[r]),
                        dtype});
     }
     if (c == 0) {
-      const bool in_place = roots.size() == 1 && roots[0].data == reinterpret_cast<const std::byte*>(gradient.data());
+      const bool in_place =
+          roots.size() == 1 && roots[0].data == reinterpret_cast<const std::byte*>(gradient.data());
       if (!in_place) comm::sum_roots(program_.num_microbatches, roots, gradient);
     } else {
       sum_.resize(count);
@@ -193,18 +214,22 @@ void Interpreter::all_reduce_norm(const StepRequest& request) {
   for (int rank = 0; rank < program_.size; ++rank) {
     for (const lower::Piece& piece : memory_.pieces_of(rank)) {
       const int64_t first = storage_.parameters[piece.parameter].first_block;
-      for (int64_t block = first + piece.elements.begin / kBlockElements; block < first + num_blocks(piece.elements.end); ++block) {
+      for (int64_t block = first + piece.elements.begin / kBlockElements;
+           block < first + num_blocks(piece.elements.end); ++block) {
         const double square = memory_.read_square(rank, block);
         if (!std::isfinite(square))
-          throw JobError(cat("step ", request.step, " - gradient of ", storage_.parameters[piece.parameter].name, ": got ", square > 0 ? "an infinite" : "a NaN",
-                             " value, loss ", outcome_.loss, "; the weights are those of the step before, try a smaller learning rate or clip_norm"));
+          throw JobError(
+              cat("step ", request.step, " - gradient of ", storage_.parameters[piece.parameter].name,
+                  ": got ", square > 0 ? "an infinite" : "a NaN", " value, loss ", outcome_.loss,
+                  "; the weights are those of the step before, try a smaller learning rate or clip_norm"));
         squares[static_cast<size_t>(block)] = square;
       }
     }
   }
   const auto count = static_cast<double>(program_.num_microbatches);
   outcome_.grad_norm = std::sqrt(comm::tree_sum(squares)) / count;
-  const double clip = request.clip_norm > 0 ? std::min(1.0, request.clip_norm / (outcome_.grad_norm + 1e-6)) : 1.0;
+  const double clip =
+      request.clip_norm > 0 ? std::min(1.0, request.clip_norm / (outcome_.grad_norm + 1e-6)) : 1.0;
   divisor_ = static_cast<float>(count / clip);
 }
 

@@ -14,7 +14,8 @@
 
 namespace shoal::run {
 
-/// What the interpreter asks of the optimizer: update `owned` masters from gradients that are `divisor` times too large.
+/// What the interpreter asks of the optimizer: update `owned` masters from gradients that are `divisor` times
+/// too large.
 using Update = std::function<void(std::vector<OwnedPiece>& owned, float divisor)>;
 
 struct StepRequest {
@@ -40,7 +41,8 @@ struct StepOutcome {
 };
 
 /// The graph's inputs from what the device keeps and the batch; constants are left to the executor.
-std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&, const std::vector<at::Tensor>& batch);
+std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&,
+                                    const std::vector<at::Tensor>& batch);
 
 class Interpreter {
  public:
@@ -67,8 +69,9 @@ class Interpreter {
   Update update_;
   StepOutcome outcome_;
   float divisor_ = 1;
-  std::vector<std::pair<size_t, size_t>> contribution_of_output_;  // graph output - 1 -> (parameter, contribution)
-  std::vector<std::vector<std::byte>> scratch_;                    // one per root, for transports that cannot read in place
+  std::vector<std::pair<size_t, size_t>>
+      contribution_of_output_;                   // graph output - 1 -> (parameter, contribution)
+  std::vector<std::vector<std::byte>> scratch_;  // one per root, for transports that cannot read in place
   std::vector<float> sum_;
 };
 

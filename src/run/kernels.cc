@@ -18,25 +18,30 @@ using torch::jit::Stack;
 std::optional<Tensor> optional_tensor(const c10::IValue& value) {
   return value.isTensor() && value.toTensor().defined() ? std::optional(value.toTensor()) : std::nullopt;
 }
-std::optional<double> optional_double(const c10::IValue& value) { return value.isNone() ? std::nullopt : std::optional(value.toDouble()); }
+std::optional<double> optional_double(const c10::IValue& value) {
+  return value.isNone() ? std::nullopt : std::optional(value.toDouble());
+}
 
 // (query, key, value, bias, dropout, is_causal, debug, scale)
 void attention(Stack& s, const KernelContext&) {
-  auto [output, lse] = at::_scaled_dot_product_flash_attention_for_cpu(s[0].toTensor(), s[1].toTensor(), s[2].toTensor(), s[4].toDouble(),
-                                                                       s[5].toBool(), optional_tensor(s[3]), optional_double(s[7]));
+  auto [output, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
+      s[0].toTensor(), s[1].toTensor(), s[2].toTensor(), s[4].toDouble(), s[5].toBool(),
+      optional_tensor(s[3]), optional_double(s[7]));
   const int64_t queries = s[0].toTensor().size(2), keys = s[1].toTensor().size(2);
   s = {output, lse, Tensor(), Tensor(), queries, keys, Tensor(), Tensor(), Tensor()};
 }
 
-// (grad, query, key, value, bias, mask, out, lse, cum_q, cum_k, max_q, max_k, dropout, is_causal, seed, offset, scale)
+// (grad, query, key, value, bias, mask, out, lse, cum_q, cum_k, max_q, max_k, dropout, is_causal, seed,
+// offset, scale)
 void attention_backward(Stack& s, const KernelContext&) {
   auto [query, key, value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-      s[0].toTensor(), s[1].toTensor(), s[2].toTensor(), s[3].toTensor(), s[6].toTensor(), s[7].toTensor(), s[12].toDouble(),
-      s[13].toBool(), optional_tensor(s[4]), optional_double(s[16]));
+      s[0].toTensor(), s[1].toTensor(), s[2].toTensor(), s[3].toTensor(), s[6].toTensor(), s[7].toTensor(),
+      s[12].toDouble(), s[13].toBool(), optional_tensor(s[4]), optional_double(s[16]));
   s = {query, key, value, Tensor()};
 }
 
-// keep[i] = word(i) >= threshold, where word(i) is one 32-bit number of Philox for element i: four elements share a counter.
+// keep[i] = word(i) >= threshold, where word(i) is one 32-bit number of Philox for element i: four elements
+// share a counter.
 #if defined(__x86_64__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
@@ -53,7 +58,8 @@ void draw_mask(uint64_t key, uint64_t stream, uint32_t threshold, bool* keep, in
       for (int w = 0; w < 4; ++w) keep[element + 4 * g + w] = lanes[w][g];
   }
   for (; element < count; ++element)
-    keep[element] = philox(key, stream, static_cast<uint64_t>(element / 4))[static_cast<size_t>(element % 4)] >= threshold;
+    keep[element] = philox(key, stream,
+                           static_cast<uint64_t>(element / 4))[static_cast<size_t>(element % 4)] >= threshold;
 }
 
 // (x, p, train) -> x * mask / (1 - p), mask
@@ -67,10 +73,12 @@ void dropout(Stack& s, const KernelContext& context) {
     s = {x.clone(), mask};
     return;
   }
-  const uint64_t key = random_bits(context.random.seed, static_cast<uint64_t>(context.random.step), static_cast<uint64_t>(context.random.microbatch));
+  const uint64_t key = random_bits(context.random.seed, static_cast<uint64_t>(context.random.step),
+                                   static_cast<uint64_t>(context.random.microbatch));
   const auto threshold = static_cast<uint32_t>(std::min(p * 0x1p32, 0x1p32 - 1));
   // Elements are numbered by their place in memory: strides are part of the node.
-  draw_mask(key, static_cast<uint64_t>(context.stream), threshold, mask.mutable_data_ptr<bool>(), mask.numel());
+  draw_mask(key, static_cast<uint64_t>(context.stream), threshold, mask.mutable_data_ptr<bool>(),
+            mask.numel());
   const double scale = p < 1 ? 1.0 / (1.0 - p) : 0.0;
   s = {at::mul(x, mask).mul_(scale), mask};
 }

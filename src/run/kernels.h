@@ -1,4 +1,5 @@
-// Our own kernels: for operators that LibTorch's CPU backend has under another name, and for randomness by counter.
+// Our own kernels: for operators that LibTorch's CPU backend has under another name, and for randomness by
+// counter.
 #pragma once
 
 #include <ATen/core/stack.h>

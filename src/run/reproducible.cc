@@ -9,8 +9,9 @@
 namespace shoal::run {
 namespace {
 
-// oneMKL developer reference, "Conditional Numerical Reproducibility": the branch of this CPU, plus STRICT, which makes results
-// independent of how operands are cut. LibTorch holds MKL inside; its functions are found by name, and absent in builds without it.
+// oneMKL developer reference, "Conditional Numerical Reproducibility": the branch of this CPU, plus STRICT,
+// which makes results independent of how operands are cut. LibTorch holds MKL inside; its functions are found
+// by name, and absent in builds without it.
 std::string set_mkl_strict() {
   constexpr int kStrict = 0x10000, kSuccess = 0;
   const auto get_branch = reinterpret_cast<int (*)()>(::dlsym(RTLD_DEFAULT, "mkl_serv_cbwr_get_auto_branch"));
@@ -25,7 +26,8 @@ std::string set_mkl_strict() {
 }  // namespace
 
 const std::string& make_reproducible() {
-  static const std::string kind = cat("cpu ", at::get_cpu_capability(), ", ", set_mkl_strict(), ", libtorch ", TORCH_VERSION);
+  static const std::string kind =
+      cat("cpu ", at::get_cpu_capability(), ", ", set_mkl_strict(), ", libtorch ", TORCH_VERSION);
   return kind;
 }
 

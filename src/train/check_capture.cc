@@ -34,8 +34,10 @@ void check_same_text(const graph::Graph& first, const graph::Graph& second) {
   for (size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
     const std::string x = i < a.size() ? a[i] : "(end)", y = i < b.size() ? b[i] : "(end)";
     if (x != y)
-      throw JobError(cat("check_capture - two captures differ at line ", i + 1, ": got \"", y, "\", want \"", x,
-                         "\"; the model depends on something of the host that changes (a counter, rand(), a tensor made by hand)"));
+      throw JobError(cat("check_capture - two captures differ at line ", i + 1, ": got \"", y, "\", want \"",
+                         x,
+                         "\"; the model depends on something of the host that changes (a counter, rand(), a "
+                         "tensor made by hand)"));
   }
 }
 
@@ -46,13 +48,15 @@ std::map<std::string, at::Tensor> numbers_of(const TrainingModel& model, Precisi
   all.insert(all.end(), tensors.buffers.begin(), tensors.buffers.end());
   std::map<std::string, at::Tensor> numbers;
   const auto add = [&](const capture::NamedTensor& named, const at::Tensor& value) {
-    numbers[named.name] = value.detach().to(capture::compute_dtype(*model.module, named, precision), false, /*copy=*/true);
+    numbers[named.name] =
+        value.detach().to(capture::compute_dtype(*model.module, named, precision), false, /*copy=*/true);
   };
   if (!model.initialisation) {
     for (const auto& named : all) add(named, named.tensor);
     return numbers;
   }
-  run::initialise(model.initialisation->graph, /*seed=*/1, [&](int index, const at::Tensor& value) { add(all[static_cast<size_t>(index)], value); });
+  run::initialise(model.initialisation->graph, /*seed=*/1,
+                  [&](int index, const at::Tensor& value) { add(all[static_cast<size_t>(index)], value); });
   return numbers;
 }
 
@@ -62,7 +66,8 @@ struct LossAndGradients {
 };
 
 // The module's own code on real numbers, which take the place of its tensors operator by operator.
-LossAndGradients run_eagerly(const TrainingModel& model, const std::map<std::string, at::Tensor>& numbers, const Batch& batch, Precision precision) {
+LossAndGradients run_eagerly(const TrainingModel& model, const std::map<std::string, at::Tensor>& numbers,
+                             const Batch& batch, Precision precision) {
   const capture::NamedTensors tensors = capture::named_tensors(*model.module);
   capture::Interception interception(at::kCPU);
   interception.set_fp32_losses(precision == Precision::kBF16);
@@ -81,24 +86,30 @@ LossAndGradients run_eagerly(const TrainingModel& model, const std::map<std::str
   }
   Batch inputs;
   for (const at::Tensor& tensor : batch)
-    inputs.push_back(precision == Precision::kBF16 && tensor.scalar_type() == at::kFloat ? tensor.to(at::kBFloat16) : tensor);
+    inputs.push_back(precision == Precision::kBF16 && tensor.scalar_type() == at::kFloat
+                         ? tensor.to(at::kBFloat16)
+                         : tensor);
   const at::AutoGradMode with_gradients(true);
   const capture::Interception::Scope scope;
   LossAndGradients result;
   result.loss = model.loss(inputs);
-  const auto gradients = torch::autograd::grad({result.loss}, leaves, {}, false, false, /*allow_unused=*/true);
+  const auto gradients =
+      torch::autograd::grad({result.loss}, leaves, {}, false, false, /*allow_unused=*/true);
   for (size_t i = 0; i < names.size(); ++i)
     if (gradients[i].defined()) result.gradients[names[i]] = gradients[i].detach();
   result.loss = result.loss.detach();
   return result;
 }
 
-LossAndGradients replay(const graph::Graph& graph, const std::map<std::string, at::Tensor>& numbers, const Batch& batch) {
+LossAndGradients replay(const graph::Graph& graph, const std::map<std::string, at::Tensor>& numbers,
+                        const Batch& batch) {
   std::vector<at::Tensor> inputs;
   size_t next = 0;
   for (const graph::Input& input : graph.inputs) {
     const bool is_batch = input.kind == graph::InputKind::kBatch;
-    inputs.push_back(is_batch ? batch.at(next++) : input.kind == graph::InputKind::kConstant ? at::Tensor() : numbers.at(input.name));
+    inputs.push_back(is_batch                                    ? batch.at(next++)
+                     : input.kind == graph::InputKind::kConstant ? at::Tensor()
+                                                                 : numbers.at(input.name));
   }
   std::vector<at::Tensor> outputs(graph::outputs(graph).size());
   run::Executor executor(graph);
@@ -118,8 +129,9 @@ LossAndGradients replay(const graph::Graph& graph, const std::map<std::string, a
 
 void check_same_bits(const std::string& what, const at::Tensor& got, const at::Tensor& want) {
   if (at::equal(got, want)) return;
-  throw JobError(cat("check_capture - ", what, ": the replay differs from eager on ", (got != want).sum().item<int64_t>(), " of ", want.numel(),
-                     " elements, at most by ", (got.to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>()));
+  throw JobError(cat("check_capture - ", what, ": the replay differs from eager on ",
+                     (got != want).sum().item<int64_t>(), " of ", want.numel(), " elements, at most by ",
+                     (got.to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>()));
 }
 
 }  // namespace
@@ -136,19 +148,23 @@ void check_capture(const TrainingModel& model, const Batch& batch, Precision pre
   }
   graph::Graph graph = capture::capture_training(model, types, precision);
   check_same_text(graph, capture::capture_training(model, types, precision));
-  const bool random = std::any_of(graph.nodes.begin(), graph.nodes.end(), [](const graph::Node& node) { return node.random >= 0; });
+  const bool random = std::any_of(graph.nodes.begin(), graph.nodes.end(),
+                                  [](const graph::Node& node) { return node.random >= 0; });
   if (random) {
     model.module->eval();
     graph = capture::capture_training(model, types, precision);
   }
   const auto numbers = numbers_of(model, precision);
-  const LossAndGradients want = run_eagerly(model, numbers, dense, precision), got = replay(graph, numbers, dense);
+  const LossAndGradients want = run_eagerly(model, numbers, dense, precision),
+                         got = replay(graph, numbers, dense);
   check_same_bits("loss", got.loss, want.loss);
   for (const auto& [name, gradient] : want.gradients) {
     const auto found = got.gradients.find(name);
-    if (found == got.gradients.end()) throw JobError(cat("check_capture - gradient of ", name, ": the graph has none"));
+    if (found == got.gradients.end())
+      throw JobError(cat("check_capture - gradient of ", name, ": the graph has none"));
     // In bf16, gradients of embeddings are kept wider than eager keeps them (docs/numerics.md, "bf16").
-    if (found->second.scalar_type() == gradient.scalar_type()) check_same_bits(cat("gradient of ", name), found->second, gradient);
+    if (found->second.scalar_type() == gradient.scalar_type())
+      check_same_bits(cat("gradient of ", name), found->second, gradient);
   }
 }
 

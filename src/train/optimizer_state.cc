@@ -13,7 +13,8 @@ namespace shoal {
 double LearningRateSchedule::factor(int64_t step) const {
   if (step < warmup_steps) return static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
   if (total_steps <= warmup_steps) return 1;
-  const double done = std::min(1.0, static_cast<double>(step - warmup_steps) / static_cast<double>(total_steps - warmup_steps));
+  const double done = std::min(
+      1.0, static_cast<double>(step - warmup_steps) / static_cast<double>(total_steps - warmup_steps));
   return final_factor + (1 - final_factor) * 0.5 * (1 + std::cos(std::numbers::pi * done));
 }
 
@@ -26,32 +27,40 @@ struct Group {
 };
 
 void call(const AdamW& adamw, Group& group, bool decays, int64_t step, double lr, const at::Tensor& divisor) {
-  const std::vector<at::Tensor> steps(group.weights.size(), at::full({}, static_cast<float>(step + 1), at::kFloat));
-  at::_fused_adamw_(group.weights, group.gradients, group.state["exp_avg"], group.state["exp_avg_sq"], {}, steps, lr, adamw.betas[0],
-                    adamw.betas[1], decays ? adamw.weight_decay : 0.0, adamw.eps, /*amsgrad=*/false, /*maximize=*/false, divisor);
+  const std::vector<at::Tensor> steps(group.weights.size(),
+                                      at::full({}, static_cast<float>(step + 1), at::kFloat));
+  at::_fused_adamw_(group.weights, group.gradients, group.state["exp_avg"], group.state["exp_avg_sq"], {},
+                    steps, lr, adamw.betas[0], adamw.betas[1], decays ? adamw.weight_decay : 0.0, adamw.eps,
+                    /*amsgrad=*/false, /*maximize=*/false, divisor);
 }
 
 void call(const Sgd& sgd, Group& group, bool decays, int64_t step, double lr, const at::Tensor& divisor) {
-  at::_fused_sgd_(group.weights, group.gradients, group.state["momentum"], decays ? sgd.weight_decay : 0.0, sgd.momentum, lr,
+  at::_fused_sgd_(group.weights, group.gradients, group.state["momentum"], decays ? sgd.weight_decay : 0.0,
+                  sgd.momentum, lr,
                   /*dampening=*/0.0, sgd.nesterov, /*maximize=*/false, /*is_first_step=*/step == 0, divisor);
 }
 
 std::vector<std::string> roles(const AdamW&) { return {"exp_avg", "exp_avg_sq"}; }
-std::vector<std::string> roles(const Sgd& sgd) { return sgd.momentum > 0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{}; }
+std::vector<std::string> roles(const Sgd& sgd) {
+  return sgd.momentum > 0 ? std::vector<std::string>{"momentum"} : std::vector<std::string>{};
+}
 
 }  // namespace
 
-OptimizerState::OptimizerState(const Optimizer& optimizer, const lower::Storage& storage, const std::vector<run::OwnedPiece>& owned)
+OptimizerState::OptimizerState(const Optimizer& optimizer, const lower::Storage& storage,
+                               const std::vector<run::OwnedPiece>& owned)
     : optimizer_(optimizer) {
   const bool all = std::visit([](const auto& o) { return o.decay_all; }, optimizer);
-  for (const run::OwnedPiece& piece : owned) decays_.push_back(all || storage.parameters[piece.piece.parameter].shape.size() >= 2);
+  for (const run::OwnedPiece& piece : owned)
+    decays_.push_back(all || storage.parameters[piece.piece.parameter].shape.size() >= 2);
   for (const std::string& role : std::visit([](const auto& o) { return roles(o); }, optimizer)) {
     std::vector<at::Tensor>& tensors = state_[role];  // there, if empty, on a device that owns nothing
     for (const run::OwnedPiece& piece : owned) tensors.push_back(at::zeros_like(piece.master));
   }
 }
 
-void OptimizerState::apply(std::vector<run::OwnedPiece>& owned, int64_t step, double lr_factor, float divisor) {
+void OptimizerState::apply(std::vector<run::OwnedPiece>& owned, int64_t step, double lr_factor,
+                           float divisor) {
   const at::Tensor divisor_tensor = at::full({}, divisor, at::kFloat);
   for (const bool decays : {true, false}) {
     Group group;
@@ -62,7 +71,8 @@ void OptimizerState::apply(std::vector<run::OwnedPiece>& owned, int64_t step, do
       for (auto& [role, tensors] : state_) group.state[role].push_back(tensors[i]);
     }
     if (group.weights.empty()) continue;
-    std::visit([&](const auto& o) { call(o, group, decays, step, o.lr * lr_factor, divisor_tensor); }, optimizer_);
+    std::visit([&](const auto& o) { call(o, group, decays, step, o.lr * lr_factor, divisor_tensor); },
+               optimizer_);
   }
 }
 

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <fstream>
-#include <optional>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/text.h"
 #include "shoal/error.h"

@@ -8,19 +8,29 @@ namespace shoal::train {
 namespace {
 
 nlohmann::json describe(const AdamW& o) {
-  return {{"name", "adamw"}, {"lr", o.lr}, {"betas", o.betas}, {"eps", o.eps}, {"weight_decay", o.weight_decay}, {"decay_all", o.decay_all}};
+  return {{"name", "adamw"},
+          {"lr", o.lr},
+          {"betas", o.betas},
+          {"eps", o.eps},
+          {"weight_decay", o.weight_decay},
+          {"decay_all", o.decay_all}};
 }
 nlohmann::json describe(const Sgd& o) {
-  return {{"name", "sgd"}, {"lr", o.lr}, {"momentum", o.momentum}, {"weight_decay", o.weight_decay}, {"nesterov", o.nesterov}, {"decay_all", o.decay_all}};
+  return {{"name", "sgd"},          {"lr", o.lr},
+          {"momentum", o.momentum}, {"weight_decay", o.weight_decay},
+          {"nesterov", o.nesterov}, {"decay_all", o.decay_all}};
 }
 
 }  // namespace
 
-nlohmann::json run_definition(const TrainerOptions& options, const graph::Graph& graph, const std::string& kind_of_device) {
+nlohmann::json run_definition(const TrainerOptions& options, const graph::Graph& graph,
+                              const std::string& kind_of_device) {
   return {{"graph", hash_hex(graph::print(graph))},
           {"optimizer", std::visit([](const auto& o) { return describe(o); }, options.optimizer)},
           {"schedule",
-           {{"warmup_steps", options.schedule.warmup_steps}, {"total_steps", options.schedule.total_steps}, {"final_factor", options.schedule.final_factor}}},
+           {{"warmup_steps", options.schedule.warmup_steps},
+            {"total_steps", options.schedule.total_steps},
+            {"final_factor", options.schedule.final_factor}}},
           {"microbatches", options.microbatches},
           {"tensor_chunks", 1},
           {"seed", options.seed},
@@ -36,8 +46,10 @@ void check_same_run(const nlohmann::json& here, const nlohmann::json& checkpoint
     if (other.contains(key) && other[key] == value) continue;
     std::string name = key.substr(1);
     std::replace(name.begin(), name.end(), '/', '.');
-    throw InputError(cat("checkpoint - run: its ", name, " is ", other.contains(key) ? other[key].dump() : "absent", ", this run's is ", value.dump(),
-                         "; a run goes on only as it began, so give it the same settings or start a new one"));
+    throw InputError(
+        cat("checkpoint - run: its ", name, " is ", other.contains(key) ? other[key].dump() : "absent",
+            ", this run's is ", value.dump(),
+            "; a run goes on only as it began, so give it the same settings or start a new one"));
   }
 }
 

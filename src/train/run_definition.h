@@ -1,4 +1,5 @@
-// What decides the bits of a run (docs/numerics.md). Stored with its checkpoints; nothing in it depends on a layout.
+// What decides the bits of a run (docs/numerics.md). Stored with its checkpoints; nothing in it depends on a
+// layout.
 #pragma once
 
 #include <nlohmann/json.hpp>

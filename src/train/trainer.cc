@@ -38,7 +38,8 @@ using Shapes = std::vector<graph::TensorType>;
 
 Shapes shapes_of(const Batch& batch) {
   Shapes shapes;
-  for (const at::Tensor& tensor : batch) shapes.push_back(graph::contiguous_type(tensor.scalar_type(), tensor.sizes().vec()));
+  for (const at::Tensor& tensor : batch)
+    shapes.push_back(graph::contiguous_type(tensor.scalar_type(), tensor.sizes().vec()));
   return shapes;
 }
 
@@ -53,10 +54,14 @@ int64_t check_batch(const Batch& batch) {
   if (batch.empty()) throw InputError("batch - tensors: got none, want at least one");
   for (size_t i = 0; i < batch.size(); ++i) {
     if (!batch[i].defined() || batch[i].dim() == 0)
-      throw InputError(cat("batch - tensor ", i, ": got ", batch[i].defined() ? "a scalar" : "an undefined tensor", ", want samples along dim 0"));
-    if (!batch[i].device().is_cpu()) throw InputError(cat("batch - tensor ", i, ": it is on ", batch[i].device().str(), ", want cpu"));
+      throw InputError(cat("batch - tensor ", i, ": got ",
+                           batch[i].defined() ? "a scalar" : "an undefined tensor",
+                           ", want samples along dim 0"));
+    if (!batch[i].device().is_cpu())
+      throw InputError(cat("batch - tensor ", i, ": it is on ", batch[i].device().str(), ", want cpu"));
     if (batch[i].size(0) != batch[0].size(0))
-      throw InputError(cat("batch - tensor ", i, ": got ", batch[i].size(0), " samples, want ", batch[0].size(0), " as tensor 0 has"));
+      throw InputError(cat("batch - tensor ", i, ": got ", batch[i].size(0), " samples, want ",
+                           batch[0].size(0), " as tensor 0 has"));
   }
   return batch[0].size(0);
 }
@@ -68,17 +73,29 @@ Batch contiguous(Batch batch) {
 
 const char* safetensors_dtype(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
-    case at::kFloat: return "F32";
-    case at::kDouble: return "F64";
-    case at::kBFloat16: return "BF16";
-    case at::kHalf: return "F16";
-    case at::kLong: return "I64";
-    case at::kInt: return "I32";
-    case at::kShort: return "I16";
-    case at::kChar: return "I8";
-    case at::kByte: return "U8";
-    case at::kBool: return "BOOL";
-    default: throw InputError(cat("checkpoint - dtype: tensors of ", c10::toString(tensor.scalar_type()), " cannot be saved"));
+    case at::kFloat:
+      return "F32";
+    case at::kDouble:
+      return "F64";
+    case at::kBFloat16:
+      return "BF16";
+    case at::kHalf:
+      return "F16";
+    case at::kLong:
+      return "I64";
+    case at::kInt:
+      return "I32";
+    case at::kShort:
+      return "I16";
+    case at::kChar:
+      return "I8";
+    case at::kByte:
+      return "U8";
+    case at::kBool:
+      return "BOOL";
+    default:
+      throw InputError(
+          cat("checkpoint - dtype: tensors of ", c10::toString(tensor.scalar_type()), " cannot be saved"));
   }
 }
 
@@ -93,16 +110,23 @@ std::span<std::byte> mutable_bytes_of(const at::Tensor& tensor) {
 
 struct Trainer::Impl {
   Impl(World& world_in, TrainingModel model_in, TrainerOptions options_in)
-      : world(world_in), communicator(world_in.communicator()), model(std::move(model_in)), options(options_in) {
+      : world(world_in),
+        communicator(world_in.communicator()),
+        model(std::move(model_in)),
+        options(options_in) {
     if (!model.module) throw InputError("trainer - model: got an empty module holder");
-    if (options.microbatches < 1) throw InputError(cat("trainer - microbatches: got ", options.microbatches, ", want 1 or more"));
-    if (options.threads < 1) throw InputError(cat("trainer - threads: got ", options.threads, ", want 1 or more"));
-    if (options.clip_norm < 0) throw InputError(cat("trainer - clip_norm: got ", options.clip_norm, ", want 0 (off) or more"));
+    if (options.microbatches < 1)
+      throw InputError(cat("trainer - microbatches: got ", options.microbatches, ", want 1 or more"));
+    if (options.threads < 1)
+      throw InputError(cat("trainer - threads: got ", options.threads, ", want 1 or more"));
+    if (options.clip_norm < 0)
+      throw InputError(cat("trainer - clip_norm: got ", options.clip_norm, ", want 0 (off) or more"));
     at::set_num_threads(options.threads);
     kind_of_device = run::make_reproducible();
     program = lower::lower_data_parallel(options.microbatches, world.size(), world.rank());
     std::vector<lower::Program> all;
-    for (int rank = 0; rank < world.size(); ++rank) all.push_back(lower::lower_data_parallel(options.microbatches, world.size(), rank));
+    for (int rank = 0; rank < world.size(); ++rank)
+      all.push_back(lower::lower_data_parallel(options.microbatches, world.size(), rank));
     lower::program_check(all);
     tensors = capture::named_tensors(*model.module);
   }
@@ -117,7 +141,9 @@ struct Trainer::Impl {
       definition = train::run_definition(options, captured->graph, kind_of_device);
       build_memory(captured->graph);
     } else if (lower::print(lower::plan_storage(captured->graph)) != lower::print(storage)) {
-      throw InputError(cat("trainer - batch: with tensors ", print_shapes(shapes), " the model trains other parameters than with its first batch; make each parameter take part in every loss"));
+      throw InputError(cat("trainer - batch: with tensors ", print_shapes(shapes),
+                           " the model trains other parameters than with its first batch; make each "
+                           "parameter take part in every loss"));
     }
     captured->executor.set_profiling(profiling);
     training.emplace_back(shapes, std::move(captured));
@@ -126,13 +152,15 @@ struct Trainer::Impl {
 
   void build_memory(const graph::Graph& graph) {
     storage = lower::plan_storage(graph);
-    if (storage.parameters.empty()) throw InputError("trainer - model: it has no parameter that takes part in the loss");
+    if (storage.parameters.empty())
+      throw InputError("trainer - model: it has no parameter that takes part in the loss");
     memory = std::make_unique<run::DeviceMemory>(communicator, storage, program);
     initialise();
     optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
-    interpreter = std::make_unique<run::Interpreter>(communicator, storage, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
-      optimizer->apply(owned, steps, options.schedule.factor(steps), divisor);
-    });
+    interpreter = std::make_unique<run::Interpreter>(
+        communicator, storage, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
+          optimizer->apply(owned, steps, options.schedule.factor(steps), divisor);
+        });
   }
 
   void install(const capture::NamedTensor& named, const at::Tensor& value) {
@@ -147,8 +175,9 @@ struct Trainer::Impl {
       for (const capture::NamedTensor& named : all) install(named, named.tensor.detach());
       return;
     }
-    run::initialise(model.initialisation->graph, options.seed,
-                    [&](int index, const at::Tensor& value) { install(all[static_cast<size_t>(index)], value); });
+    run::initialise(model.initialisation->graph, options.seed, [&](int index, const at::Tensor& value) {
+      install(all[static_cast<size_t>(index)], value);
+    });
   }
 
   StepResult step(const std::function<Batch(int64_t)>& microbatch) {
@@ -166,7 +195,8 @@ struct Trainer::Impl {
       if (m == mine.begin && first) return *std::exchange(first, std::nullopt);
       Batch batch = contiguous(microbatch(m));
       if (shapes_of(batch) != shapes)
-        throw InputError(cat("batch - microbatch ", m, ": got ", print_shapes(shapes_of(batch)), ", want ", print_shapes(shapes), " as the others"));
+        throw InputError(cat("batch - microbatch ", m, ": got ", print_shapes(shapes_of(batch)), ", want ",
+                             print_shapes(shapes), " as the others"));
       return batch;
     };
     request.seed = options.seed;
@@ -179,7 +209,8 @@ struct Trainer::Impl {
     result.step = steps;
     result.loss = outcome.loss;
     result.grad_norm = outcome.grad_norm;
-    result.lr = std::visit([](const auto& o) { return o.lr; }, options.optimizer) * options.schedule.factor(steps);
+    result.lr =
+        std::visit([](const auto& o) { return o.lr; }, options.optimizer) * options.schedule.factor(steps);
     result.samples = samples_each * options.microbatches;
     result.stop_requested = outcome.stop;
     const run::StepSeconds& s = outcome.seconds;
@@ -191,18 +222,23 @@ struct Trainer::Impl {
   }
 
   void require_memory(const char* what) const {
-    if (!memory) throw InputError(cat("trainer - ", what, ": the model has no numbers yet; call prepare() or step() first"));
+    if (!memory)
+      throw InputError(
+          cat("trainer - ", what, ": the model has no numbers yet; call prepare() or step() first"));
   }
 
-  // What a checkpoint holds: for each trained parameter its weight and optimizer state, then what is frozen. `visit(spec, piece, tensor)`
-  // gets every piece that this device keeps.
+  // What a checkpoint holds: for each trained parameter its weight and optimizer state, then what is frozen.
+  // `visit(spec, piece, tensor)` gets every piece that this device keeps.
   std::vector<state::TensorSpec> specs() {
     std::vector<state::TensorSpec> specs;
-    for (const lower::StoredParameter& parameter : storage.parameters) specs.push_back({parameter.name, "weight", "F32", parameter.shape});
+    for (const lower::StoredParameter& parameter : storage.parameters)
+      specs.push_back({parameter.name, "weight", "F32", parameter.shape});
     for (const auto& [role, pieces] : optimizer->state())
-      for (const lower::StoredParameter& parameter : storage.parameters) specs.push_back({parameter.name, role, "F32", parameter.shape});
+      for (const lower::StoredParameter& parameter : storage.parameters)
+        specs.push_back({parameter.name, role, "F32", parameter.shape});
     for (const auto& [name, tensor] : memory->unowned()) {
-      const bool buffer = std::any_of(tensors.buffers.begin(), tensors.buffers.end(), [&](auto& named) { return named.name == name; });
+      const bool buffer = std::any_of(tensors.buffers.begin(), tensors.buffers.end(),
+                                      [&](auto& named) { return named.name == name; });
       specs.push_back({name, buffer ? "buffer" : "weight", safetensors_dtype(tensor), tensor.sizes().vec()});
     }
     return specs;
@@ -211,10 +247,12 @@ struct Trainer::Impl {
   void for_each_kept(const Visit& visit) {
     const size_t count = storage.parameters.size();
     auto& owned = memory->owned();
-    for (size_t i = 0; i < owned.size(); ++i) visit(owned[i].piece.parameter, owned[i].piece.elements, owned[i].master);
+    for (size_t i = 0; i < owned.size(); ++i)
+      visit(owned[i].piece.parameter, owned[i].piece.elements, owned[i].master);
     size_t first = count;
     for (auto& [role, pieces] : optimizer->state()) {
-      for (size_t i = 0; i < owned.size(); ++i) visit(first + owned[i].piece.parameter, owned[i].piece.elements, pieces[i]);
+      for (size_t i = 0; i < owned.size(); ++i)
+        visit(first + owned[i].piece.parameter, owned[i].piece.elements, pieces[i]);
       first += count;
     }
   }
@@ -224,10 +262,13 @@ struct Trainer::Impl {
     state::Contents contents{definition, steps, samples, specs()};
     contents.run["notes"] = notes;
     std::vector<state::Slice> slices;
-    for_each_kept([&](size_t tensor, Range elements, const at::Tensor& value) { slices.push_back({tensor, elements, bytes_of(value)}); });
+    for_each_kept([&](size_t tensor, Range elements, const at::Tensor& value) {
+      slices.push_back({tensor, elements, bytes_of(value)});
+    });
     if (world.rank() == 0) {
       size_t tensor = contents.tensors.size() - memory->unowned().size();
-      for (const auto& [name, value] : memory->unowned()) slices.push_back({tensor++, {0, value.numel()}, bytes_of(value)});
+      for (const auto& [name, value] : memory->unowned())
+        slices.push_back({tensor++, {0, value.numel()}, bytes_of(value)});
     }
     communicator.set_activity(cat("step ", steps, ": save ", folder.filename().string()));
     state::save(communicator, folder, contents, slices);
@@ -240,7 +281,9 @@ struct Trainer::Impl {
     const std::vector<state::TensorSpec> wanted = specs();
     std::vector<size_t> index;
     for (const state::TensorSpec& spec : wanted) index.push_back(checkpoint.find(spec));
-    for_each_kept([&](size_t tensor, Range elements, const at::Tensor& value) { checkpoint.read(index[tensor], elements, mutable_bytes_of(value)); });
+    for_each_kept([&](size_t tensor, Range elements, const at::Tensor& value) {
+      checkpoint.read(index[tensor], elements, mutable_bytes_of(value));
+    });
     size_t tensor = wanted.size() - memory->unowned().size();
     const auto unowned = memory->unowned();
     for (const auto& [name, value] : unowned) {
@@ -280,10 +323,12 @@ struct Trainer::Impl {
 
   double forward_loss(const Batch& batch) {
     const Shapes shapes = shapes_of(batch);
-    auto found = std::find_if(evaluation.begin(), evaluation.end(), [&](auto& known) { return known.first == shapes; });
+    auto found = std::find_if(evaluation.begin(), evaluation.end(),
+                              [&](auto& known) { return known.first == shapes; });
     if (found == evaluation.end()) {
       model.module->eval();
-      evaluation.emplace_back(shapes, std::make_unique<Captured>(capture::capture_forward(*model.module, model.loss, shapes, options.precision)));
+      evaluation.emplace_back(shapes, std::make_unique<Captured>(capture::capture_forward(
+                                          *model.module, model.loss, shapes, options.precision)));
       model.module->train();
       found = std::prev(evaluation.end());
     }
@@ -293,7 +338,9 @@ struct Trainer::Impl {
     const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, batch);
     run.inputs = inputs;
     run.sink = [&](int, const at::Tensor& value) {
-      if (value.numel() != 1) throw InputError(cat("loss - shape: got [", join(value.sizes(), ","), "] in eval mode, want a scalar"));
+      if (value.numel() != 1)
+        throw InputError(
+            cat("loss - shape: got [", join(value.sizes(), ","), "] in eval mode, want a scalar"));
       loss = value.item<double>();
     };
     captured.executor.run(run);
@@ -327,10 +374,12 @@ StepResult Trainer::step(const std::function<Batch(int64_t)>& microbatch) { retu
 StepResult Trainer::step(const Batch& global_batch) {
   const int64_t samples = check_batch(global_batch), count = impl_->options.microbatches;
   if (samples % count != 0)
-    throw InputError(cat("batch - size: got ", samples, " samples, want a multiple of ", count, " (microbatches)"));
+    throw InputError(
+        cat("batch - size: got ", samples, " samples, want a multiple of ", count, " (microbatches)"));
   return impl_->step([&](int64_t m) {
     Batch part;
-    for (const at::Tensor& tensor : global_batch) part.push_back(tensor.narrow(0, m * (samples / count), samples / count));
+    for (const at::Tensor& tensor : global_batch)
+      part.push_back(tensor.narrow(0, m * (samples / count), samples / count));
     return part;
   });
 }
@@ -340,7 +389,9 @@ void Trainer::prepare(const Batch& microbatch) {
   impl_->capture(contiguous(microbatch));
 }
 
-double Trainer::evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) { return impl_->evaluate(count, batch); }
+double Trainer::evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) {
+  return impl_->evaluate(count, batch);
+}
 void Trainer::save(const std::filesystem::path& folder) { impl_->save(folder); }
 void Trainer::load(const std::filesystem::path& folder) { impl_->load(folder); }
 int64_t Trainer::steps_done() const { return impl_->steps; }
@@ -359,11 +410,14 @@ at::Tensor Trainer::parameter(const std::string& name) const {
   return value;
 }
 
-void Trainer::set_note(const std::string& key, const std::string& json_text) { impl_->notes[key] = nlohmann::json::parse(json_text); }
+void Trainer::set_note(const std::string& key, const std::string& json_text) {
+  impl_->notes[key] = nlohmann::json::parse(json_text);
+}
 
 std::string Trainer::plan() const {
   impl_->require_memory("plan");
-  return cat(lower::print(impl_->program), "\n", lower::print(impl_->storage), "shared memory of this device: ",
+  return cat(lower::print(impl_->program), "\n", lower::print(impl_->storage),
+             "shared memory of this device: ",
              human_bytes(static_cast<uint64_t>(impl_->memory->window_bytes())), "\n");
 }
 

@@ -33,12 +33,11 @@ TORCH_MODULE(Toy);
 
 torch::Tensor call(Toy& toy, const Batch& batch) { return toy->forward(*toy, batch); }
 
-Batch sample() {
-  return {torch::linspace(-1, 1, 24).view({4, 6}), torch::arange(4)};
-}
+Batch sample() { return {torch::linspace(-1, 1, 24).view({4, 6}), torch::arange(4)}; }
 
 // Both ways a model can come: described without memory, and built on the CPU.
-void expect_captured(const ToyImpl::Forward& forward, std::source_location where = std::source_location::current()) {
+void expect_captured(const ToyImpl::Forward& forward,
+                     std::source_location where = std::source_location::current()) {
   try {
     check_capture(describe([&] { return Toy(forward); }), call, sample());
     torch::manual_seed(5);
@@ -55,10 +54,14 @@ graph::Graph graph_of(const ToyImpl::Forward& forward) {
   return capture::capture_training(model, types, Precision::kFP32);
 }
 
-void expect_refused(const ToyImpl::Forward& forward, const std::string& message) { EXPECT_ERROR(graph_of(forward), InputError, message); }
+void expect_refused(const ToyImpl::Forward& forward, const std::string& message) {
+  EXPECT_ERROR(graph_of(forward), InputError, message);
+}
 
 TEST(Capture, PlainForwardAndBackward) {
-  expect_captured([](ToyImpl& toy, const Batch& batch) { return toy.second(torch::relu(toy.first(batch[0]))).pow(2).mean(); });
+  expect_captured([](ToyImpl& toy, const Batch& batch) {
+    return toy.second(torch::relu(toy.first(batch[0]))).pow(2).mean();
+  });
 }
 
 TEST(Capture, WritesThroughViewsBecomeFunctional) {
@@ -93,32 +96,53 @@ TEST(Capture, TensorsOfTheHostAreListedConstants) {
 }
 
 TEST(Capture, LossesAndLayersThatModelsUse) {
-  expect_captured([](ToyImpl& toy, const Batch& batch) { return torch::cross_entropy_loss(toy.second(torch::tanh(toy.first(batch[0]))), batch[1]); });
-  expect_captured([](ToyImpl& toy, const Batch& batch) { return F::mse_loss(toy.second(torch::sigmoid(toy.first(batch[0]))), batch[0]); });
-  expect_captured([](ToyImpl& toy, const Batch& batch) { return F::smooth_l1_loss(toy.second(torch::silu(toy.first(batch[0]))), batch[0]); });
   expect_captured([](ToyImpl& toy, const Batch& batch) {
-    return F::binary_cross_entropy_with_logits(toy.second(F::elu(toy.first(batch[0]))), (batch[0] > 0).to(torch::kFloat));
+    return torch::cross_entropy_loss(toy.second(torch::tanh(toy.first(batch[0]))), batch[1]);
   });
-  expect_captured([](ToyImpl& toy, const Batch& batch) { return F::kl_div(torch::log_softmax(toy.second(toy.first(batch[0])), 1), torch::softmax(batch[0], 1)); });
   expect_captured([](ToyImpl& toy, const Batch& batch) {
-    return torch::logsumexp(F::layer_norm(toy.second(F::softplus(toy.first(batch[0]))), F::LayerNormFuncOptions({6})), 1).var();
+    return F::mse_loss(toy.second(torch::sigmoid(toy.first(batch[0]))), batch[0]);
+  });
+  expect_captured([](ToyImpl& toy, const Batch& batch) {
+    return F::smooth_l1_loss(toy.second(torch::silu(toy.first(batch[0]))), batch[0]);
+  });
+  expect_captured([](ToyImpl& toy, const Batch& batch) {
+    return F::binary_cross_entropy_with_logits(toy.second(F::elu(toy.first(batch[0]))),
+                                               (batch[0] > 0).to(torch::kFloat));
+  });
+  expect_captured([](ToyImpl& toy, const Batch& batch) {
+    return F::kl_div(torch::log_softmax(toy.second(toy.first(batch[0])), 1), torch::softmax(batch[0], 1));
+  });
+  expect_captured([](ToyImpl& toy, const Batch& batch) {
+    return torch::logsumexp(
+               F::layer_norm(toy.second(F::softplus(toy.first(batch[0]))), F::LayerNormFuncOptions({6})), 1)
+        .var();
   });
   const auto reduced_by = [](torch::Tensor (*reduce)(const torch::Tensor&)) {
-    return [reduce](ToyImpl& toy, const Batch& batch) { return reduce(toy.second(F::leaky_relu(toy.first(batch[0])))); };
+    return [reduce](ToyImpl& toy, const Batch& batch) {
+      return reduce(toy.second(F::leaky_relu(toy.first(batch[0]))));
+    };
   };
-  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::cat({h.abs(), h.flip(1)}, 1).std(); }));
-  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::stack({h.cumsum(1), h.roll(1, 0)}).std(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) {
+    return torch::cat({h.abs(), h.flip(1)}, 1).std();
+  }));
+  expect_captured(reduced_by([](const torch::Tensor& h) {
+    return torch::stack({h.cumsum(1), h.roll(1, 0)}).std();
+  }));
   expect_captured(reduced_by([](const torch::Tensor& h) { return std::get<0>(h.sort(1)).std() + h.amax(); }));
   expect_captured(reduced_by([](const torch::Tensor& h) { return torch::where(h > 0, h, -h).mean(); }));
-  expect_captured(reduced_by([](const torch::Tensor& h) { return torch::einsum("bi,bj->ij", {h, h.detach()}).clamp(-1, 1).sum(); }));
+  expect_captured(reduced_by([](const torch::Tensor& h) {
+    return torch::einsum("bi,bj->ij", {h, h.detach()}).clamp(-1, 1).sum();
+  }));
 }
 
 TEST(Capture, BuffersAreRead) {
-  expect_captured([](ToyImpl& toy, const Batch& batch) { return (toy.second(toy.first(batch[0])) * toy.scale).mean(); });
+  expect_captured(
+      [](ToyImpl& toy, const Batch& batch) { return (toy.second(toy.first(batch[0])) * toy.scale).mean(); });
 }
 
 TEST(Capture, FrozenAndUnusedParametersHaveNoGradient) {
-  const auto model = describe([] { return Toy([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).pow(2).mean(); }); });
+  const auto model = describe(
+      [] { return Toy([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).pow(2).mean(); }); });
   model.module->first->bias.requires_grad_(false);
   const auto types = std::vector{graph::type_of(sample()[0]), graph::type_of(sample()[1])};
   const graph::Graph graph = capture::capture_training(with_loss(model, call), types, Precision::kFP32);
@@ -136,22 +160,34 @@ TEST(Capture, TiedWeightHasOneContributionForEachUse) {
 }
 
 TEST(Capture, Bf16CastsInputsWeightsAndWidensLosses) {
-  check_capture(describe([] { return Toy([](ToyImpl& toy, const Batch& batch) { return torch::cross_entropy_loss(toy.second(toy.first(batch[0])), batch[1]); }); }),
+  check_capture(describe([] {
+                  return Toy([](ToyImpl& toy, const Batch& batch) {
+                    return torch::cross_entropy_loss(toy.second(toy.first(batch[0])), batch[1]);
+                  });
+                }),
                 call, sample(), Precision::kBF16);
 }
 
 TEST(Capture, ReadingANumberIsRefused) {
-  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).mean() * (batch[0].sum().item<float>() > 0 ? 1 : 2); },
-                 "capture - operator aten::_local_scalar_dense: it reads a number (item(), a condition on a tensor, printing): keep it a tensor, for example "
-                 "torch::where instead of if");
+  expect_refused(
+      [](ToyImpl& toy, const Batch& batch) {
+        return toy.first(batch[0]).mean() * (batch[0].sum().item<float>() > 0 ? 1 : 2);
+      },
+      "capture - operator aten::_local_scalar_dense: it reads a number (item(), a condition on a tensor, "
+      "printing): keep it a tensor, for example "
+      "torch::where instead of if");
 }
 
 TEST(Capture, LossMustBeOneDifferentiableNumber) {
-  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]); }, "loss - shape: got [4,5], want a scalar; reduce it, for example with mean()");
+  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]); },
+                 "loss - shape: got [4,5], want a scalar; reduce it, for example with mean()");
   expect_refused([](ToyImpl&, const Batch& batch) { return batch[0].mean(); },
-                 "loss - gradient: it does not depend on any parameter that requires a gradient; check detach(), no_grad and frozen parameters");
-  expect_refused([](ToyImpl&, const Batch&) { return torch::Tensor(); }, "loss - value: got an undefined tensor, want a scalar");
-  expect_refused([](ToyImpl&, const Batch& batch) { return batch[1].sum(); }, "loss - dtype: got i64, want a floating-point scalar");
+                 "loss - gradient: it does not depend on any parameter that requires a gradient; check "
+                 "detach(), no_grad and frozen parameters");
+  expect_refused([](ToyImpl&, const Batch&) { return torch::Tensor(); },
+                 "loss - value: got an undefined tensor, want a scalar");
+  expect_refused([](ToyImpl&, const Batch& batch) { return batch[1].sum(); },
+                 "loss - dtype: got i64, want a floating-point scalar");
 }
 
 TEST(Capture, ChangedBuffersAreRefused) {
@@ -160,12 +196,17 @@ TEST(Capture, ChangedBuffersAreRefused) {
         toy.scale.mul_(0.9);
         return (toy.second(toy.first(batch[0])) * toy.scale).mean();
       },
-      "capture - buffer scale: forward changes it, which is not supported yet; keep forward free of side effects on it");
+      "capture - buffer scale: forward changes it, which is not supported yet; keep forward free of side "
+      "effects on it");
 }
 
 TEST(Capture, SizesThatDependOnDataAreRefused) {
-  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).masked_select(batch[0].slice(1, 0, 5) > 0).mean(); },
-                 "capture - operator aten::masked_select: its result's size depends on the data: use torch::where or masked_fill");
+  expect_refused(
+      [](ToyImpl& toy, const Batch& batch) {
+        return toy.first(batch[0]).masked_select(batch[0].slice(1, 0, 5) > 0).mean();
+      },
+      "capture - operator aten::masked_select: its result's size depends on the data: use torch::where or "
+      "masked_fill");
 }
 
 TEST(Capture, TensorsThatTheConstructorKeepsToItselfAreRefused) {
@@ -175,7 +216,8 @@ TEST(Capture, TensorsThatTheConstructorKeepsToItselfAreRefused) {
     return Toy([kept](ToyImpl& toy, const Batch& batch) { return (toy.first(batch[0]) * *kept).mean(); });
   });
   EXPECT_ERROR(check_capture(model, call, sample()), InputError,
-               "capture - tensor [5]: it was made by the constructor of a described model, which kept it without registering it; use register_buffer");
+               "capture - tensor [5]: it was made by the constructor of a described model, which kept it "
+               "without registering it; use register_buffer");
 }
 
 TEST(Capture, AutocastIsRefused) {
@@ -187,39 +229,57 @@ TEST(Capture, AutocastIsRefused) {
         } off;
         return toy.first(batch[0]).mean();
       },
-      "capture - autocast: it is switched on in forward and would have no effect here; use Precision::kBF16 instead");
+      "capture - autocast: it is switched on in forward and would have no effect here; use Precision::kBF16 "
+      "instead");
 }
 
 TEST(Capture, TheModelsOwnMistakesAreSentences) {
   expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.second(batch[0]).mean(); },
                  "capture - model: mat1 and mat2 shapes cannot be multiplied (4x6 and 5x6)");
-  expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).mean() * batch[0].data_ptr<float>()[0]; },
-                 "capture - model: it reads the numbers of a tensor while it is captured, and there are none yet: keep the computation in tensor operators "
-                 "(torch::where instead of if, no data_ptr or accessor)");
+  expect_refused(
+      [](ToyImpl& toy, const Batch& batch) {
+        return toy.first(batch[0]).mean() * batch[0].data_ptr<float>()[0];
+      },
+      "capture - model: it reads the numbers of a tensor while it is captured, and there are none yet: keep "
+      "the computation in tensor operators "
+      "(torch::where instead of if, no data_ptr or accessor)");
 }
 
 TEST(Capture, HostStateThatChangesIsFound) {
   auto calls = std::make_shared<int>(0);
-  const auto model = describe([&] { return Toy([calls](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).mean() * ++*calls; }); });
+  const auto model = describe([&] {
+    return Toy([calls](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).mean() * ++*calls; });
+  });
   try {
     check_capture(model, call, sample());
     FAIL() << "nothing was thrown";
   } catch (const JobError& error) {
     const std::string message = error.what();
     EXPECT_TRUE(message.starts_with("check_capture - two captures differ at line ")) << message;
-    EXPECT_TRUE(message.ends_with("the model depends on something of the host that changes (a counter, rand(), a tensor made by hand)")) << message;
+    EXPECT_TRUE(message.ends_with(
+        "the model depends on something of the host that changes (a counter, rand(), a tensor made by hand)"))
+        << message;
   }
 }
 
 TEST(Capture, DropoutIsCapturedAndReplayedInEvalMode) {
-  const auto model = describe([] { return Toy([](ToyImpl& toy, const Batch& batch) { return torch::dropout(toy.first(batch[0]), 0.5, toy.is_training()).mean(); }); });
+  const auto model = describe([] {
+    return Toy([](ToyImpl& toy, const Batch& batch) {
+      return torch::dropout(toy.first(batch[0]), 0.5, toy.is_training()).mean();
+    });
+  });
   check_capture(model, call, sample());
-  const auto graph = graph_of([](ToyImpl& toy, const Batch& batch) { return torch::dropout(toy.first(batch[0]), 0.5, true).mean(); });
-  EXPECT_EQ(std::count_if(graph.nodes.begin(), graph.nodes.end(), [](const auto& node) { return node.random >= 0; }), 1);
+  const auto graph = graph_of(
+      [](ToyImpl& toy, const Batch& batch) { return torch::dropout(toy.first(batch[0]), 0.5, true).mean(); });
+  EXPECT_EQ(std::count_if(graph.nodes.begin(), graph.nodes.end(),
+                          [](const auto& node) { return node.random >= 0; }),
+            1);
 }
 
 TEST(Capture, TextOfACapturedGraphParses) {
-  const auto graph = graph_of([](ToyImpl& toy, const Batch& batch) { return torch::cross_entropy_loss(toy.second(torch::gelu(toy.first(batch[0]))), batch[1]); });
+  const auto graph = graph_of([](ToyImpl& toy, const Batch& batch) {
+    return torch::cross_entropy_loss(toy.second(torch::gelu(toy.first(batch[0]))), batch[1]);
+  });
   EXPECT_EQ(graph::print(graph::parse(graph::print(graph))), graph::print(graph));
 }
 
@@ -245,10 +305,14 @@ TEST(Describe, DrawsTheConstructorsNumbers) {
   Net eager{std::make_shared<NetImpl>()};
   const auto described = describe([] { return Net{std::make_shared<NetImpl>()}; });
   World world(comm::single());
-  Trainer trainer(world, described, [](Net& net, const Batch& batch) { return (net->a(batch[0]).matmul(net->free)).mean() + net->n(net->e(batch[1])).sum(); },
+  Trainer trainer(world, described,
+                  [](Net& net, const Batch& batch) {
+                    return (net->a(batch[0]).matmul(net->free)).mean() + net->n(net->e(batch[1])).sum();
+                  },
                   {.seed = 42});
   trainer.prepare({torch::ones({2, 7}), torch::zeros({2}, torch::kLong)});
-  for (const auto& parameter : eager->named_parameters()) EXPECT_TRUE(torch::equal(trainer.parameter(parameter.key()), parameter.value())) << parameter.key();
+  for (const auto& parameter : eager->named_parameters())
+    EXPECT_TRUE(torch::equal(trainer.parameter(parameter.key()), parameter.value())) << parameter.key();
 }
 
 }  // namespace

@@ -19,12 +19,14 @@ namespace {
 namespace fs = std::filesystem;
 
 // Large enough that parameters span several blocks, so that shares of one parameter have several owners.
-const models::GptConfig kGpt{.vocabulary = 1031, .layers = 2, .width = 64, .heads = 4, .context = 12, .dropout = 0.1};
+const models::GptConfig kGpt{
+    .vocabulary = 1031, .layers = 2, .width = 64, .heads = 4, .context = 12, .dropout = 0.1};
 const models::MlpConfig kMlp{.inputs = 24, .width = 301, .layers = 2, .outputs = 7, .dropout = 0.1};
 constexpr int64_t kSamples = 2;  // in a microbatch
 
 Batch batch_of(const Cell& cell, int64_t step, int64_t microbatch) {
-  if (cell.model != Model::kMlp) return random_tokens(step, microbatch, kSamples, kGpt.context, kGpt.vocabulary);
+  if (cell.model != Model::kMlp)
+    return random_tokens(step, microbatch, kSamples, kGpt.context, kGpt.vocabulary);
   const auto tokens = random_tokens(step, microbatch, kSamples, kMlp.inputs, 1000);
   return {tokens[0].to(torch::kFloat) / 500.0 - 1.0, tokens[1].select(1, 0).remainder(kMlp.outputs)};
 }
@@ -37,7 +39,9 @@ Trainer make_trainer(World& world, const Cell& cell) {
                                .clip_norm = 0.5,
                                .schedule = {.warmup_steps = 3, .total_steps = kSteps}};
   if (cell.model == Model::kMlp) {
-    const auto loss = [](models::Mlp& mlp, const Batch& batch) { return torch::cross_entropy_loss(mlp(batch[0]), batch[1]); };
+    const auto loss = [](models::Mlp& mlp, const Batch& batch) {
+      return torch::cross_entropy_loss(mlp(batch[0]), batch[1]);
+    };
     return Trainer(world, describe([] { return models::Mlp(kMlp); }), loss, options);
   }
   models::GptConfig config = kGpt;
@@ -117,8 +121,11 @@ void run_cells(World& world, const fs::path& out, const fs::path& previous) {
     const fs::path folder = out / std::to_string(i), half = previous / std::to_string(i) / "half";
     if (world.rank() == 0) fs::create_directories(folder);
     world.communicator().barrier();
-    const CellResult r = run_cell(world, cells[i], folder, !previous.empty() && fs::exists(half) ? half : fs::path());
-    if (world.rank() == 0) results << cells[i].name() << '|' << r.whole.losses << '|' << r.whole.hash << '|' << r.resumed.losses << '|' << r.resumed.hash << '\n';
+    const CellResult r =
+        run_cell(world, cells[i], folder, !previous.empty() && fs::exists(half) ? half : fs::path());
+    if (world.rank() == 0)
+      results << cells[i].name() << '|' << r.whole.losses << '|' << r.whole.hash << '|' << r.resumed.losses
+              << '|' << r.resumed.hash << '\n';
   }
 }
 

@@ -2,5 +2,7 @@
 #include "equivalence/cells.h"
 
 int main(int argc, char** argv) {
-  return shoal::guarded_main(argc, argv, [&](shoal::World& world) { shoal::test::run_cells(world, argv[1], argc > 2 ? argv[2] : ""); });
+  return shoal::guarded_main(argc, argv, [&](shoal::World& world) {
+    shoal::test::run_cells(world, argv[1], argc > 2 ? argv[2] : "");
+  });
 }

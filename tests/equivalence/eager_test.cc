@@ -20,8 +20,9 @@ torch::Tensor gpt_loss(Gpt& gpt, const Batch& batch) {
 }
 
 void expect_same_bits(const torch::Tensor& got, const torch::Tensor& want, const std::string& name) {
-  EXPECT_TRUE(torch::equal(got, want)) << name << ": " << (got != want).sum().item<int64_t>() << " of " << want.numel() << " differ, at most by "
-                                       << (got - want).abs().max().item<float>();
+  EXPECT_TRUE(torch::equal(got, want))
+      << name << ": " << (got != want).sum().item<int64_t>() << " of " << want.numel()
+      << " differ, at most by " << (got - want).abs().max().item<float>();
 }
 
 class EagerTest : public testing::TestWithParam<int64_t> {
@@ -35,21 +36,27 @@ class EagerTest : public testing::TestWithParam<int64_t> {
 TEST_P(EagerTest, GptTrainsToTheSameBits) {
   const int64_t microbatches = GetParam(), steps = 6;
   const GptConfig config{.vocabulary = 61, .layers = 2, .width = 48, .heads = 4, .context = 16};
-  const auto tokens = [&](int64_t step, int64_t m) { return test::random_tokens(step, m, 3, config.context, config.vocabulary); };
+  const auto tokens = [&](int64_t step, int64_t m) {
+    return test::random_tokens(step, m, 3, config.context, config.vocabulary);
+  };
 
   torch::manual_seed(7);
   Gpt eager(config);
-  const std::vector<float> want = test::eager_adamw_loop(*eager, steps, microbatches, {1e-2, 0.9, 0.95, 1e-8, 0.1},
-                                                         [&](int64_t step, int64_t m) { return gpt_loss(eager, tokens(step, m)); });
+  const std::vector<float> want =
+      test::eager_adamw_loop(*eager, steps, microbatches, {1e-2, 0.9, 0.95, 1e-8, 0.1},
+                             [&](int64_t step, int64_t m) { return gpt_loss(eager, tokens(step, m)); });
 
   World world(comm::single());
   Trainer trainer(world, describe([&] { return Gpt(config); }), gpt_loss,
-                  {.optimizer = AdamW{.lr = 1e-2, .betas = {0.9, 0.95}, .weight_decay = 0.1}, .microbatches = microbatches, .seed = 7});
+                  {.optimizer = AdamW{.lr = 1e-2, .betas = {0.9, 0.95}, .weight_decay = 0.1},
+                   .microbatches = microbatches,
+                   .seed = 7});
   for (int64_t step = 0; step < steps; ++step) {
     const StepResult result = trainer.step([&](int64_t m) { return tokens(step, m); });
     EXPECT_EQ(result.loss, want[static_cast<size_t>(step)]) << "step " << step;
   }
-  for (const auto& parameter : eager->named_parameters()) expect_same_bits(trainer.parameter(parameter.key()), parameter.value(), parameter.key());
+  for (const auto& parameter : eager->named_parameters())
+    expect_same_bits(trainer.parameter(parameter.key()), parameter.value(), parameter.key());
 }
 
 TEST_P(EagerTest, MlpBuiltOnTheCpuTrainsToTheSameBits) {
@@ -57,23 +64,28 @@ TEST_P(EagerTest, MlpBuiltOnTheCpuTrainsToTheSameBits) {
   const models::MlpConfig config{.inputs = 13, .width = 37, .layers = 2, .outputs = 5};
   const auto data = [&](int64_t step, int64_t m) -> Batch {
     const auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(step * 100 + m));
-    return {torch::randn({4, config.inputs}, generator), torch::randint(config.outputs, {4}, generator, torch::kLong)};
+    return {torch::randn({4, config.inputs}, generator),
+            torch::randint(config.outputs, {4}, generator, torch::kLong)};
   };
-  const auto loss = [](models::Mlp& mlp, const Batch& batch) { return torch::cross_entropy_loss(mlp(batch[0]), batch[1]); };
+  const auto loss = [](models::Mlp& mlp, const Batch& batch) {
+    return torch::cross_entropy_loss(mlp(batch[0]), batch[1]);
+  };
 
   torch::manual_seed(3);
   models::Mlp eager(config);
   torch::manual_seed(3);
   models::Mlp ours(config);
-  const std::vector<float> want = test::eager_adamw_loop(*eager, steps, microbatches, {1e-2, 0.9, 0.999, 1e-8, 0.01},
-                                                         [&](int64_t step, int64_t m) { return loss(eager, data(step, m)); });
+  const std::vector<float> want =
+      test::eager_adamw_loop(*eager, steps, microbatches, {1e-2, 0.9, 0.999, 1e-8, 0.01},
+                             [&](int64_t step, int64_t m) { return loss(eager, data(step, m)); });
   World world(comm::single());
   Trainer trainer(world, ours, loss, {.optimizer = AdamW{.lr = 1e-2}, .microbatches = microbatches});
   for (int64_t step = 0; step < steps; ++step) {
     const StepResult result = trainer.step([&](int64_t m) { return data(step, m); });
     EXPECT_EQ(result.loss, want[static_cast<size_t>(step)]) << "step " << step;
   }
-  for (const auto& parameter : eager->named_parameters()) expect_same_bits(trainer.parameter(parameter.key()), parameter.value(), parameter.key());
+  for (const auto& parameter : eager->named_parameters())
+    expect_same_bits(trainer.parameter(parameter.key()), parameter.value(), parameter.key());
 }
 
 INSTANTIATE_TEST_SUITE_P(Microbatches, EagerTest, testing::Values(1, 2, 6, 8));

@@ -1,4 +1,5 @@
-// The promise: for one run every number of devices gives the same bits, over every transport, stopped and resumed anywhere.
+// The promise: for one run every number of devices gives the same bits, over every transport, stopped and
+// resumed anywhere.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -26,8 +27,10 @@ class TemporaryFolder {
   fs::path path_;
 };
 
-// Runs all cells on each number of devices, resuming each time what the number before had saved half-way; compares with the first.
-void expect_one_answer(const std::function<void(int devices, const fs::path& out, const fs::path& previous)>& run) {
+// Runs all cells on each number of devices, resuming each time what the number before had saved half-way;
+// compares with the first.
+void expect_one_answer(
+    const std::function<void(int devices, const fs::path& out, const fs::path& previous)>& run) {
   const TemporaryFolder folder;
   std::map<std::string, Bits> reference;
   int cells = 0, equal = 0;
@@ -44,8 +47,10 @@ void expect_one_answer(const std::function<void(int devices, const fs::path& out
         ++cells;
         equal += *got == want;
         const char* how = got == &result.whole ? " from the start" : " resumed";
-        EXPECT_EQ(got->losses, want.losses) << name << " on " << devices << " devices," << how << ": losses differ";
-        EXPECT_EQ(got->hash, want.hash) << name << " on " << devices << " devices," << how << ": the content hash differs";
+        EXPECT_EQ(got->losses, want.losses)
+            << name << " on " << devices << " devices," << how << ": losses differ";
+        EXPECT_EQ(got->hash, want.hash)
+            << name << " on " << devices << " devices," << how << ": the content hash differs";
       }
     }
     previous = out;
@@ -62,8 +67,8 @@ TEST(Layouts, GiveOneAnswerOverThreads) {
 
 TEST(Layouts, GiveOneAnswerOverSharedMemory) {
   expect_one_answer([](int devices, const fs::path& out, const fs::path& previous) {
-    const std::string command =
-        cat(SHOAL_COMMAND, " run -n ", devices, " ", CELLS_PROGRAM, " ", out.string(), previous.empty() ? "" : " ", previous.string());
+    const std::string command = cat(SHOAL_COMMAND, " run -n ", devices, " ", CELLS_PROGRAM, " ", out.string(),
+                                    previous.empty() ? "" : " ", previous.string());
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
   });
 }

@@ -31,9 +31,26 @@ TEST(GraphText, EveryKindOfArgumentSurvives) {
   graph.inputs.push_back({InputKind::kBuffer, "a \"quoted\\\" name", x});
   Node node;
   node.op = "aten::some.overload";
-  node.arguments = {None{}, Tensor{x}, Tensor{}, TensorList{{x, x}, false}, TensorList{{kNoValue, x}, true}, DeviceArgument{}, true, false,
-                    int64_t{-7}, 0.1, 1e300, -std::numeric_limits<double>::infinity(), 3.0, std::string("tanh \"x\""), std::vector<bool>{true, false},
-                    std::vector<int64_t>{1, -2}, std::vector<double>{0.5, 2.0}, std::vector<bool>{}, std::vector<int64_t>{}, std::vector<double>{}};
+  node.arguments = {None{},
+                    Tensor{x},
+                    Tensor{},
+                    TensorList{{x, x}, false},
+                    TensorList{{kNoValue, x}, true},
+                    DeviceArgument{},
+                    true,
+                    false,
+                    int64_t{-7},
+                    0.1,
+                    1e300,
+                    -std::numeric_limits<double>::infinity(),
+                    3.0,
+                    std::string("tanh \"x\""),
+                    std::vector<bool>{true, false},
+                    std::vector<int64_t>{1, -2},
+                    std::vector<double>{0.5, 2.0},
+                    std::vector<bool>{},
+                    std::vector<int64_t>{},
+                    std::vector<double>{}};
   node.results = {graph.add_value({c10::ScalarType::Long, {2, 3}, {1, 2}}), kNoValue};
   node.phase = Phase::kBackward;
   node.scope = "blocks.3.up";
@@ -50,22 +67,29 @@ TEST(GraphText, EveryKindOfArgumentSurvives) {
 }
 
 TEST(GraphText, ErrorsSayLineAndWish) {
-  EXPECT_ERROR(parse("%0 = batch \"0\" : q8[2]\n"), InputError, "graph line 1 - syntax: got \"[2]\", want a dtype instead of \"q8\"");
-  EXPECT_ERROR(parse(kExample + "%5 = aten::mm(%1 %2) : f32[2,3] @forward\n"), InputError, "graph line 7 - syntax: got \"%2) : f32[2,3] @forw\", want \",\"");
-  EXPECT_ERROR(parse("%0 = batch \"0\" : f32[2] rest\n"), InputError, "graph line 1 - syntax: got \"rest\", want the end of the line");
+  EXPECT_ERROR(parse("%0 = batch \"0\" : q8[2]\n"), InputError,
+               "graph line 1 - syntax: got \"[2]\", want a dtype instead of \"q8\"");
+  EXPECT_ERROR(parse(kExample + "%5 = aten::mm(%1 %2) : f32[2,3] @forward\n"), InputError,
+               "graph line 7 - syntax: got \"%2) : f32[2,3] @forw\", want \",\"");
+  EXPECT_ERROR(parse("%0 = batch \"0\" : f32[2] rest\n"), InputError,
+               "graph line 1 - syntax: got \"rest\", want the end of the line");
 }
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) { return text.replace(text.find(from), from.size(), to); }
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
 
 void expect_illegal(const std::string& text, const std::string& rule) {
-  EXPECT_ERROR(verify(parse(text), "in a test"), JobError, "graph in a test - " + rule + "; this is a defect of the pass before it");
+  EXPECT_ERROR(verify(parse(text), "in a test"), JobError,
+               "graph in a test - " + rule + "; this is a defect of the pass before it");
 }
 
 TEST(GraphVerify, IllegalGraphsAreNamed) {
   expect_illegal(replaced(kExample, "mm(%1, %2)", "mm(%1, %4)"), "aten::mm: %4 is used before it is defined");
   expect_illegal(replaced(kExample, "%3 = aten::mm", "%2 = aten::mm"), "aten::mm: %2 is defined twice");
   expect_illegal(replaced(kExample, "sum(%3, none)", "sum(%3)"), "aten::sum: got 1 arguments, want 2");
-  expect_illegal(replaced(kExample, "aten::t(%0)", "aten::t_(%0)"), "aten::t_: a node must not change its input");
+  expect_illegal(replaced(kExample, "aten::t(%0)", "aten::t_(%0)"),
+                 "aten::t_: a node must not change its input");
   expect_illegal(kExample + "gradient \"weight\" %3\n", "gradient weight: got shape [2,3], want [3,4]");
   expect_illegal(kExample + "gradient \"bias\" %3\n", "gradient bias: no parameter has this name");
   EXPECT_ERROR(verify(parse(replaced(kExample, "aten::mm", "aten::nm")), "in a test"), InputError,
@@ -90,10 +114,15 @@ TEST(GraphPasses, SumsOfGradientsBecomeContributions) {
       "%4 = aten::add.Tensor(%1, %2, 1) : f32[2] @backward\n"
       "%5 = aten::add.Tensor(%4, %3, 1) : f32[2] @backward\n"
       "gradient \"w\" %5\n";
-  EXPECT_EQ(split_gradient_contributions(parse(text)).gradients[0].contributions, (std::vector<ValueId>{1, 2, 3}));
+  EXPECT_EQ(split_gradient_contributions(parse(text)).gradients[0].contributions,
+            (std::vector<ValueId>{1, 2, 3}));
   // Not when the sum is scaled or read elsewhere.
-  EXPECT_EQ(split_gradient_contributions(parse(replaced(text, "%4, %3, 1", "%4, %3, 2"))).gradients[0].contributions, (std::vector<ValueId>{5}));
-  EXPECT_EQ(split_gradient_contributions(parse(text + "result %4\n")).gradients[0].contributions, (std::vector<ValueId>{4, 3}));
+  EXPECT_EQ(split_gradient_contributions(parse(replaced(text, "%4, %3, 1", "%4, %3, 2")))
+                .gradients[0]
+                .contributions,
+            (std::vector<ValueId>{5}));
+  EXPECT_EQ(split_gradient_contributions(parse(text + "result %4\n")).gradients[0].contributions,
+            (std::vector<ValueId>{4, 3}));
 }
 
 TEST(GraphPasses, EmbeddingGradientsWidenButOtherReadersSeeBf16) {
@@ -117,7 +146,9 @@ TEST(GraphPasses, EmbeddingGradientsWidenButOtherReadersSeeBf16) {
       "gradient \"w\" %4\n";
   Graph graph = parse(replaced(text, "\"w\"", "\"w.t\""));
   graph.gradients[0].parameter = "w.t";
-  EXPECT_EQ(print(canonicalize(std::move(graph))), replaced(replaced(want, "parameter \"w\"", "parameter \"w.t\""), "gradient \"w\"", "gradient \"w.t\""));
+  EXPECT_EQ(
+      print(canonicalize(std::move(graph))),
+      replaced(replaced(want, "parameter \"w\"", "parameter \"w.t\""), "gradient \"w\"", "gradient \"w.t\""));
 }
 
 }  // namespace

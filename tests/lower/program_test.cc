@@ -21,7 +21,9 @@ TEST(Program, EveryDivisionIsLegalAndFrugal) {
     for (int size = 1; size <= m; ++size) {
       const auto all = programs(m, size);
       program_check(all);
-      for (const Program& program : all) EXPECT_LE(program.num_slots, 2 * static_cast<int>(std::ceil(std::log2(m))) + 1) << m << " on " << size;
+      for (const Program& program : all)
+        EXPECT_LE(program.num_slots, 2 * static_cast<int>(std::ceil(std::log2(m))) + 1)
+            << m << " on " << size;
     }
   }
 }
@@ -56,26 +58,31 @@ TEST(Program, PrintsWhatADeviceDoes) {
 
 TEST(Program, MoreDevicesThanMicrobatchesAreRefused) {
   EXPECT_ERROR(lower_data_parallel(4, 5, 0), InputError,
-               "layout - devices: got 5, want at most 4 (train.microbatches), since a microbatch is never divided; raise microbatches or use fewer devices");
+               "layout - devices: got 5, want at most 4 (train.microbatches), since a microbatch is never "
+               "divided; raise microbatches or use fewer devices");
 }
 
 TEST(ProgramCheck, FindsWhatIsWrong) {
   const auto good = programs(6, 2);
   auto bad = good;
   std::swap(bad[0].instructions[0], bad[0].instructions[1]);
-  EXPECT_ERROR(program_check(bad), JobError, "program of rank 0 - instruction 0: microbatch 1 is added out of the tree's order");
+  EXPECT_ERROR(program_check(bad), JobError,
+               "program of rank 0 - instruction 0: microbatch 1 is added out of the tree's order");
   bad = good;
   bad[1].instructions[0].microbatch = 0;
-  EXPECT_ERROR(program_check(bad), JobError, "program of rank 1 - instruction 0: microbatch 0 is computed twice");
+  EXPECT_ERROR(program_check(bad), JobError,
+               "program of rank 1 - instruction 0: microbatch 0 is computed twice");
   bad = good;
   bad[1].instructions.pop_back();
-  EXPECT_ERROR(program_check(bad), JobError, "program of rank 1 - instruction 6: its collectives differ from rank 0's");
+  EXPECT_ERROR(program_check(bad), JobError,
+               "program of rank 1 - instruction 6: its collectives differ from rank 0's");
   bad = good;
   bad[0].roots.pop_back();
   EXPECT_ERROR(program_check(bad), JobError, "program of rank 0 - instruction 7: the roots leave a hole");
   bad = good;
   bad[0].instructions[1].accumulate = false;
-  EXPECT_ERROR(program_check(bad), JobError, "program of rank 0 - instruction 1: slot 0 is overwritten before it is read");
+  EXPECT_ERROR(program_check(bad), JobError,
+               "program of rank 0 - instruction 1: slot 0 is overwritten before it is read");
 }
 
 }  // namespace

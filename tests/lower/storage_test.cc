@@ -38,7 +38,8 @@ TEST(Storage, EveryBlockHasOneOwner) {
         const StoredParameter& parameter = storage.parameters[piece.parameter];
         EXPECT_EQ(piece.elements.begin % kBlockElements, 0);
         EXPECT_TRUE(piece.elements.end % kBlockElements == 0 || piece.elements.end == parameter.numel);
-        for (int64_t block = piece.elements.begin / kBlockElements; block < num_blocks(piece.elements.end); ++block)
+        for (int64_t block = piece.elements.begin / kBlockElements; block < num_blocks(piece.elements.end);
+             ++block)
           ++owners[static_cast<size_t>(parameter.first_block + block)];
       }
     }
@@ -47,8 +48,9 @@ TEST(Storage, EveryBlockHasOneOwner) {
 }
 
 TEST(Storage, OtherDtypesAreRefused) {
-  EXPECT_ERROR(plan_storage(graph::parse("%0 = parameter \"w\" : f64[2]\ngradient \"w\" %0\n")), InputError,
-               "parameter w - dtype: got f64, want f32; other dtypes cannot be trained yet, freeze it or convert it");
+  EXPECT_ERROR(
+      plan_storage(graph::parse("%0 = parameter \"w\" : f64[2]\ngradient \"w\" %0\n")), InputError,
+      "parameter w - dtype: got f64, want f32; other dtypes cannot be trained yet, freeze it or convert it");
 }
 
 }  // namespace

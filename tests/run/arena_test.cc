@@ -42,7 +42,8 @@ TEST(Arena, WhatOutlivesARunKeepsItsNumbers) {
     kept.push_back(torch::full({500}, static_cast<float>(run)));
     work(2000);
   }
-  for (int run = 0; run < 6; ++run) EXPECT_TRUE(torch::all(kept[static_cast<size_t>(run)] == run).item<bool>()) << run;
+  for (int run = 0; run < 6; ++run)
+    EXPECT_TRUE(torch::all(kept[static_cast<size_t>(run)] == run).item<bool>()) << run;
 }
 
 TEST(Arena, MemoryOfOneIsNotReusedWhileItLives) {
@@ -55,7 +56,8 @@ TEST(Arena, MemoryOfOneIsNotReusedWhileItLives) {
       if (i % 3 == 0) live.erase(live.begin());
     }
     for (const torch::Tensor& t : live) EXPECT_TRUE(torch::all(t == t[0]).item<bool>());
-    for (size_t i = 1; i < live.size(); ++i) EXPECT_EQ(live[i][0].item<float>(), live[i - 1][0].item<float>() + 1);
+    for (size_t i = 1; i < live.size(); ++i)
+      EXPECT_EQ(live[i][0].item<float>(), live[i - 1][0].item<float>() + 1);
   }
 }
 

@@ -1,4 +1,5 @@
-// The plain LibTorch loop that a run on one device must equal to the bit: same fused optimizer, microbatches added by the same tree.
+// The plain LibTorch loop that a run on one device must equal to the bit: same fused optimizer, microbatches
+// added by the same tree.
 #pragma once
 
 #include <torch/torch.h>
@@ -25,8 +26,10 @@ struct EagerAdamW {
   double lr, beta1, beta2, eps, weight_decay;
 };
 
-/// `steps` steps; returns the losses. `loss(step, microbatch)` runs forward. Weights of two or more dims decay.
-inline std::vector<float> eager_adamw_loop(torch::nn::Module& module, int64_t steps, int64_t microbatches, const EagerAdamW& adamw,
+/// `steps` steps; returns the losses. `loss(step, microbatch)` runs forward. Weights of two or more dims
+/// decay.
+inline std::vector<float> eager_adamw_loop(torch::nn::Module& module, int64_t steps, int64_t microbatches,
+                                           const EagerAdamW& adamw,
                                            const std::function<torch::Tensor(int64_t, int64_t)>& loss) {
   const std::vector<torch::Tensor> parameters = module.parameters();
   std::vector<torch::Tensor> exp_avg, exp_avg_sq;
@@ -53,19 +56,23 @@ inline std::vector<float> eager_adamw_loop(torch::nn::Module& module, int64_t st
     const torch::Tensor count = torch::full({}, static_cast<float>(step + 1));
     for (size_t i = 0; i < parameters.size(); ++i) {
       const torch::Tensor gradient = tree_sum(gradients[i], 0, gradients[i].size()).clone();
-      at::_fused_adamw_({parameters[i]}, {gradient}, {exp_avg[i]}, {exp_avg_sq[i]}, {}, {count}, adamw.lr, adamw.beta1, adamw.beta2,
-                        parameters[i].dim() >= 2 ? adamw.weight_decay : 0.0, adamw.eps, false, false, divisor);
+      at::_fused_adamw_({parameters[i]}, {gradient}, {exp_avg[i]}, {exp_avg_sq[i]}, {}, {count}, adamw.lr,
+                        adamw.beta1, adamw.beta2, parameters[i].dim() >= 2 ? adamw.weight_decay : 0.0,
+                        adamw.eps, false, false, divisor);
     }
   }
   return losses;
 }
 
 /// Tokens that depend on (step, microbatch) alone.
-inline std::vector<torch::Tensor> random_tokens(int64_t step, int64_t microbatch, int64_t samples, int64_t length, int64_t vocabulary) {
+inline std::vector<torch::Tensor> random_tokens(int64_t step, int64_t microbatch, int64_t samples,
+                                                int64_t length, int64_t vocabulary) {
   torch::Tensor tokens = torch::empty({samples, length + 1}, torch::kLong);
   auto* data = tokens.data_ptr<int64_t>();
   for (int64_t i = 0; i < tokens.numel(); ++i)
-    data[i] = static_cast<int64_t>(random_bits(static_cast<uint64_t>(step) + 1, static_cast<uint64_t>(microbatch), static_cast<uint64_t>(i)) % static_cast<uint64_t>(vocabulary));
+    data[i] = static_cast<int64_t>(random_bits(static_cast<uint64_t>(step) + 1,
+                                               static_cast<uint64_t>(microbatch), static_cast<uint64_t>(i)) %
+                                   static_cast<uint64_t>(vocabulary));
   return {tokens.slice(1, 0, length).contiguous(), tokens.slice(1, 1, length + 1).contiguous()};
 }
 

@@ -18,14 +18,19 @@ namespace {
 using models::Mlp;
 const models::MlpConfig kConfig{.inputs = 6, .width = 9, .layers = 1, .outputs = 3};
 
-torch::Tensor loss(Mlp& mlp, const Batch& batch) { return torch::cross_entropy_loss(mlp(batch[0]), batch[1]); }
+torch::Tensor loss(Mlp& mlp, const Batch& batch) {
+  return torch::cross_entropy_loss(mlp(batch[0]), batch[1]);
+}
 
 Batch batch_of(int64_t seed, int64_t samples = 4) {
   const auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));
-  return {torch::randn({samples, kConfig.inputs}, generator), torch::randint(kConfig.outputs, {samples}, generator, torch::kLong)};
+  return {torch::randn({samples, kConfig.inputs}, generator),
+          torch::randint(kConfig.outputs, {samples}, generator, torch::kLong)};
 }
 
-auto model() { return describe([] { return Mlp(kConfig); }); }
+auto model() {
+  return describe([] { return Mlp(kConfig); });
+}
 
 struct TrainerTest : testing::Test {
   World world{comm::single()};
@@ -45,20 +50,29 @@ TEST_F(TrainerTest, SgdGivesEagersBits) {
   for (const bool nesterov : {false, true}) {
     torch::manual_seed(9);
     Mlp eager(kConfig);
-    Trainer trainer(world, model(), loss, {.optimizer = Sgd{.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = nesterov, .decay_all = true}, .microbatches = 2, .seed = 9});
+    Trainer trainer(
+        world, model(), loss,
+        {.optimizer =
+             Sgd{.lr = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = nesterov, .decay_all = true},
+         .microbatches = 2,
+         .seed = 9});
     std::vector<torch::Tensor> momentum;
     for (const auto& p : eager->parameters()) momentum.push_back(torch::zeros_like(p));
     for (int64_t step = 0; step < 5; ++step) {
       trainer.step([&](int64_t m) { return batch_of(10 * step + m); });
       std::vector<std::vector<torch::Tensor>> gradients;
-      for (int64_t m = 0; m < 2; ++m) gradients.push_back(torch::autograd::grad({loss(eager, batch_of(10 * step + m))}, eager->parameters()));
+      for (int64_t m = 0; m < 2; ++m)
+        gradients.push_back(
+            torch::autograd::grad({loss(eager, batch_of(10 * step + m))}, eager->parameters()));
       const torch::NoGradGuard no_grad;
       for (size_t i = 0; i < momentum.size(); ++i) {
         torch::Tensor parameter = eager->parameters()[i], gradient = gradients[0][i] + gradients[1][i];
-        at::_fused_sgd_({parameter}, {gradient}, {momentum[i]}, 0.01, 0.9, 0.1, 0.0, nesterov, false, step == 0, torch::full({}, 2.0f));
+        at::_fused_sgd_({parameter}, {gradient}, {momentum[i]}, 0.01, 0.9, 0.1, 0.0, nesterov, false,
+                        step == 0, torch::full({}, 2.0f));
       }
     }
-    for (const auto& p : eager->named_parameters()) EXPECT_TRUE(torch::equal(trainer.parameter(p.key()), p.value())) << p.key() << " nesterov " << nesterov;
+    for (const auto& p : eager->named_parameters())
+      EXPECT_TRUE(torch::equal(trainer.parameter(p.key()), p.value())) << p.key() << " nesterov " << nesterov;
   }
 }
 
@@ -71,7 +85,8 @@ TEST_F(TrainerTest, ClipsByTheGlobalNorm) {
   const torch::Tensor before = a.parameter("layers.0.weight").clone();
   const StepResult ra = a.step(batch_of(1)), rb = b.step(batch_of(1));
   EXPECT_EQ(ra.grad_norm, rb.grad_norm);
-  const torch::Tensor da = a.parameter("layers.0.weight") - before, db = b.parameter("layers.0.weight") - before;
+  const torch::Tensor da = a.parameter("layers.0.weight") - before,
+                      db = b.parameter("layers.0.weight") - before;
   EXPECT_TRUE(torch::allclose(db, da * (1e-3 / ra.grad_norm), 1e-2, 1e-8));
 }
 
@@ -81,7 +96,8 @@ TEST_F(TrainerTest, NormsAndBiasesDoNotDecayUnlessAsked) {
     Trainer trainer(world, described, [](Mlp& mlp, const Batch& batch) { return (mlp(batch[0]) * 0).sum(); },
                     {.optimizer = Sgd{.lr = 0.1, .weight_decay = 1.0, .decay_all = all}});
     trainer.prepare(batch_of(1));
-    const torch::Tensor weight = trainer.parameter("layers.0.weight").clone(), bias = trainer.parameter("layers.0.bias").clone();
+    const torch::Tensor weight = trainer.parameter("layers.0.weight").clone(),
+                        bias = trainer.parameter("layers.0.bias").clone();
     trainer.step(batch_of(1));
     EXPECT_FALSE(torch::equal(trainer.parameter("layers.0.weight"), weight));
     EXPECT_EQ(torch::equal(trainer.parameter("layers.0.bias"), bias), !all);
@@ -96,9 +112,11 @@ TEST_F(TrainerTest, FrozenAndUnusedParametersStayAndAreSaved) {
   Trainer trainer(world, mlp, loss, {.optimizer = AdamW{.lr = 0.1}});
   for (int i = 0; i < 3; ++i) trainer.step(batch_of(i));
   EXPECT_TRUE(torch::equal(trainer.parameter("layers.0.weight"), frozen));
-  EXPECT_FALSE(torch::equal(trainer.parameter("layers.1.weight"), mlp->named_parameters()["layers.1.weight"]));
+  EXPECT_FALSE(
+      torch::equal(trainer.parameter("layers.1.weight"), mlp->named_parameters()["layers.1.weight"]));
 
-  const auto folder = std::filesystem::temp_directory_path() / ("shoal-trainer-test-" + std::to_string(::getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("shoal-trainer-test-" + std::to_string(::getpid()));
   trainer.save(folder / "step-3");
   Trainer again(world, mlp, loss, {.optimizer = AdamW{.lr = 0.1}});
   again.prepare(batch_of(0));
@@ -111,7 +129,8 @@ TEST_F(TrainerTest, FrozenAndUnusedParametersStayAndAreSaved) {
   Trainer other(world, mlp, loss, {.optimizer = AdamW{.lr = 0.2}});
   other.prepare(batch_of(0));
   EXPECT_ERROR(other.load(folder / "step-3"), InputError,
-               "checkpoint - run: its optimizer.lr is 0.1, this run's is 0.2; a run goes on only as it began, so give it the same settings or start a new one");
+               "checkpoint - run: its optimizer.lr is 0.1, this run's is 0.2; a run goes on only as it "
+               "began, so give it the same settings or start a new one");
   std::filesystem::remove_all(folder);
 }
 
@@ -120,7 +139,11 @@ TEST_F(TrainerTest, EvaluationIsTheSameOnAnyNumberOfDevices) {
   std::mutex mutex;
   for (const int devices : {1, 2, 3}) {
     World::threads(devices, [&](World& some) {
-      Trainer trainer(some, describe([] { return Mlp(models::MlpConfig{.inputs = 6, .width = 9, .layers = 1, .outputs = 3, .dropout = 0.5}); }), loss, {.microbatches = 3});
+      Trainer trainer(
+          some, describe([] {
+            return Mlp(models::MlpConfig{.inputs = 6, .width = 9, .layers = 1, .outputs = 3, .dropout = 0.5});
+          }),
+          loss, {.microbatches = 3});
       trainer.prepare(batch_of(0));
       const double value = trainer.evaluate(5, [](int64_t i) { return batch_of(100 + i); });
       const std::lock_guard lock(mutex);
@@ -138,33 +161,44 @@ TEST_F(TrainerTest, NotANumberEndsTheRunBeforeAnyWeightChanges) {
   Batch bad = batch_of(2);
   bad[0][0][0] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_ERROR(trainer.step(bad), JobError,
-               "step 1 - gradient of layers.0.weight: got a NaN value, loss nan; the weights are those of the step before, try a smaller learning rate or clip_norm");
+               "step 1 - gradient of layers.0.weight: got a NaN value, loss nan; the weights are those of "
+               "the step before, try a smaller learning rate or clip_norm");
   EXPECT_TRUE(torch::equal(trainer.parameter("layers.1.weight"), before));
 }
 
 TEST_F(TrainerTest, BadBatchesGetOneSentence) {
   Trainer trainer(world, model(), loss, {.microbatches = 3});
-  EXPECT_ERROR(trainer.step(batch_of(1, 4)), InputError, "batch - size: got 4 samples, want a multiple of 3 (microbatches)");
+  EXPECT_ERROR(trainer.step(batch_of(1, 4)), InputError,
+               "batch - size: got 4 samples, want a multiple of 3 (microbatches)");
   EXPECT_ERROR(trainer.step(Batch{}), InputError, "batch - tensors: got none, want at least one");
   Batch uneven = batch_of(1, 6);
   uneven[1] = uneven[1].slice(0, 0, 5);
   EXPECT_ERROR(trainer.step(uneven), InputError, "batch - tensor 1: got 5 samples, want 6 as tensor 0 has");
   EXPECT_ERROR(trainer.step([](int64_t m) { return batch_of(1, m == 2 ? 3 : 2); }), InputError,
                "batch - microbatch 2: got f32[3,6], i64[3], want f32[2,6], i64[2] as the others");
-  EXPECT_ERROR(trainer.step(Batch{torch::tensor(1.0)}), InputError, "batch - tensor 0: got a scalar, want samples along dim 0");
+  EXPECT_ERROR(trainer.step(Batch{torch::tensor(1.0)}), InputError,
+               "batch - tensor 0: got a scalar, want samples along dim 0");
 }
 
 TEST_F(TrainerTest, BadOptionsGetOneSentence) {
-  EXPECT_ERROR(Trainer(world, model(), loss, {.microbatches = 0}), InputError, "trainer - microbatches: got 0, want 1 or more");
-  EXPECT_ERROR(Trainer(world, model(), loss, {.clip_norm = -1}), InputError, "trainer - clip_norm: got -1, want 0 (off) or more");
+  EXPECT_ERROR(Trainer(world, model(), loss, {.microbatches = 0}), InputError,
+               "trainer - microbatches: got 0, want 1 or more");
+  EXPECT_ERROR(Trainer(world, model(), loss, {.clip_norm = -1}), InputError,
+               "trainer - clip_norm: got -1, want 0 (off) or more");
   Trainer trainer(world, model(), loss, {});
-  EXPECT_ERROR(trainer.save("nowhere"), InputError, "trainer - save: the model has no numbers yet; call prepare() or step() first");
+  EXPECT_ERROR(trainer.save("nowhere"), InputError,
+               "trainer - save: the model has no numbers yet; call prepare() or step() first");
 }
 
 TEST_F(TrainerTest, OtherRandomnessThanDropoutIsRefused) {
-  Trainer trainer(world, model(), [](Mlp& mlp, const Batch& batch) { return (mlp(batch[0]) + torch::randn({4, 3})).pow(2).mean(); }, {});
+  Trainer trainer(world, model(),
+                  [](Mlp& mlp, const Batch& batch) {
+                    return (mlp(batch[0]) + torch::randn({4, 3})).pow(2).mean();
+                  },
+                  {});
   EXPECT_ERROR(trainer.step(batch_of(1)), InputError,
-               "operator aten::randn - random: forward may only use dropout, which draws by counter; other random operators would depend on the layout");
+               "operator aten::randn - random: forward may only use dropout, which draws by counter; other "
+               "random operators would depend on the layout");
 }
 
 TEST(LearningRateSchedule, WarmsUpThenFallsAsACosine) {
