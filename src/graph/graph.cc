@@ -36,6 +36,7 @@ std::vector<ValueId> outputs(const Graph& graph) {
   std::vector<ValueId> all = graph.results;
   for (const Gradient& gradient : graph.gradients)
     all.insert(all.end(), gradient.contributions.begin(), gradient.contributions.end());
+  all.insert(all.end(), graph.buffer_update.observed.begin(), graph.buffer_update.observed.end());
   return all;
 }
 

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -54,6 +55,17 @@ using Argument = std::variant<None, Tensor, TensorList, DeviceArgument, bool, in
 
 enum class Phase { kForward, kBackward };
 
+/// A dim cut in equal parts: it is seen as [outer, parts, rest], and part p takes index p in the middle.
+/// outer 1: contiguous parts; outer 3 divides a product of query, key and value by the heads of each.
+struct Cut {
+  int dim = 0;
+  int64_t outer = 1;
+  friend bool operator==(const Cut&, const Cut&) = default;
+  friend auto operator<=>(const Cut&, const Cut&) = default;
+};
+
+inline constexpr int kWhole = -1;  // not a part of anything
+
 struct Node {
   std::string op;  // "aten::add.Tensor"
   std::vector<Argument> arguments;
@@ -61,6 +73,7 @@ struct Node {
   Phase phase = Phase::kForward;
   std::string scope;  // the module path of the parameters it serves, "" when unknown
   int random = -1;    // position among the graph's random nodes: its stream of random numbers; -1: not random
+  int part = kWhole;  // in a divided graph: the part it computes
 };
 
 enum class InputKind { kParameter, kBuffer, kBatch, kConstant };
@@ -70,12 +83,25 @@ struct Input {
   std::string
       name;  // the module's name of a parameter or buffer; the position in the batch; "c<n>" for a constant
   ValueId value;
+  int part = kWhole;  // in a divided graph: the part of the parameter
 };
 
-/// The gradient of one parameter: the sum, in this order, of its contributions (a tied weight has several).
+/// The gradient of one parameter, or of a part of it: the sum, in this order, of its contributions (a tied
+/// weight has several).
 struct Gradient {
   std::string parameter;
   std::vector<ValueId> contributions;
+  int part = kWhole;
+};
+
+/// Buffers that forward changes (the running statistics of a batch norm), where no result reads the old
+/// value: after a step, the update runs once for each microbatch in order (docs/numerics.md, "buffers").
+struct Graph;
+struct BufferUpdate {
+  std::vector<std::string> buffers;     // that change
+  std::vector<ValueId> observed;        // values of the microbatch that the update reads
+  std::shared_ptr<const Graph> update;  // inputs: buffers by name (old values), batch "i" = observed[i];
+                                        // results: the new value of each of `buffers`
 };
 
 struct Graph {
@@ -85,6 +111,10 @@ struct Graph {
   std::vector<ValueId> results;  // training: {loss}; inference: what the function returned
   std::vector<Gradient> gradients;
   std::map<ValueId, at::Tensor> constants;  // tensors of the host that the model used; absent after parse()
+  BufferUpdate buffer_update;
+  // A divided graph (lower/divide.h): C parts, and how each divided parameter is cut.
+  int64_t num_parts = 1;
+  std::map<std::string, Cut> cuts;
 
   ValueId add_value(TensorType type) {
     values.push_back(std::move(type));
@@ -107,7 +137,7 @@ void for_each_input(NodeType& node, F&& f) {
   }
 }
 
-/// All values that leave the graph: results, then contributions in order.
+/// All values that leave the graph: results, contributions in order, then what buffer updates observe.
 std::vector<ValueId> outputs(const Graph&);
 
 // --- text.cc: text form; print(parse(text)) == text ---

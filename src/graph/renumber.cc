@@ -32,6 +32,7 @@ Graph renumber(Graph graph) {
   for (ValueId& id : graph.results) use(id);
   for (Gradient& gradient : graph.gradients)
     for (ValueId& id : gradient.contributions) use(id);
+  for (ValueId& id : graph.buffer_update.observed) use(id);
   std::map<ValueId, at::Tensor> data;
   for (auto& [id, tensor] : graph.constants) data.emplace(number.at(id), std::move(tensor));
   graph.constants = std::move(data);

@@ -1,6 +1,7 @@
 // The text form of a Graph: one line per input, node and output; grammar in docs/graph.md.
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include "base/hash.h"
 #include "base/text.h"
@@ -20,6 +21,8 @@ constexpr std::pair<InputKind, const char*> kInputNames[] = {{InputKind::kParame
                                                              {InputKind::kBuffer, "buffer"},
                                                              {InputKind::kBatch, "batch"},
                                                              {InputKind::kConstant, "constant"}};
+
+std::string print_part(int part) { return part == kWhole ? "" : cat(" part=", part); }
 
 std::string print_value(ValueId id) { return id == kNoValue ? "_" : cat("%", id); }
 
@@ -100,6 +103,7 @@ class LineParser {
   void expect(std::string_view token) {
     if (!take(token)) fail(cat("\"", token, "\""));
   }
+  std::string rest() { return std::string(std::exchange(rest_, {})); }
   std::string word() {
     skip_spaces();
     const size_t size = std::min(rest_.find_first_of(" ()[]{},=\"?"), rest_.size());
@@ -238,6 +242,7 @@ void parse_node(Graph& graph, LineParser& line, std::vector<ValueId> results) {
   else
     line.expect("forward");
   if (line.take("random=")) node.random = line.number<int>();
+  if (line.take("part=")) node.part = line.number<int>();
   if (!line.done()) node.scope = line.word();
   if (!line.done()) line.fail("the end of the line");
   graph.nodes.push_back(std::move(node));
@@ -268,7 +273,8 @@ std::string print(const Graph& graph, const Node& node) {
     arguments.push_back(std::visit(ArgumentPrinter{}, argument));
   return cat(join(results, ", "), " = ", node.op, "(", join(arguments, ", "), ") : ", join(types, ", "), " @",
              node.phase == Phase::kForward ? "forward" : "backward",
-             node.random >= 0 ? cat(" random=", node.random) : "", node.scope.empty() ? "" : " ", node.scope);
+             node.random >= 0 ? cat(" random=", node.random) : "", print_part(node.part),
+             node.scope.empty() ? "" : " ", node.scope);
 }
 
 std::string print(const Graph& graph) {
@@ -277,7 +283,7 @@ std::string print(const Graph& graph) {
     const auto* kind = std::find_if(std::begin(kInputNames), std::end(kInputNames),
                                     [&](auto& k) { return k.first == input.kind; });
     text += cat("%", input.value, " = ", kind->second, " ", quote(input.name), " : ",
-                print(graph.type(input.value)));
+                print(graph.type(input.value)), print_part(input.part));
     if (const auto found = graph.constants.find(input.value); found != graph.constants.end()) {
       const at::Tensor data = found->second.contiguous();
       text += cat(" #", hash_hex({static_cast<const std::byte*>(data.const_data_ptr()), data.nbytes()}));
@@ -289,13 +295,26 @@ std::string print(const Graph& graph) {
   for (const Gradient& gradient : graph.gradients) {
     text += cat("gradient ", quote(gradient.parameter));
     for (ValueId id : gradient.contributions) text += " " + print_value(id);
+    text += print_part(gradient.part) + "\n";
+  }
+  if (graph.num_parts > 1) text += cat("parts ", graph.num_parts, "\n");
+  for (const auto& [parameter, cut] : graph.cuts)
+    text += cat("cut ", quote(parameter), " dim=", cut.dim, " outer=", cut.outer, "\n");
+  if (!graph.buffer_update.buffers.empty()) {
+    text += "update";
+    for (const std::string& buffer : graph.buffer_update.buffers) text += " " + quote(buffer);
+    text += " from";
+    for (ValueId id : graph.buffer_update.observed) text += " " + print_value(id);
     text += "\n";
+    for (const std::string& line : split(print(*graph.buffer_update.update), '\n'))
+      if (!line.empty()) text += cat("| ", line, "\n");
   }
   return text;
 }
 
 Graph parse(const std::string& text) {
   Graph graph;
+  std::string update;  // the lines of the buffer update
   int number = 0;
   for (const std::string& content : split(text, '\n')) {
     LineParser line(content, ++number);
@@ -304,8 +323,22 @@ Graph parse(const std::string& text) {
       graph.results.push_back(line.value());
     } else if (line.take("gradient ")) {
       Gradient gradient{line.quoted(), {}};
-      while (!line.done()) gradient.contributions.push_back(line.value());
+      while (!line.done() && !line.take("part=")) gradient.contributions.push_back(line.value());
+      if (!line.done()) gradient.part = line.number<int>();
       graph.gradients.push_back(std::move(gradient));
+    } else if (line.take("parts ")) {
+      graph.num_parts = line.number<int64_t>();
+    } else if (line.take("cut ")) {
+      Cut& cut = graph.cuts[line.quoted()];
+      line.expect("dim=");
+      cut.dim = line.number<int>();
+      line.expect("outer=");
+      cut.outer = line.number<int64_t>();
+    } else if (line.take("update ")) {
+      while (!line.take("from")) graph.buffer_update.buffers.push_back(line.quoted());
+      while (!line.done()) graph.buffer_update.observed.push_back(line.value());
+    } else if (line.take("| ")) {
+      update += line.rest() + "\n";
     } else {
       std::vector<ValueId> results = {line.value()};
       while (line.take(",")) results.push_back(line.value());
@@ -319,11 +352,13 @@ Graph parse(const std::string& text) {
       Input input{kind->first, line.quoted(), results.at(0)};
       line.expect(":");
       define(graph, line, input.value, line.type());
+      if (line.take("part=")) input.part = line.number<int>();
       if (line.take("#")) line.word();
       graph.inputs.push_back(std::move(input));
     }
     if (!line.done()) line.fail("the end of the line");
   }
+  if (!update.empty()) graph.buffer_update.update = std::make_shared<Graph>(parse(update));
   return graph;
 }
 

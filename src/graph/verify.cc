@@ -25,11 +25,11 @@ void verify(const Graph& graph, const std::string& when) {
       fail(where, cat("%", id, " is used before it is defined"));
   };
 
-  std::map<std::string, const TensorType*> parameters;
+  std::map<std::pair<std::string, int>, const TensorType*> parameters;  // by name and part
   for (const Input& input : graph.inputs) {
     define(cat("input ", input.name), input.value);
     if (input.kind == InputKind::kParameter &&
-        !parameters.emplace(input.name, &graph.type(input.value)).second)
+        !parameters.emplace(std::pair(input.name, input.part), &graph.type(input.value)).second)
       fail(cat("input ", input.name), "two parameters have this name");
   }
   std::set<int> streams;
@@ -45,8 +45,9 @@ void verify(const Graph& graph, const std::string& when) {
       fail(node.op, cat("random stream ", node.random, " is used twice"));
   }
   for (ValueId id : graph.results) use("result", id);
+  for (ValueId id : graph.buffer_update.observed) use("buffer update", id);
   for (const Gradient& gradient : graph.gradients) {
-    const auto parameter = parameters.find(gradient.parameter);
+    const auto parameter = parameters.find({gradient.parameter, gradient.part});
     if (parameter == parameters.end())
       fail(cat("gradient ", gradient.parameter), "no parameter has this name");
     if (gradient.contributions.empty()) fail(cat("gradient ", gradient.parameter), "it has no contribution");

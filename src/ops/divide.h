@@ -1,0 +1,63 @@
+// How an operator may be divided: from its rule (rules.h), for the shapes of one node.
+//
+// All questions are about one axis of C equal parts; several axes are a product of such divisions.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace shoal::ops {
+
+/// What each of the C parts of a tensor is.
+struct Placement {
+  enum class Kind { kReplicate, kShard, kPartialSum, kPartialMax, kPartialMin };
+  Kind kind = Kind::kReplicate;
+  graph::Cut cut;  // of kShard
+  friend bool operator==(const Placement&, const Placement&) = default;
+};
+/// "R", "S0", "S0/3" (outer 3), "P(sum)", "P(max)".
+std::string print(const Placement&);
+
+/// One way to divide a node: each part is computed from the parts of its inputs alone.
+struct Division {
+  std::string factor;              // the rule's letter, for people to read
+  std::vector<Placement> inputs;   // by graph::for_each_input
+  std::vector<Placement> outputs;  // by Node::results; kReplicate where there is none
+  int added_after = -1;            // this input (a bias) is left out of the parts and added once to their sum; -1: none
+  friend bool operator==(const Division&, const Division&) = default;
+};
+
+/// One of a node's tensors.
+struct Port {
+  bool output = false;
+  int index = 0;  // into Division::inputs or outputs
+};
+
+/// The division in which the tensor at `port` is cut so; nothing when the operator needs that dim whole, or some
+/// tensor's dim does not come apart in `parts`. Throws InputError when the operator has no rule.
+std::optional<Division> divide(const graph::Graph&, const graph::Node&, Port port, graph::Cut cut, int64_t parts);
+
+/// Every division of the node with outer = 1 in at least one tensor, each once.
+std::vector<Division> divisions(const graph::Graph&, const graph::Node&, int64_t parts);
+
+/// The node that computes one part: arguments that are sizes follow the parts' shapes. Tensors keep their ids (the caller
+/// renames them); `part` matters only where positions do (none today but the forms of open.h).
+graph::Node local_node(const graph::Graph&, const graph::Node&, const Division&, int64_t parts, int64_t part);
+
+/// The shape of a part. REQUIRES: the cut divides it.
+std::vector<int64_t> part_shape(const std::vector<int64_t>& shape, graph::Cut cut, int64_t parts);
+bool can_cut(const std::vector<int64_t>& shape, graph::Cut cut, int64_t parts);
+
+/// What the undivided node costs, from the same rule.
+struct Cost {
+  double flops = 0;  // multiplications and additions, each counted
+  double bytes = 0;  // tensors read and written once
+};
+Cost cost(const graph::Graph&, const graph::Node&);
+
+bool has_rule(const std::string& op);
+
+}  // namespace shoal::ops
