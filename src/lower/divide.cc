@@ -1,0 +1,292 @@
+#include "lower/divide.h"
+
+#include <map>
+#include <optional>
+#include <set>
+
+#include "ops/divide.h"
+
+namespace shoal::lower {
+namespace {
+
+using graph::Cut;
+using graph::Graph;
+using graph::kNoValue;
+using graph::kWhole;
+using graph::Node;
+using graph::Tensor;
+using graph::TensorList;
+using graph::TensorType;
+using graph::ValueId;
+using ops::Division;
+using ops::Placement;
+using Kind = Placement::Kind;
+
+const char* how(Kind kind) {
+  switch (kind) {
+    case Kind::kPartialMax:
+      return "max";
+    case Kind::kPartialMin:
+      return "min";
+    case Kind::kPartialLse:
+      return "lse";
+    default:
+      return "sum";
+  }
+}
+
+bool is_partial(const Placement& placement) {
+  return placement.kind != Kind::kReplicate && placement.kind != Kind::kShard;
+}
+
+// Dense, with the dims in the order in memory that `like` has.
+std::vector<int64_t> dense_strides(const std::vector<int64_t>& shape, const std::vector<int64_t>& like) {
+  std::vector<size_t> order(shape.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return like[a] > like[b]; });
+  std::vector<int64_t> strides(shape.size());
+  int64_t step = 1;
+  for (size_t i = order.size(); i-- > 0;) {
+    strides[order[i]] = step;
+    step *= std::max<int64_t>(shape[order[i]], 1);
+  }
+  return strides;
+}
+
+// The forms in which a value of the undivided graph exists: each as one value (whole), or one for each part.
+struct Forms {
+  Placement made;                                // how its node, or the graph's input, left it
+  std::map<std::pair<int, int64_t>, std::vector<ValueId>> cuts;  // by (dim, outer)
+  std::vector<ValueId> partials;
+  ValueId whole = kNoValue;
+};
+
+class Divider {
+ public:
+  Divider(const Graph& from, const plan::CutMap& map)
+      : from_(from), map_(map), parts_(map.parts), forms_(from.values.size()) {
+    out_.num_parts = parts_;
+    out_.constants = from.constants;
+  }
+
+  Graph run() {
+    std::set<std::string> trained;
+    for (const graph::Gradient& gradient : from_.gradients) trained.insert(gradient.parameter);
+    const bool training = !from_.gradients.empty();
+    for (const graph::Input& input : from_.inputs) {
+      const std::optional<Cut>& home = map_.homes[at(input.value)];
+      const bool divided = input.kind == graph::InputKind::kParameter && home &&
+                           (training ? trained.contains(input.name) : true);
+      if (divided) out_.cuts[input.name] = *home;
+      add_input(input, divided ? home : std::nullopt);
+    }
+    if (!out_.constants.empty()) rename_constants();
+    for (size_t n = 0; n < from_.nodes.size(); ++n) {
+      phase_ = from_.nodes[n].phase;
+      scope_ = from_.nodes[n].scope;
+      map_.divisions[n] ? add_parts(from_.nodes[n], *map_.divisions[n]) : add_whole(from_.nodes[n]);
+    }
+    for (ValueId id : from_.results) out_.results.push_back(whole(id));
+    for (const graph::Gradient& gradient : from_.gradients) add_gradient(gradient);
+    out_.buffer_update = from_.buffer_update;
+    for (ValueId& id : out_.buffer_update.observed) id = whole(id);
+    return std::move(out_);
+  }
+
+ private:
+  static size_t at(ValueId id) { return static_cast<size_t>(id); }
+  Forms& forms(ValueId id) { return forms_[at(id)]; }
+
+  TensorType part_type(const TensorType& type, Cut cut) const {
+    TensorType part = type;
+    part.shape = ops::part_shape(type.shape, cut, parts_);
+    part.strides = dense_strides(part.shape, type.strides);
+    return part;
+  }
+
+  void add_input(const graph::Input& input, const std::optional<Cut>& cut) {
+    Forms& made = forms(input.value);
+    if (!cut) {
+      made.whole = out_.add_value(from_.type(input.value));
+      out_.inputs.push_back({input.kind, input.name, made.whole});
+      return;
+    }
+    made.made = {Kind::kShard, *cut};
+    std::vector<ValueId>& list = made.cuts[{cut->dim, cut->outer}];
+    for (int part = 0; part < parts_; ++part) {
+      TensorType type = from_.type(input.value);
+      type = graph::contiguous_type(type.dtype, ops::part_shape(type.shape, *cut, parts_));
+      list.push_back(out_.add_value(std::move(type)));
+      out_.inputs.push_back({input.kind, input.name, list.back(), part});
+    }
+  }
+
+  void rename_constants() {
+    out_.constants.clear();
+    for (const auto& [id, data] : from_.constants) out_.constants.emplace(forms(id).whole, data);
+  }
+
+  Node convert(const char* op, std::vector<graph::Argument> arguments, TensorType type, int part) {
+    Node node;
+    node.op = op;
+    node.arguments = std::move(arguments);
+    node.results = {out_.add_value(std::move(type))};
+    node.phase = phase_;
+    node.scope = scope_;
+    node.part = part;
+    return node;
+  }
+  ValueId add(Node node) {
+    out_.nodes.push_back(std::move(node));
+    return out_.nodes.back().results[0];
+  }
+
+  static TensorType dense(const TensorType& type) { return graph::contiguous_type(type.dtype, type.shape); }
+
+  // --- The value in the form that is asked for, converted by way of its home where it is none of those at hand ---
+
+  ValueId whole(ValueId id) {
+    Forms& have = forms(id);
+    if (have.whole != kNoValue) return have.whole;
+    go_home(id);
+    if (have.whole == kNoValue) {
+      const auto& [cut, list] = *have.cuts.begin();
+      have.whole = add(convert("shoal::join_parts", {TensorList{list}, int64_t{cut.first}, cut.second},
+                               dense(from_.type(id)), kWhole));
+    }
+    return have.whole;
+  }
+
+  const std::vector<ValueId>& parts(ValueId id, Cut cut) {
+    Forms& have = forms(id);
+    const std::pair key(cut.dim, cut.outer);
+    if (const auto found = have.cuts.find(key); found != have.cuts.end()) return found->second;
+    go_home(id);
+    if (const auto found = have.cuts.find(key); found != have.cuts.end()) return found->second;
+    const TensorType type = dense(part_type(from_.type(id), cut));
+    std::vector<ValueId> list;
+    if (have.whole == kNoValue && have.cuts.begin()->first.first == cut.dim) whole(id);  // the same dim, cut otherwise
+    for (int64_t part = 0; part < parts_; ++part) {
+      if (have.whole != kNoValue) {
+        list.push_back(add(convert("shoal::cut_part", {Tensor{have.whole}, int64_t{cut.dim}, cut.outer, parts_, part}, type,
+                                   static_cast<int>(part))));
+      } else {
+        const auto& [from, sources] = *have.cuts.begin();
+        list.push_back(add(convert("shoal::recut_part",
+                                   {TensorList{sources}, int64_t{from.first}, from.second, int64_t{cut.dim}, cut.outer, part},
+                                   type, static_cast<int>(part))));
+      }
+    }
+    return have.cuts[key] = std::move(list);
+  }
+
+  // Partial sums are added where the value lives: in parts when its home is cut, else whole.
+  void go_home(ValueId id) {
+    Forms& have = forms(id);
+    if (have.partials.empty() || have.whole != kNoValue || !have.cuts.empty()) return;
+    const TensorType& type = from_.type(id);
+    const std::vector<int64_t> leaves(have.partials.size(), 1);
+    const auto dtype = static_cast<int64_t>(type.dtype);
+    const std::string kind = how(have.made.kind);
+    const std::optional<Cut>& home = map_.homes[at(id)];
+    if (!home) {
+      have.whole = add(
+          convert("shoal::reduce_parts", {TensorList{have.partials}, leaves, kind, dtype}, dense(type), kWhole));
+      return;
+    }
+    std::vector<ValueId> list;
+    for (int64_t part = 0; part < parts_; ++part)
+      list.push_back(add(convert(
+          "shoal::reduce_cut",
+          {TensorList{have.partials}, leaves, kind, dtype, int64_t{home->dim}, home->outer, parts_, part},
+          dense(part_type(type, *home)), static_cast<int>(part))));
+    have.cuts[{home->dim, home->outer}] = std::move(list);
+  }
+
+  // --- Nodes ---
+
+  void add_whole(const Node& node) {
+    Node copy = node;
+    graph::for_each_input(copy, [&](ValueId& id) { id = whole(id); });
+    for (ValueId& id : copy.results) {
+      if (id == kNoValue) continue;
+      TensorType type = from_.type(id);
+      id = forms(id).whole = out_.add_value(std::move(type));
+    }
+    if (copy.random >= 0) copy.random *= static_cast<int>(parts_);
+    out_.nodes.push_back(std::move(copy));
+  }
+
+  void add_parts(const Node& node, const Division& division) {
+    // What each part reads, before any of them: conversions come first.
+    std::vector<std::vector<ValueId>> read;  // by input, then part
+    size_t next = 0;
+    graph::for_each_input(node, [&](ValueId id) {
+      const Placement& placement = division.inputs[next++];
+      if (placement.kind == Kind::kShard)
+        read.push_back(parts(id, placement.cut));
+      else
+        read.emplace_back(static_cast<size_t>(parts_), whole(id));
+    });
+    for (size_t i = 0; i < node.results.size(); ++i) {
+      if (node.results[i] == kNoValue) continue;
+      Forms& made = forms(node.results[i]);
+      made.made = division.outputs[i];
+      if (division.outputs[i].kind == Kind::kShard) made.cuts[{made.made.cut.dim, made.made.cut.outer}] = {};
+    }
+    for (int part = 0; part < parts_; ++part) {
+      Node copy = ops::local_node(from_, node, division, parts_, part);
+      size_t input = 0;
+      graph::for_each_input(copy, [&](ValueId& id) { id = read[input++][static_cast<size_t>(part)]; });
+      for (size_t i = 0; i < copy.results.size(); ++i) {
+        if (copy.results[i] == kNoValue) continue;
+        copy.results[i] = add_result(node.results[i], division.outputs[i]);
+      }
+      copy.part = part;
+      if (copy.random >= 0) copy.random = node.random * static_cast<int>(parts_) + part;
+      out_.nodes.push_back(std::move(copy));
+    }
+  }
+
+  ValueId add_result(ValueId id, const Placement& placement) {
+    Forms& made = forms(id);
+    if (placement.kind == Kind::kShard) {
+      made.cuts.begin()->second.push_back(out_.add_value(part_type(from_.type(id), placement.cut)));
+      return made.cuts.begin()->second.back();
+    }
+    made.partials.push_back(out_.add_value(from_.type(id)));
+    return made.partials.back();
+  }
+
+  void add_gradient(const graph::Gradient& gradient) {
+    const auto cut = out_.cuts.find(gradient.parameter);
+    if (cut == out_.cuts.end()) {
+      graph::Gradient made{gradient.parameter, {}};
+      for (ValueId id : gradient.contributions) made.contributions.push_back(whole(id));
+      out_.gradients.push_back(std::move(made));
+      return;
+    }
+    for (int part = 0; part < parts_; ++part) {
+      graph::Gradient made{gradient.parameter, {}, part};
+      for (ValueId id : gradient.contributions)
+        made.contributions.push_back(parts(id, cut->second)[static_cast<size_t>(part)]);
+      out_.gradients.push_back(std::move(made));
+    }
+  }
+
+  const Graph& from_;
+  const plan::CutMap& map_;
+  const int64_t parts_;
+  std::vector<Forms> forms_;  // by value of the undivided graph
+  graph::Phase phase_ = graph::Phase::kForward;
+  std::string scope_;
+  Graph out_;
+};
+
+}  // namespace
+
+Graph divide(const Graph& graph, const plan::CutMap& map) {
+  return map.parts == 1 ? graph : Divider(graph, map).run();
+}
+
+}  // namespace shoal::lower

@@ -1,0 +1,334 @@
+#include "plan/cut_map.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
+
+namespace shoal::plan {
+namespace {
+
+using graph::Cut;
+using graph::Graph;
+using graph::kNoValue;
+using graph::Node;
+using graph::ValueId;
+using ops::Division;
+using ops::Placement;
+using Kind = Placement::Kind;
+
+// A component pays when it divides this many operations for each byte that must move: below, the kernels saved take less
+// time than the copy.
+constexpr double kLeastIntensity = 8;
+// What it is worth to keep one element of a weight, its gradient and optimizer state on one device only.
+constexpr double kWorthOfElement = 64;
+
+struct Use {
+  size_t node;
+  ops::Port port;
+};
+
+class Mapper {
+ public:
+  Mapper(const Graph& graph, int64_t parts) : graph_(graph), parts_(parts), uses_(graph.values.size()) {
+    map_.parts = parts;
+    map_.homes.resize(graph.values.size());
+    map_.divisions.resize(graph.nodes.size());
+    for (size_t n = 0; n < graph.nodes.size(); ++n) {
+      inputs_.emplace_back();
+      graph::for_each_input(graph.nodes[n], [&](ValueId id) { inputs_[n].push_back(id); });
+      for (size_t i = 0; i < inputs_[n].size(); ++i) uses_[at(inputs_[n][i])].push_back({n, {false, static_cast<int>(i)}});
+      const auto& results = graph.nodes[n].results;
+      for (size_t i = 0; i < results.size(); ++i)
+        if (results[i] != kNoValue) uses_[at(results[i])].push_back({n, {true, static_cast<int>(i)}});
+      costs_.push_back(ops::cost(graph, graph.nodes[n]));
+    }
+    find_weights();
+  }
+
+  CutMap run(const std::map<std::string, Cut>* fixed) {
+    if (parts_ > 1) {
+      fixed == nullptr ? cut_weights() : cut_as(*fixed);
+      fill();
+      choose_divisions();
+    }
+    return std::move(map_);
+  }
+
+ private:
+  // Dims of values that are cut together, and what that brings.
+  struct Component {
+    std::vector<std::pair<ValueId, Cut>> members;
+    std::map<ValueId, Cut> cut_of;
+    double work = 0;          // operations on weights that it divides, and the worth of what is kept once
+    double moved_bytes = 0;   // of partial sums, of whole inputs that its nodes read, of values that others need whole
+    double divided_bytes = 0; // memory traffic of the nodes that it divides and nothing else does
+    double whole_bytes = 0;   // of members that a node with no other choice needs whole
+    bool has_weight = false;
+  };
+
+  static size_t at(ValueId id) { return static_cast<size_t>(id); }
+  double bytes(ValueId id) const {
+    return static_cast<double>(graph_.type(id).numel()) * static_cast<double>(c10::elementSize(graph_.type(id).dtype));
+  }
+  std::optional<Division> divide(size_t node, ops::Port port, Cut cut) const {
+    std::optional<Division> division = ops::divide(graph_, graph_.nodes[node], port, cut, parts_);
+    // A bias that must be added after the sum is a node of its own by now (open_operators.h).
+    return division && division->added_after < 0 ? division : std::nullopt;
+  }
+  ValueId value_at(size_t node, ops::Port port) const {
+    const auto index = static_cast<size_t>(port.index);
+    return port.output ? graph_.nodes[node].results[index] : inputs_[node][index];
+  }
+  template <class F>
+  void for_each_port(size_t node, const Division& division, F&& f) const {
+    for (size_t i = 0; i < division.inputs.size(); ++i) f(inputs_[node][i], division.inputs[i], false);
+    for (size_t i = 0; i < division.outputs.size(); ++i)
+      if (graph_.nodes[node].results[i] != kNoValue) f(graph_.nodes[node].results[i], division.outputs[i], true);
+  }
+
+  // A weight is a trained parameter, or what is made of weights alone (its transpose).
+  void find_weights() {
+    is_weight_.assign(graph_.values.size(), false);
+    std::map<std::string, ValueId> by_name;
+    for (const graph::Input& input : graph_.inputs) {
+      if (input.kind != graph::InputKind::kParameter) continue;
+      is_weight_[at(input.value)] = true;
+      parameters_.push_back(input.value);
+      by_name[input.name] = input.value;
+    }
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      const auto& inputs = inputs_[n];
+      if (inputs.empty() || !std::all_of(inputs.begin(), inputs.end(), [&](ValueId id) { return is_weight_[at(id)]; }))
+        continue;
+      for (ValueId id : graph_.nodes[n].results)
+        if (id != kNoValue) is_weight_[at(id)] = true;
+    }
+    for (const graph::Gradient& gradient : graph_.gradients)
+      for (ValueId id : gradient.contributions) {
+        twins_[by_name.at(gradient.parameter)].push_back(id);
+        twins_[id].push_back(by_name.at(gradient.parameter));
+      }
+  }
+
+  // All that must be cut when `seed` is cut so, up to what already has a home.
+  Component flood(ValueId seed, Cut seed_cut) const {
+    Component component;
+    if (map_.homes[at(seed)] || !ops::can_cut(graph_.type(seed).shape, seed_cut, parts_)) return component;
+    std::set<size_t> divided;
+    std::set<ValueId> moved;
+    const auto add = [&](ValueId id, Cut cut) {
+      if (!component.cut_of.emplace(id, cut).second) return;
+      component.members.emplace_back(id, cut);
+    };
+    add(seed, seed_cut);
+    for (size_t next = 0; next < component.members.size(); ++next) {
+      const auto [id, cut] = component.members[next];
+      if (const auto twins = twins_.find(id); twins != twins_.end())
+        for (ValueId twin : twins->second)
+          if (!map_.homes[at(twin)]) add(twin, cut);
+      if (const bool parameter = twins_.contains(id) && is_weight_[at(id)]; parameter) {
+        component.has_weight = true;
+        component.work += kWorthOfElement * static_cast<double>(graph_.type(id).numel());
+      }
+      for (const Use& use : uses_[at(id)]) {
+        const std::optional<Division> division = divide(use.node, use.port, cut);
+        if (!division) {
+          // Whoever has another way to divide this node will want the value otherwise anyway.
+          if (!claimed(use.node)) component.whole_bytes += bytes(id);
+          if (!use.port.output && moved.insert(id).second) component.moved_bytes += bytes(id);
+          continue;
+        }
+        if (!divided.insert(use.node).second) continue;
+        const bool theirs = claimed(use.node);
+        bool weighs = false;
+        for_each_port(use.node, *division, [&](ValueId other, const Placement& placement, bool output) {
+          if (placement.kind == Kind::kShard) {
+            if (!output && is_weight_[at(other)]) weighs = true;
+            if (!map_.homes[at(other)] && ops::can_cut(graph_.type(other).shape, placement.cut, parts_))
+              add(other, placement.cut);
+          } else if (output || !is_weight_[at(other)]) {
+            if (moved.insert(other).second) component.moved_bytes += bytes(other);
+          }
+        });
+        if (weighs) component.work += costs_[use.node].flops;
+        if (!theirs) component.divided_bytes += costs_[use.node].bytes;
+      }
+    }
+    return component;
+  }
+
+  // Whether a home decides already how this node is divided.
+  bool claimed(size_t node) const {
+    const auto has_home = [&](ops::Port port) {
+      const ValueId id = value_at(node, port);
+      return id != kNoValue && map_.homes[at(id)] && divide(node, port, *map_.homes[at(id)]);
+    };
+    for (size_t i = 0; i < inputs_[node].size(); ++i)
+      if (has_home({false, static_cast<int>(i)})) return true;
+    for (size_t i = 0; i < graph_.nodes[node].results.size(); ++i)
+      if (has_home({true, static_cast<int>(i)})) return true;
+    return false;
+  }
+
+  void accept(const Component& component) {
+    for (const auto& [id, cut] : component.members) map_.homes[at(id)] = cut;
+  }
+
+  // Every component once, each with the first (value, cut) that leads to it; batch first, then parameters, then the rest.
+  std::vector<std::pair<ValueId, Cut>> seeds() const {
+    std::vector<ValueId> order;
+    for (const graph::Input& input : graph_.inputs)
+      if (input.kind == graph::InputKind::kBatch) order.push_back(input.value);
+    order.insert(order.end(), parameters_.begin(), parameters_.end());
+    for (const Node& node : graph_.nodes)
+      for (ValueId id : node.results)
+        if (id != kNoValue) order.push_back(id);
+    std::set<std::pair<ValueId, Cut>> seen;
+    std::vector<std::pair<ValueId, Cut>> seeds;
+    for (ValueId id : order)
+      for (int dim = 0; dim < static_cast<int>(graph_.type(id).shape.size()); ++dim) {
+        if (seen.contains({id, {dim, 1}})) continue;
+        const Component component = flood(id, {dim, 1});
+        if (component.members.empty()) continue;
+        seeds.emplace_back(id, Cut{dim, 1});
+        seen.insert(component.members.begin(), component.members.end());
+      }
+    return seeds;
+  }
+
+  void cut_weights() {
+    struct Candidate {
+      double intensity;
+      std::pair<ValueId, Cut> seed;
+    };
+    const auto intensity = [](const Component& component) {
+      return component.has_weight ? component.work / std::max(component.moved_bytes, 1.0) : 0;
+    };
+    std::vector<Candidate> candidates;
+    for (const auto& seed : seeds())
+      if (const double value = intensity(flood(seed.first, seed.second)); value >= kLeastIntensity)
+        candidates.push_back({value, seed});
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.intensity > b.intensity; });
+    for (const Candidate& candidate : candidates) {
+      const Component component = flood(candidate.seed.first, candidate.seed.second);
+      if (intensity(component) >= kLeastIntensity) accept(component);
+    }
+  }
+
+  void cut_as(const std::map<std::string, Cut>& fixed) {
+    for (const graph::Input& input : graph_.inputs)
+      if (const auto found = fixed.find(input.name); input.kind == graph::InputKind::kParameter && found != fixed.end())
+        accept(flood(input.value, found->second));
+  }
+
+  void fill() {
+    for (ValueId id : parameters_)
+      if (!map_.homes[at(id)]) kept_whole_.insert(id);
+    const auto gain = [&](const Component& component) {
+      for (const auto& [id, cut] : component.members)
+        if (kept_whole_.contains(id)) return 0.0;
+      return component.divided_bytes - 2 * component.whole_bytes;
+    };
+    std::vector<std::pair<double, std::pair<ValueId, Cut>>> candidates;
+    for (const auto& seed : seeds())
+      if (const double value = gain(flood(seed.first, seed.second)); value > 0) candidates.emplace_back(value, seed);
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const auto& a, const auto& b) { return a.first > b.first; });
+    for (const auto& [value, seed] : candidates) {
+      const Component component = flood(seed.first, seed.second);
+      if (gain(component) > 0) accept(component);
+    }
+  }
+
+  // Seconds on a device of these speeds, which only have to be in proportion.
+  static constexpr double kFlopsPerSecond = 100e9, kBytesPerSecond = 10e9;
+
+  double run_seconds(size_t node) const {
+    return costs_[node].flops / kFlopsPerSecond + costs_[node].bytes / kBytesPerSecond;
+  }
+
+  // What must move so that a node may read `placement` of a value, or leave it at home.
+  double move_seconds(ValueId id, const Placement& placement, bool output) const {
+    const std::optional<Cut>& home = map_.homes[at(id)];
+    double times = 0;  // the value's bytes are moved
+    switch (placement.kind) {
+      case Kind::kReplicate:
+        times = !output && home ? 1 : 0;
+        break;
+      case Kind::kShard:
+        if (home && *home != placement.cut) times = 1.0 / static_cast<double>(parts_);
+        if (!home && output) times = 1;
+        break;
+      default:
+        times = home ? 1 : 2;
+        break;
+    }
+    // Weights stay where they are: gathering one costs what dividing it has saved.
+    if (!output && is_weight_[at(id)]) times *= 100;
+    return times * bytes(id) / kBytesPerSecond;
+  }
+
+  double seconds(size_t node, const Division& division) const {
+    double total = run_seconds(node) / static_cast<double>(parts_);
+    for_each_port(node, division, [&](ValueId id, const Placement& placement, bool output) {
+      total += move_seconds(id, placement, output);
+    });
+    return total;
+  }
+
+  void choose_divisions() {
+    double all = 0, divided = 0;
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      Division whole;
+      whole.inputs.resize(inputs_[n].size());
+      whole.outputs.resize(graph_.nodes[n].results.size());
+      double best = seconds(n, whole) + run_seconds(n) * (1 - 1.0 / static_cast<double>(parts_));
+      const auto consider = [&](ops::Port port) {
+        const ValueId id = value_at(n, port);
+        if (id == kNoValue || !map_.homes[at(id)]) return;
+        std::optional<Division> division = divide(n, port, *map_.homes[at(id)]);
+        if (!division) return;
+        if (const double cost = seconds(n, *division); cost < best) best = cost, map_.divisions[n] = std::move(division);
+      };
+      for (size_t i = 0; i < graph_.nodes[n].results.size(); ++i) consider({true, static_cast<int>(i)});
+      for (size_t i = 0; i < inputs_[n].size(); ++i) consider({false, static_cast<int>(i)});
+      all += costs_[n].flops;
+      if (map_.divisions[n]) divided += costs_[n].flops;
+    }
+    map_.divided_share = all > 0 ? divided / all : 0;
+  }
+
+  const Graph& graph_;
+  const int64_t parts_;
+  std::vector<std::vector<Use>> uses_;         // by value
+  std::vector<std::vector<ValueId>> inputs_;   // by node
+  std::vector<ops::Cost> costs_;               // by node
+  std::vector<bool> is_weight_;                // by value
+  std::vector<ValueId> parameters_;
+  std::map<ValueId, std::vector<ValueId>> twins_;  // a parameter and its gradients are cut alike
+  std::set<ValueId> kept_whole_;
+  CutMap map_;
+};
+
+}  // namespace
+
+CutMap make_cut_map(const Graph& graph, int64_t parts, const std::map<std::string, Cut>* fixed) {
+  return Mapper(graph, parts).run(fixed);
+}
+
+std::string print(const Graph& graph, const CutMap& map) {
+  const auto divided = std::count_if(map.divisions.begin(), map.divisions.end(), [](auto& d) { return d.has_value(); });
+  std::string text = cat("cut map: ", map.parts, " parts, ", divided, " of ", map.divisions.size(), " nodes divided, ",
+                         static_cast<int64_t>(map.divided_share * 1000 + 0.5) / 10.0, " % of the operations\n");
+  for (const graph::Input& input : graph.inputs) {
+    if (input.kind != graph::InputKind::kParameter) continue;
+    const auto& home = map.homes[static_cast<size_t>(input.value)];
+    text += cat("  ", input.name, " ", graph::print(graph.type(input.value)), " ",
+                home ? ops::print({Kind::kShard, *home}) : "whole", "\n");
+  }
+  return text;
+}
+
+}  // namespace shoal::plan

@@ -1,0 +1,55 @@
+#include "run/exchange.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+
+#include <cstring>
+
+#include "base/text.h"
+#include "shoal/error.h"
+
+namespace shoal::run {
+
+Exchanger::Exchanger(comm::Communicator& communicator, std::vector<int> group, const lower::LocalGraph& local)
+    : communicator_(communicator),
+      group_(std::move(group)),
+      local_(local),
+      half_bytes_(local.half_bytes),
+      window_(communicator.window(static_cast<size_t>(2 * half_bytes_))) {}
+
+std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine, size_t number) {
+  const lower::Exchange& exchange = local_.exchanges.at(number);
+  const int64_t half = static_cast<int64_t>(turn_++ % 2) * half_bytes_;
+  const auto& shown = exchange.shown[static_cast<size_t>(local_.rank)];
+  if (mine.size() != shown.size())
+    throw JobError(cat("exchange ", number, " - values: got ", mine.size(), ", want ", shown.size()));
+  for (size_t i = 0; i < mine.size(); ++i) {
+    const at::Tensor dense = mine[i].contiguous();
+    std::memcpy(window_->mine().data() + half + shown[i].offset, dense.const_data_ptr(), dense.nbytes());
+  }
+  const uint64_t count = communicator_.post(kChannel);
+  std::vector<at::Tensor> theirs;
+  for (size_t rank = 0; rank < group_.size(); ++rank) {
+    if (static_cast<int>(rank) == local_.rank) continue;
+    communicator_.await(group_[rank], kChannel, count);
+    for (const lower::Exchange::Shown& value : exchange.shown[rank]) {
+      const auto options = at::TensorOptions().dtype(value.type.dtype);
+      const auto bytes = static_cast<size_t>(value.type.numel()) * c10::elementSize(value.type.dtype);
+      const auto offset = static_cast<size_t>(half + value.offset);
+      if (window_->in_place()) {
+        const std::byte* data = window_->read(group_[rank], offset, bytes, {});
+        // Read-only by contract: only operators that combine parts read it.
+        theirs.push_back(at::from_blob(const_cast<std::byte*>(data), value.type.shape, options));
+      } else {
+        at::Tensor copy = at::empty(value.type.shape, options);
+        const std::span<std::byte> scratch(static_cast<std::byte*>(copy.mutable_data_ptr()), bytes);
+        const std::byte* data = window_->read(group_[rank], offset, bytes, scratch);
+        if (data != scratch.data()) std::memcpy(scratch.data(), data, bytes);
+        theirs.push_back(std::move(copy));
+      }
+    }
+  }
+  return theirs;
+}
+
+}  // namespace shoal::run

@@ -1,0 +1,160 @@
+// The operators of divided graphs that move and combine parts (lower/divide.h): shoal::cut_part, join_parts, recut_part,
+// reduce_parts, reduce_cut. Registered with LibTorch, so that a divided graph is a graph like any other.
+//
+// A cut [outer, parts, rest] of a dim makes a contiguous tensor a sequence of pre * outer rows of `parts` runs each; part p
+// is run p of every row.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/logaddexp.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/minimum.h>
+#include <torch/library.h>
+
+#include <cstring>
+
+#include "base/text.h"
+#include "comm/reduce.h"
+#include "shoal/error.h"
+
+namespace shoal::run {
+namespace {
+
+using at::Tensor;
+
+// How a contiguous tensor of this shape falls into rows of runs.
+struct Runs {
+  int64_t rows, run;  // elements of a run
+};
+Runs runs_of(at::IntArrayRef shape, int64_t dim, int64_t outer, int64_t parts) {
+  int64_t before = outer, behind = shape[static_cast<size_t>(dim)] / (outer * parts);
+  for (int64_t d = 0; d < dim; ++d) before *= shape[static_cast<size_t>(d)];
+  for (size_t d = static_cast<size_t>(dim) + 1; d < shape.size(); ++d) behind *= shape[d];
+  return {before, behind};
+}
+
+std::vector<int64_t> part_shape(at::IntArrayRef shape, int64_t dim, int64_t parts) {
+  std::vector<int64_t> part = shape.vec();
+  part[static_cast<size_t>(dim)] /= parts;
+  return part;
+}
+
+Tensor cut_part(const Tensor& x, int64_t dim, int64_t outer, int64_t parts, int64_t part) {
+  const Tensor from = x.contiguous();
+  const auto [rows, run] = runs_of(from.sizes(), dim, outer, parts);
+  Tensor out = at::empty(part_shape(from.sizes(), dim, parts), from.options());
+  const size_t bytes = static_cast<size_t>(run) * from.element_size();
+  const auto* source = static_cast<const std::byte*>(from.const_data_ptr());
+  auto* target = static_cast<std::byte*>(out.mutable_data_ptr());
+  for (int64_t row = 0; row < rows; ++row)
+    std::memcpy(target + static_cast<size_t>(row) * bytes, source + static_cast<size_t>(row * parts + part) * bytes, bytes);
+  return out;
+}
+
+Tensor join_parts(at::TensorList list, int64_t dim, int64_t outer) {
+  const auto parts = static_cast<int64_t>(list.size());
+  std::vector<int64_t> shape = list[0].sizes().vec();
+  shape[static_cast<size_t>(dim)] *= parts;
+  Tensor out = at::empty(shape, list[0].options());
+  const auto [rows, run] = runs_of(shape, dim, outer, parts);
+  const size_t bytes = static_cast<size_t>(run) * out.element_size();
+  auto* target = static_cast<std::byte*>(out.mutable_data_ptr());
+  for (int64_t part = 0; part < parts; ++part) {
+    const Tensor from = list[static_cast<size_t>(part)].contiguous();
+    const auto* source = static_cast<const std::byte*>(from.const_data_ptr());
+    for (int64_t row = 0; row < rows; ++row)
+      std::memcpy(target + static_cast<size_t>(row * parts + part) * bytes, source + static_cast<size_t>(row) * bytes, bytes);
+  }
+  return out;
+}
+
+// Part `part` of the whole that is cut along `to`, from the parts that are cut along `from`, another dim.
+Tensor recut_part(at::TensorList list, int64_t from_dim, int64_t from_outer, int64_t to_dim, int64_t to_outer, int64_t part) {
+  std::vector<Tensor> pieces;
+  for (const Tensor& source : list)
+    pieces.push_back(cut_part(source, to_dim, to_outer, static_cast<int64_t>(list.size()), part));
+  return join_parts(pieces, from_dim, from_outer);
+}
+
+Tensor combine(c10::string_view how, const Tensor& a, const Tensor& b) {
+  if (how == "sum") return at::add(a, b);
+  if (how == "max") return at::maximum(a, b);
+  if (how == "min") return at::minimum(a, b);
+  if (how == "lse") return at::logaddexp(a, b);
+  throw JobError(cat("reduce_parts - how: got ", std::string(how), ", want sum, max, min or lse"));
+}
+
+// The tree over [0, n) (comm/reduce.h) over `roots`, each of which stands for `leaves` of its leaves.
+Tensor tree(c10::string_view how, at::TensorList roots, at::IntArrayRef leaves, Range range, size_t& next) {
+  if (leaves.at(next) == range.size()) return roots[next++];
+  const int64_t middle = comm::tree_split(range);
+  const Tensor left = tree(how, roots, leaves, {range.begin, middle}, next);
+  return combine(how, left, tree(how, roots, leaves, {middle, range.end}, next));
+}
+
+bool sums_in_fp32(c10::string_view how, at::TensorList roots) {
+  return how == "sum" && std::all_of(roots.begin(), roots.end(), [](const Tensor& t) {
+           return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16;
+         });
+}
+
+// `part` of the combination of all roots, of a cut in `parts`; parts = 1: all of it.
+Tensor reduce(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how, at::ScalarType dtype, int64_t dim,
+              int64_t outer, int64_t parts, int64_t part) {
+  int64_t n = 0;
+  for (int64_t count : leaves) n += count;
+  if (!sums_in_fp32(how, roots)) {
+    std::vector<Tensor> cut;
+    for (const Tensor& root : roots) cut.push_back(parts == 1 ? root : cut_part(root, dim, outer, parts, part));
+    size_t next = 0;
+    return tree(how, cut, leaves, {0, n}, next).to(dtype);
+  }
+  std::vector<Tensor> dense;  // keeps copies alive
+  std::vector<comm::Root> all;
+  int64_t first = 0;
+  for (size_t i = 0; i < roots.size(); ++i) {
+    dense.push_back(roots[i].contiguous());
+    const auto type = dense[i].scalar_type() == at::kBFloat16 ? comm::DType::kBF16 : comm::DType::kF32;
+    all.push_back({{first, first + leaves[i]}, static_cast<const std::byte*>(dense[i].const_data_ptr()), type});
+    first += leaves[i];
+  }
+  const at::IntArrayRef shape = dense[0].sizes();
+  const auto [rows, run] = parts == 1 ? Runs{1, dense[0].numel()} : runs_of(shape, dim, outer, parts);
+  Tensor out = at::empty(parts == 1 ? shape.vec() : part_shape(shape, dim, parts), dense[0].options().dtype(at::kFloat));
+  float* target = out.mutable_data_ptr<float>();
+  for (int64_t row = 0; row < rows; ++row) {
+    std::vector<comm::Root> here = all;
+    for (comm::Root& root : here) root.data += static_cast<size_t>((row * parts + part) * run) * comm::element_bytes(root.dtype);
+    comm::sum_roots(n, here, {target + row * run, static_cast<size_t>(run)});
+  }
+  return out.to(dtype);
+}
+
+Tensor reduce_parts(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how, at::ScalarType dtype) {
+  return reduce(roots, leaves, how, dtype, 0, 1, 1, 0);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(shoal, library) {
+  library.def("cut_part(Tensor x, int dim, int outer, int parts, int part) -> Tensor");
+  library.def("join_parts(Tensor[] parts, int dim, int outer) -> Tensor");
+  library.def("recut_part(Tensor[] parts, int from_dim, int from_outer, int to_dim, int to_outer, int part) -> Tensor");
+  library.def("reduce_parts(Tensor[] roots, int[] leaves, str how, ScalarType dtype) -> Tensor");
+  library.def(
+      "reduce_cut(Tensor[] roots, int[] leaves, str how, ScalarType dtype, int dim, int outer, int parts, int part) -> "
+      "Tensor");
+  // What the peers of a tensor-parallel group published, where it lies; the interpreter runs it (exchange.h).
+  library.def("exchange(Tensor[] mine, int number) -> Tensor[]");
+}
+
+TORCH_LIBRARY_IMPL(shoal, CPU, library) {
+  library.impl("cut_part", &cut_part);
+  library.impl("join_parts", &join_parts);
+  library.impl("recut_part", &recut_part);
+  library.impl("reduce_parts", &reduce_parts);
+  library.impl("reduce_cut", &reduce);
+}
+
+}  // namespace shoal::run
