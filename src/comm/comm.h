@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -51,6 +52,17 @@ class Communicator {
   virtual void send(int to, std::span<const std::byte> bytes) = 0;
   virtual void recv(int from, std::span<std::byte> bytes) = 0;
 
+  /// Signals, for groups smaller than the world: on each of kChannels channels a rank counts what it has
+  /// done, and its peers wait for the count. Each group of ranks takes a channel of its own; as all in it do
+  /// the same sequence of exchanges, each knows what count to wait for.
+  static constexpr int kChannels = 4;
+  /// Adds one to this rank's count on `channel` and returns it. What the rank wrote before, in windows too,
+  /// is visible to whoever has seen the count. Never waits.
+  virtual uint64_t post(int channel) = 0;
+  /// Returns once `rank`'s count on `channel` is at least `count`. A rank that ends before it is so fails the
+  /// job. This rank's own count may be named, once it is reached.
+  virtual void await(int rank, int channel, uint64_t count) = 0;
+
   /// Gives up for the whole world: wakes every waiter with an error that carries this rank and `reason`.
   virtual void abort(std::string_view reason) noexcept = 0;
 
@@ -71,7 +83,7 @@ class Communicator {
   std::shared_ptr<Window> staging_;
 };
 
-/// A world of one: barriers return at once, send and recv are errors.
+/// A world of one: barriers and signals return at once, send and recv are errors.
 std::unique_ptr<Communicator> single();
 
 }  // namespace shoal::comm

@@ -18,6 +18,8 @@ const char* wait_name(WaitKind kind) {
       return "send";
     case WaitKind::kRecv:
       return "recv";
+    case WaitKind::kSignal:
+      return "signal";
     case WaitKind::kNone:
       break;
   }
@@ -37,6 +39,21 @@ void check_peer(const Communicator& world, const char* operation, int peer) {
   if (peer < 0 || peer >= world.size() || peer == world.rank())
     throw std::logic_error(cat("rank ", world.rank(), " - ", operation, ": got rank ", peer,
                                ", want another rank of ", world.size()));
+}
+
+void check_channel(const Communicator& world, int channel) {
+  if (channel < 0 || channel >= Communicator::kChannels)
+    throw std::logic_error(cat("rank ", world.rank(), " - signal: got channel ", channel, ", want one of ",
+                               Communicator::kChannels));
+}
+
+void check_await(const Communicator& world, int rank, uint64_t posted, uint64_t count) {
+  if (rank < 0 || rank >= world.size())
+    throw std::logic_error(
+        cat("rank ", world.rank(), " - signal: got rank ", rank, ", want one of ", world.size()));
+  if (rank == world.rank() && posted < count)
+    throw std::logic_error(
+        cat("rank ", rank, " - signal: got itself at ", posted, ", want it at ", count, " before it waits"));
 }
 
 void check_read(const Window& window, int rank, size_t offset, size_t bytes) {

@@ -31,6 +31,8 @@ class Borrowed : public comm::Communicator {
   std::shared_ptr<comm::Window> window(size_t bytes) override { return lender_.window(bytes); }
   void send(int to, std::span<const std::byte> bytes) override { lender_.send(to, bytes); }
   void recv(int from, std::span<std::byte> bytes) override { lender_.recv(from, bytes); }
+  uint64_t post(int channel) override { return lender_.post(channel); }
+  void await(int rank, int channel, uint64_t count) override { lender_.await(rank, channel, count); }
   void abort(std::string_view reason) noexcept override { lender_.abort(reason); }
   void set_activity(std::string_view activity) noexcept override { lender_.set_activity(activity); }
   std::string waiting() const override { return lender_.waiting(); }

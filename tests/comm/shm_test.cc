@@ -134,10 +134,13 @@ const Body kRecv = [](Communicator& world) {
   world.recv(world.rank() == 1 ? 2 : 1, {&byte, 1});
 };
 
+const Body kAwait = [](Communicator& world) { world.await(world.rank() == 1 ? 2 : 1, 0, 1); };
+
 TEST(Killed, InABarrierWhileOthersWaitInIt) { expect_death_is_told(kBarrier, kBarrier); }
 TEST(Killed, InASendWhileOthersWaitToReceive) { expect_death_is_told(kSend, kRecv); }
 TEST(Killed, InARecvWhileOthersWaitToSend) { expect_death_is_told(kRecv, kSend); }
 TEST(Killed, AtWorkWhileOthersWaitInABarrier) { expect_death_is_told(kWork, kBarrier); }
+TEST(Killed, InAnAwaitWhileOthersAwaitIt) { expect_death_is_told(kAwait, kAwait); }
 
 }  // namespace
 }  // namespace shoal::comm

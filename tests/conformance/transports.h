@@ -31,6 +31,8 @@ class Fetching : public Communicator {
   }
   void send(int to, std::span<const std::byte> bytes) override { world_.send(to, bytes); }
   void recv(int from, std::span<std::byte> bytes) override { world_.recv(from, bytes); }
+  uint64_t post(int channel) override { return world_.post(channel); }
+  void await(int rank, int channel, uint64_t count) override { world_.await(rank, channel, count); }
   void abort(std::string_view reason) noexcept override { world_.abort(reason); }
   void set_activity(std::string_view activity) noexcept override { world_.set_activity(activity); }
   std::string waiting() const override { return world_.waiting(); }

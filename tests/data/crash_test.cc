@@ -27,6 +27,8 @@ class MortalCommunicator : public comm::Communicator {
   std::shared_ptr<comm::Window> window(size_t bytes) override { return inner_.window(bytes); }
   void send(int to, std::span<const std::byte> bytes) override { inner_.send(to, bytes); }
   void recv(int from, std::span<std::byte> bytes) override { inner_.recv(from, bytes); }
+  uint64_t post(int channel) override { return inner_.post(channel); }
+  void await(int rank, int channel, uint64_t count) override { inner_.await(rank, channel, count); }
   void abort(std::string_view reason) noexcept override { inner_.abort(reason); }
   std::string waiting() const override { return inner_.waiting(); }
   void set_activity(std::string_view activity) noexcept override {

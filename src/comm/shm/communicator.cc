@@ -126,6 +126,29 @@ class ShmCommunicator : public Communicator {
     pull(from, bytes);
   }
 
+  uint64_t post(int channel) override {
+    check_channel(*this, channel);
+    check_failure();
+    std::atomic<uint64_t>& posted = me_.signals[channel];
+    const uint64_t count = posted.load(std::memory_order_relaxed) + 1;
+    posted.store(count);
+    // A rank that is not yet asleep, or not for this, looks at the count again once it is.
+    for (int rank = 0; rank < size(); ++rank)
+      if (const RankState& peer = memory_->state(rank);
+          peer.asleep.load() != 0 && peer.waits.load() == WaitKind::kSignal && peer.waits_for.load() == rank_)
+        memory_->wake(rank);
+    return count;
+  }
+
+  void await(int rank, int channel, uint64_t count) override {
+    check_channel(*this, channel);
+    check_await(*this, rank, me_.signals[channel].load(), count);
+    check_failure();
+    const std::atomic<uint64_t>& posted = memory_->state(rank).signals[channel];
+    const auto reached = [&] { return posted.load() >= count; };
+    if (!reached()) wait(WaitKind::kSignal, rank, reached);
+  }
+
   void abort(std::string_view reason) noexcept override { memory_->fail(rank_, reason); }
   void set_activity(std::string_view activity) noexcept override { me_.activity.set(activity); }
 

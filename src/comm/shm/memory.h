@@ -41,13 +41,14 @@ class SharedText {
 /// What the others may know of a rank. All zero at the start; written by that rank, and by the launcher once
 /// the rank is dead.
 struct RankState {
-  alignas(64) std::atomic<uint64_t> barriers;  // entered so far
+  alignas(64) std::atomic<uint64_t> barriers;                          // entered so far
+  alignas(64) std::atomic<uint64_t> signals[Communicator::kChannels];  // posted so far
   alignas(64) std::atomic<uint32_t> bell;      // a futex: others bump it to wake the rank
   std::atomic<uint32_t> asleep;                // it has to be woken
   alignas(64) std::atomic<uint32_t> attached;  // a process has taken this rank
   std::atomic<uint32_t> left;                  // it will take part in nothing more
   std::atomic<WaitKind> waits;
-  std::atomic<int> waits_for;        // the peer of a send or recv
+  std::atomic<int> waits_for;        // the peer of a send, recv or signal
   std::atomic<int64_t> waits_since;  // nanoseconds of the steady clock
   std::atomic<int> start_error;      // errno of exec
   std::atomic<int> exit_code;        // of report_failure; 0: none

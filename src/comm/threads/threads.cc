@@ -62,11 +62,12 @@ class ThreadWindow : public Window {
 };
 
 struct RankState {
-  uint64_t barriers = 0;  // entered so far
-  bool left = false;      // its communicator is gone
+  uint64_t barriers = 0;                           // entered so far
+  uint64_t signals[Communicator::kChannels] = {};  // posted so far
+  bool left = false;                               // its communicator is gone
   std::string activity;
   WaitKind waits = WaitKind::kNone;
-  int waits_for = -1;  // the peer of a send or recv
+  int waits_for = -1;  // the peer of a send, recv or signal
   Clock::time_point waits_since;
   std::shared_ptr<Pages> offered;                          // its part of the window that is being made
   std::map<int, std::deque<std::vector<std::byte>>> mail;  // by sender
@@ -159,6 +160,21 @@ class ThreadCommunicator : public Communicator {
       check_failure();
     }
     if (!message.empty()) std::memcpy(bytes.data(), message.data(), message.size());
+  }
+
+  uint64_t post(int channel) override {
+    check_channel(*this, channel);
+    const std::lock_guard lock(world_->mutex);
+    check_failure();
+    world_->changed.notify_all();
+    return ++me_.signals[channel];
+  }
+
+  void await(int rank, int channel, uint64_t count) override {
+    check_channel(*this, channel);
+    std::unique_lock lock(world_->mutex);
+    check_await(*this, rank, me_.signals[channel], count);
+    wait(lock, WaitKind::kSignal, rank, [&] { return world_->ranks[rank].signals[channel] >= count; });
   }
 
   void abort(std::string_view reason) noexcept override {
