@@ -13,7 +13,7 @@ namespace shoal::ops {
 
 /// What each of the C parts of a tensor is.
 struct Placement {
-  enum class Kind { kReplicate, kShard, kPartialSum, kPartialMax, kPartialMin };
+  enum class Kind { kReplicate, kShard, kPartialSum, kPartialMax, kPartialMin, kPartialLse };
   Kind kind = Kind::kReplicate;
   graph::Cut cut;  // of kShard
   friend bool operator==(const Placement&, const Placement&) = default;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "plan/positions.h"
 
 namespace shoal::plan {
 namespace {
@@ -73,8 +74,11 @@ class Mapper {
   }
   std::optional<Division> divide(size_t node, ops::Port port, Cut cut) const {
     std::optional<Division> division = ops::divide(graph_, graph_.nodes[node], port, cut, parts_);
-    // A bias that must be added after the sum is a node of its own by now (open_operators.h).
-    return division && division->added_after < 0 ? division : std::nullopt;
+    // A bias that must be added after the sum is a node of its own by now (passes.h).
+    if (division && division->added_after >= 0) return std::nullopt;
+    // A range of classes is contiguous.
+    if (division && cut.outer != 1 && position_of(graph_.nodes[node].op, *division)) return std::nullopt;
+    return division;
   }
   ValueId value_at(size_t node, ops::Port port) const {
     const auto index = static_cast<size_t>(port.index);

@@ -1,7 +1,7 @@
-#include "plan/open_vocabulary.h"
+#include "plan/passes.h"
 
 #include <algorithm>
-#include <map>
+#include <optional>
 
 namespace shoal::plan {
 namespace {

@@ -30,6 +30,7 @@ class Executor {
     Arena::Placement placement;  // where outputs should lie, if anywhere in particular; may be empty
     bool sequential_random =
         false;  // random operators draw from LibTorch's own generator, in order (initialisations)
+    Exchanger* exchanger = nullptr;  // for the exchanges of a local graph (lower/local_graph.h)
   };
   /// Throws JobError naming the node on any failure. Not thread-safe: one run at a time.
   void run(const Run&);

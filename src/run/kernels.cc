@@ -8,6 +8,8 @@
 #include <unordered_map>
 
 #include "base/random.h"
+#include "run/exchange.h"
+#include "shoal/error.h"
 
 namespace shoal::run {
 namespace {
@@ -83,6 +85,15 @@ void dropout(Stack& s, const KernelContext& context) {
   s = {at::mul(x, mask).mul_(scale), mask};
 }
 
+// (mine [...], number) -> what the peers show
+void exchange(Stack& s, const KernelContext& context) {
+  if (context.exchanger == nullptr)
+    throw JobError("it needs the peers of a tensor-parallel group, and this run has none");
+  const std::vector<Tensor> theirs =
+      context.exchanger->exchange(s[0].toTensorVector(), static_cast<size_t>(s[1].toInt()));
+  s = {c10::List<Tensor>(theirs)};
+}
+
 }  // namespace
 
 Kernel find_kernel(const std::string& op) {
@@ -90,6 +101,7 @@ Kernel find_kernel(const std::string& op) {
       {"aten::_scaled_dot_product_fused_attention_overrideable", attention},
       {"aten::_scaled_dot_product_fused_attention_overrideable_backward", attention_backward},
       {"aten::native_dropout", dropout},
+      {"shoal::exchange", exchange},
   };
   const auto found = table.find(op);
   return found == table.end() ? nullptr : found->second;

@@ -16,9 +16,12 @@ struct RandomKey {
   int64_t microbatch = 0;
 };
 
+class Exchanger;
+
 struct KernelContext {
   RandomKey random;
-  int stream;  // Node::random
+  int stream;            // Node::random
+  Exchanger* exchanger;  // of a device in a tensor-parallel group; else null
 };
 
 /// Takes the operator's arguments from the stack and leaves its results.

@@ -1,0 +1,190 @@
+// A divided graph computes what the undivided one does, up to rounding; local graphs compute what it does, to the bit.
+#include "lower/divide.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "base/text.h"
+#include "capture/capture.h"
+#include "lower/local_graph.h"
+#include "models/gpt.h"
+#include "models/mlp.h"
+#include "plan/cut_map.h"
+#include "plan/passes.h"
+#include "run/exchange.h"
+#include "run/executor.h"
+#include "run/reproducible.h"
+#include "shoal/shoal.h"
+
+namespace shoal {
+namespace {
+
+using graph::Graph;
+using graph::InputKind;
+
+at::Tensor part_of(const at::Tensor& whole, graph::Cut cut, int64_t parts, int64_t part) {
+  std::vector<int64_t> seen = whole.sizes().vec();
+  const auto dim = static_cast<size_t>(cut.dim);
+  const int64_t rest = seen[dim] / (cut.outer * parts);
+  std::vector<int64_t> local = seen;
+  local[dim] /= parts;
+  seen[dim] = rest;
+  seen.insert(seen.begin() + cut.dim, {cut.outer, parts});
+  return whole.contiguous().view(seen).select(cut.dim + 1, part).contiguous().view(local);
+}
+
+// Random numbers for every input, by name.
+std::map<std::string, at::Tensor> numbers(const Graph& graph, int64_t classes) {
+  const auto generator = at::detail::createCPUGenerator(5);
+  std::map<std::string, at::Tensor> values;
+  for (const graph::Input& input : graph.inputs) {
+    const auto& type = graph.type(input.value);
+    if (input.kind == InputKind::kConstant) continue;
+    values[input.name] = type.dtype == at::kLong ? torch::randint(classes, type.shape, generator, torch::kLong)
+                                                 : torch::randn(type.shape, generator).mul(0.2).to(type.dtype);
+  }
+  return values;
+}
+
+std::vector<at::Tensor> bind(const Graph& graph, const std::map<std::string, at::Tensor>& values) {
+  std::vector<at::Tensor> inputs;
+  for (const graph::Input& input : graph.inputs) {
+    if (input.kind == InputKind::kConstant)
+      inputs.emplace_back();
+    else if (input.part == graph::kWhole)
+      inputs.push_back(values.at(input.name));
+    else
+      inputs.push_back(part_of(values.at(input.name), graph.cuts.at(input.name), graph.num_parts, input.part));
+  }
+  return inputs;
+}
+
+std::vector<at::Tensor> run(const Graph& graph, const std::map<std::string, at::Tensor>& values,
+                            run::Exchanger* exchanger = nullptr) {
+  run::Executor executor(graph);
+  std::vector<at::Tensor> results(graph::outputs(graph).size());
+  run::Executor::Run request;
+  const std::vector<at::Tensor> inputs = bind(graph, values);
+  request.inputs = inputs;
+  request.exchanger = exchanger;
+  request.sink = [&](int index, const at::Tensor& tensor) { results[static_cast<size_t>(index)] = tensor.clone(); };
+  executor.run(request);
+  return results;
+}
+
+struct Case {
+  std::string name;
+  int64_t classes;
+  std::function<Graph()> capture;
+};
+
+Graph capture_gpt(bool tied, Precision precision, double dropout) {
+  const models::GptConfig config{
+      .vocabulary = 64, .layers = 2, .width = 32, .heads = 4, .context = 8, .dropout = dropout, .tied_head = tied};
+  auto model = describe([&] { return models::Gpt(config); });
+  const auto training = with_loss(model, [](models::Gpt& gpt, const Batch& batch) {
+    const auto logits = gpt(batch[0]);
+    return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
+  });
+  const std::vector<graph::TensorType> types(2, graph::contiguous_type(at::kLong, {4, config.context}));
+  return capture::capture_training(training, types, precision);
+}
+
+Graph capture_mlp() {
+  auto model = describe([] { return models::Mlp(models::MlpConfig{.inputs = 12, .width = 40, .layers = 3, .outputs = 8}); });
+  const auto training = with_loss(
+      model, [](models::Mlp& mlp, const Batch& batch) { return torch::cross_entropy_loss(mlp(batch[0]), batch[1]); });
+  const std::vector<graph::TensorType> types = {graph::contiguous_type(at::kFloat, {8, 12}),
+                                                graph::contiguous_type(at::kLong, {8})};
+  return capture::capture_training(training, types, Precision::kFP32);
+}
+
+std::vector<Case> cases() {
+  return {{"mlp", 8, capture_mlp},
+          {"gpt", 64, [] { return capture_gpt(false, Precision::kFP32, 0); }},
+          {"gpt tied", 64, [] { return capture_gpt(true, Precision::kFP32, 0); }},
+          {"gpt bf16", 64, [] { return capture_gpt(true, Precision::kBF16, 0); }}};
+}
+
+Graph divided(const Graph& captured, int64_t parts, std::string* text = nullptr) {
+  const Graph opened = plan::split_biases(plan::open_vocabulary(captured));
+  graph::verify(opened, "opened");
+  const plan::CutMap map = plan::make_cut_map(opened, parts);
+  if (text != nullptr) *text = plan::print(opened, map);
+  EXPECT_GT(map.divided_share, 0.9);
+  Graph result = lower::divide(opened, map);
+  graph::verify(result, "divided");
+  return result;
+}
+
+void expect_close(const at::Tensor& got, const at::Tensor& want, bool bf16, const std::string& name) {
+  const double scale = want.to(at::kDouble).abs().max().item<double>() + 1e-6;
+  const double error = (got.to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>();
+  // Sums in another order: some 100 roundings of the format.
+  EXPECT_LT(error / scale, bf16 ? 0.1 : 2e-5) << name;
+}
+
+TEST(Divide, ComputesWhatTheWholeGraphDoes) {
+  run::make_reproducible();
+  for (const Case& c : cases()) {
+    const Graph whole = c.capture();
+    const auto values = numbers(whole, c.classes);
+    const std::vector<at::Tensor> want = run(whole, values);
+    for (int64_t parts : {2, 4}) {
+      std::string text;
+      const Graph graph = divided(whole, parts, &text);
+      SCOPED_TRACE(cat(c.name, ", ", parts, " parts\n", text));
+      const std::vector<at::Tensor> got = run(graph, values);
+      expect_close(got[0], want[0], false, "loss");
+      size_t next = graph.results.size();
+      std::map<std::string, std::vector<at::Tensor>> reference;
+      size_t position = whole.results.size();
+      for (const graph::Gradient& gradient : whole.gradients)
+        for (size_t i = 0; i < gradient.contributions.size(); ++i)
+          reference[gradient.parameter].push_back(want[position++]);
+      for (const graph::Gradient& gradient : graph.gradients)
+        for (size_t i = 0; i < gradient.contributions.size(); ++i) {
+          at::Tensor expected = reference.at(gradient.parameter)[i];
+          if (gradient.part != graph::kWhole)
+            expected = part_of(expected, graph.cuts.at(gradient.parameter), parts, gradient.part);
+          expect_close(got[next++], expected, c.name == "gpt bf16", cat(gradient.parameter, " part ", gradient.part));
+        }
+    }
+  }
+}
+
+TEST(Divide, DevicesOfAGroupComputeTheSameBits) {
+  run::make_reproducible();
+  for (const Case& c : cases()) {
+    const Graph whole = c.capture();
+    const auto values = numbers(whole, c.classes);
+    const Graph graph = divided(whole, 4);
+    const std::vector<at::Tensor> want = run(graph, values);
+    for (int tp : {2, 4}) {
+      SCOPED_TRACE(cat(c.name, " on ", tp));
+      World::threads(tp, [&](World& world) {
+        const lower::LocalGraph local = lower::local_graph(graph, tp, world.rank());
+        graph::verify(local.graph, "local");
+        std::vector<int> group;
+        for (int rank = 0; rank < tp; ++rank) group.push_back(rank);
+        run::Exchanger exchanger(world.communicator(), group, local);
+        for (int again = 0; again < 2; ++again) {
+          const std::vector<at::Tensor> got = run(local.graph, values, &exchanger);
+          EXPECT_TRUE(at::equal(got[0], want[0])) << "loss on rank " << world.rank();
+          size_t position = graph.results.size(), mine = local.graph.results.size();
+          for (const graph::Gradient& gradient : graph.gradients)
+            for (size_t i = 0; i < gradient.contributions.size(); ++i, ++position) {
+              if (gradient.part != graph::kWhole && gradient.part * tp / 4 != world.rank()) continue;
+              EXPECT_TRUE(at::equal(got[mine], want[position]))
+                  << gradient.parameter << " part " << gradient.part << " on rank " << world.rank();
+              ++mine;
+            }
+          world.communicator().barrier();
+        }
+      });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace shoal
