@@ -12,6 +12,8 @@
 #include <ATen/ops/minimum.h>
 #include <torch/library.h>
 
+#include <array>
+#include <bit>
 #include <cstring>
 
 #include "base/text.h"
@@ -99,6 +101,18 @@ bool sums_in_fp32(c10::string_view how, at::TensorList roots) {
          });
 }
 
+constexpr int64_t kStrip = 2048;
+
+// To nearest, ties to even; NaN stays NaN.
+void round_to_bf16(const float* from, at::BFloat16* to, int64_t count) {
+  auto* bits = reinterpret_cast<uint16_t*>(to);
+  for (int64_t i = 0; i < count; ++i) {
+    const auto word = std::bit_cast<uint32_t>(from[i]);
+    const uint32_t rounded = (word + 0x7fff + ((word >> 16) & 1)) >> 16;
+    bits[i] = static_cast<uint16_t>((word & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+  }
+}
+
 // `part` of the combination of all roots, of a cut in `parts`; parts = 1: all of it.
 Tensor reduce(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how, at::ScalarType dtype, int64_t dim,
               int64_t outer, int64_t parts, int64_t part) {
@@ -121,14 +135,27 @@ Tensor reduce(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how
   }
   const at::IntArrayRef shape = dense[0].sizes();
   const auto [rows, run] = parts == 1 ? Runs{1, dense[0].numel()} : runs_of(shape, dim, outer, parts);
-  Tensor out = at::empty(parts == 1 ? shape.vec() : part_shape(shape, dim, parts), dense[0].options().dtype(at::kFloat));
-  float* target = out.mutable_data_ptr<float>();
+  const bool narrow = dtype == at::kBFloat16;
+  Tensor out = at::empty(parts == 1 ? shape.vec() : part_shape(shape, dim, parts),
+                         dense[0].options().dtype(narrow ? at::kBFloat16 : at::kFloat));
+  std::vector<comm::Root> here = all;
+  // In bf16 the sum of a strip is rounded while it is in the cache.
+  const int64_t strip = narrow ? kStrip : run;
+  std::array<float, kStrip> sum;
   for (int64_t row = 0; row < rows; ++row) {
-    std::vector<comm::Root> here = all;
-    for (comm::Root& root : here) root.data += static_cast<size_t>((row * parts + part) * run) * comm::element_bytes(root.dtype);
-    comm::sum_roots(n, here, {target + row * run, static_cast<size_t>(run)});
+    for (int64_t begin = 0; begin < run; begin += strip) {
+      const int64_t count = std::min(strip, run - begin);
+      for (size_t i = 0; i < all.size(); ++i)
+        here[i].data = all[i].data + static_cast<size_t>((row * parts + part) * run + begin) * comm::element_bytes(all[i].dtype);
+      if (narrow) {
+        comm::sum_roots(n, here, {sum.data(), static_cast<size_t>(count)});
+        round_to_bf16(sum.data(), out.mutable_data_ptr<at::BFloat16>() + row * run + begin, count);
+      } else {
+        comm::sum_roots(n, here, {out.mutable_data_ptr<float>() + row * run + begin, static_cast<size_t>(count)});
+      }
+    }
   }
-  return out.to(dtype);
+  return narrow || dtype == at::kFloat ? out : out.to(dtype);
 }
 
 Tensor reduce_parts(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how, at::ScalarType dtype) {
