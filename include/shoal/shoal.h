@@ -4,5 +4,6 @@
 #include "shoal/error.h"
 #include "shoal/model.h"
 #include "shoal/optimizer.h"
+#include "shoal/rule.h"
 #include "shoal/trainer.h"
 #include "shoal/world.h"

@@ -26,7 +26,7 @@ struct Division {
   std::string factor;              // the rule's letter, for people to read
   std::vector<Placement> inputs;   // by graph::for_each_input
   std::vector<Placement> outputs;  // by Node::results; kReplicate where there is none
-  int added_after = -1;            // this input (a bias) is left out of the parts and added once to their sum; -1: none
+  int added_after = -1;  // this input (a bias) is left out of the parts and added once to their sum; -1: none
   friend bool operator==(const Division&, const Division&) = default;
 };
 
@@ -36,15 +36,16 @@ struct Port {
   int index = 0;  // into Division::inputs or outputs
 };
 
-/// The division in which the tensor at `port` is cut so; nothing when the operator needs that dim whole, or some
-/// tensor's dim does not come apart in `parts`. Throws InputError when the operator has no rule.
-std::optional<Division> divide(const graph::Graph&, const graph::Node&, Port port, graph::Cut cut, int64_t parts);
+/// The division in which the tensor at `port` is cut so; nothing when the operator needs that dim whole, or
+/// some tensor's dim does not come apart in `parts`. Throws InputError when the operator has no rule.
+std::optional<Division> divide(const graph::Graph&, const graph::Node&, Port port, graph::Cut cut,
+                               int64_t parts);
 
 /// Every division of the node with outer = 1 in at least one tensor, each once.
 std::vector<Division> divisions(const graph::Graph&, const graph::Node&, int64_t parts);
 
-/// The node that computes one part: arguments that are sizes follow the parts' shapes. Tensors keep their ids (the caller
-/// renames them); `part` matters only where positions do (none today but the forms of open.h).
+/// The node that computes one part: arguments that are sizes follow the parts' shapes. Tensors keep their ids
+/// (the caller renames them); `part` matters only where positions do (none today but the forms of open.h).
 graph::Node local_node(const graph::Graph&, const graph::Node&, const Division&, int64_t parts, int64_t part);
 
 /// The shape of a part. REQUIRES: the cut divides it.

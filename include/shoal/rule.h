@@ -1,0 +1,18 @@
+// How an operator of your own may be divided over devices.
+#pragma once
+
+#include <string>
+
+namespace shoal {
+
+/// Says how the operator `op` ("my::scale", with ".overload" if it has one) may be divided: `rule` relates
+/// the dims of its tensors, e.g. "...,...->..." for one that treats each element alone, "mk,kn->mn" for a
+/// matrix product (docs/adding_an_operator.md). A rule is the operator's, so register it where the operator
+/// is registered, before a model is captured. An operator without a rule trains on any number of devices,
+/// each of which computes it whole.
+///
+/// Throws InputError when the text is malformed, saying at which character, or when the operator has another
+/// rule. What does not fit the operator's schema is said when the rule is first used. Thread-safe.
+void register_rule(const std::string& op, const std::string& rule);
+
+}  // namespace shoal

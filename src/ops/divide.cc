@@ -1,0 +1,212 @@
+#include "ops/divide.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "graph/operator.h"
+#include "ops/bind.h"
+#include "ops/rules.h"
+#include "shoal/error.h"
+
+namespace shoal::ops {
+namespace {
+
+using Kind = Placement::Kind;
+using Shape = std::vector<int64_t>;
+
+// Of a tensor seen as one row-major index: the cut that takes every index p in the middle of [prefix, parts,
+// rest].
+std::optional<graph::Cut> cut_of_prefix(const Shape& shape, int64_t prefix, int64_t parts) {
+  int64_t before = 1;
+  for (size_t dim = 0; dim < shape.size(); before *= shape[dim], ++dim) {
+    if (shape[dim] == 1 || prefix % before != 0) continue;
+    const graph::Cut cut{static_cast<int>(dim), prefix / before};
+    if (can_cut(shape, cut, parts)) return cut;
+  }
+  return std::nullopt;
+}
+
+int64_t prefix_of_cut(const Shape& shape, graph::Cut cut) {
+  int64_t before = cut.outer;
+  for (int dim = 0; dim < cut.dim; ++dim) before *= shape[static_cast<size_t>(dim)];
+  return before;
+}
+
+// A view divided at a prefix.
+std::optional<Division> divide_flat(const Binding& binding, int64_t prefix, int64_t parts) {
+  Division division;
+  division.factor = cat("(", prefix, ")");
+  for (const auto* tensors : {&binding.inputs, &binding.outputs})
+    for (const BoundTensor& tensor : *tensors) {
+      const auto cut = tensor.shape ? cut_of_prefix(*tensor.shape, prefix, parts) : std::nullopt;
+      if (!cut) return std::nullopt;
+      // Without sizes to say, an operator would take a local size of 1 for one that was there before.
+      if (binding.sizes.empty() && part_shape(*tensor.shape, *cut, parts)[static_cast<size_t>(cut->dim)] == 1)
+        return std::nullopt;
+      (tensors == &binding.inputs ? division.inputs : division.outputs).push_back({Kind::kShard, *cut});
+    }
+  return division;
+}
+
+// The factors that a division cuts.
+std::vector<int> cut_factors(const Binding& binding, const Division& division) {
+  std::vector<int> found;
+  const auto visit = [&](const std::vector<BoundTensor>& tensors, const std::vector<Placement>& placements) {
+    for (size_t i = 0; i < tensors.size() && i < placements.size(); ++i) {
+      const auto dim = static_cast<size_t>(placements[i].cut.dim);
+      if (placements[i].kind == Kind::kShard && dim < tensors[i].dims.size())
+        found.push_back(tensors[i].dims[dim].factor);
+    }
+  };
+  visit(binding.inputs, division.inputs);
+  visit(binding.outputs, division.outputs);
+  return found;
+}
+
+void leave_out_bias(const Rule& rule, const Binding& binding, const Division& division, graph::Node& node) {
+  const Form& form = *binding.form;
+  if (!form.without_op.empty()) {
+    std::vector<graph::Argument> arguments;
+    for (int position : form.without) arguments.push_back(node.arguments[static_cast<size_t>(position)]);
+    node.op = form.without_op;
+    node.arguments = std::move(arguments);
+    return;
+  }
+  const int term = binding.inputs[static_cast<size_t>(division.added_after)].term_index;
+  node.arguments[static_cast<size_t>(rule.tensor_arguments[static_cast<size_t>(term)])] = graph::None{};
+}
+
+}  // namespace
+
+std::string print(const Placement& placement) {
+  switch (placement.kind) {
+    case Kind::kReplicate:
+      return "R";
+    case Kind::kShard:
+      return placement.cut.outer == 1 ? cat("S", placement.cut.dim)
+                                      : cat("S", placement.cut.dim, "/", placement.cut.outer);
+    case Kind::kPartialSum:
+      return "P(sum)";
+    case Kind::kPartialMax:
+      return "P(max)";
+    case Kind::kPartialMin:
+      return "P(min)";
+    case Kind::kPartialLse:
+      return "P(lse)";
+  }
+  return "";
+}
+
+bool can_cut(const Shape& shape, graph::Cut cut, int64_t parts) {
+  return cut.dim >= 0 && cut.dim < static_cast<int>(shape.size()) && cut.outer >= 1 && parts >= 1 &&
+         shape[static_cast<size_t>(cut.dim)] > 0 &&
+         shape[static_cast<size_t>(cut.dim)] % (cut.outer * parts) == 0;
+}
+
+Shape part_shape(const Shape& shape, graph::Cut cut, int64_t parts) {
+  Shape local = shape;
+  local[static_cast<size_t>(cut.dim)] /= parts;
+  return local;
+}
+
+std::optional<Division> divide(const Rule& rule, const graph::Graph& graph, const graph::Node& node,
+                               Port port, graph::Cut cut, int64_t parts) {
+  const Binding binding = bind(rule, graph, node);
+  if (!binding.form) return std::nullopt;
+  const auto& tensors = port.output ? binding.outputs : binding.inputs;
+  if (port.index < 0 || port.index >= static_cast<int>(tensors.size())) return std::nullopt;
+  const BoundTensor& tensor = tensors[static_cast<size_t>(port.index)];
+  if (!tensor.shape || !can_cut(*tensor.shape, cut, parts)) return std::nullopt;
+  if (binding.flat) return divide_flat(binding, prefix_of_cut(*tensor.shape, cut), parts);
+  if (cut.dim >= static_cast<int>(tensor.dims.size())) return std::nullopt;
+  const BoundDim& dim = tensor.dims[static_cast<size_t>(cut.dim)];
+  if (dim.factor < 0 || !dim.carries || cut.outer % dim.times != 0) return std::nullopt;
+  return divide_factor(binding, dim.factor, cut.outer / dim.times, parts);
+}
+
+std::vector<Division> divisions(const Rule& rule, const graph::Graph& graph, const graph::Node& node,
+                                int64_t parts) {
+  std::vector<Division> found;
+  const Binding binding = bind(rule, graph, node);
+  if (!binding.form) return found;
+  const auto add = [&](std::optional<Division> division) {
+    if (division && std::find(found.begin(), found.end(), *division) == found.end())
+      found.push_back(std::move(*division));
+  };
+  if (binding.flat) {
+    for (const auto* tensors : {&binding.inputs, &binding.outputs})
+      for (const BoundTensor& tensor : *tensors)
+        for (int dim = 0; tensor.shape && dim < static_cast<int>(tensor.shape->size()); ++dim)
+          if ((*tensor.shape)[static_cast<size_t>(dim)] > 1 && can_cut(*tensor.shape, {dim, 1}, parts))
+            add(divide_flat(binding, prefix_of_cut(*tensor.shape, {dim, 1}), parts));
+    return found;
+  }
+  for (size_t factor = 0; factor < binding.factors.size(); ++factor)
+    if (binding.factors[factor].size > 1) add(divide_factor(binding, static_cast<int>(factor), 1, parts));
+  return found;
+}
+
+graph::Node local_node(const Rule& rule, const graph::Graph& graph, const graph::Node& node,
+                       const Division& division, int64_t parts) {
+  const Binding binding = bind(rule, graph, node);
+  graph::Node local = node;
+  if (!binding.form) return local;
+  const auto cut = cut_factors(binding, division);
+  for (const BoundSize& size : binding.sizes) {
+    Shape values = size.values;
+    if (size.size->term.flat) {
+      if (division.outputs.empty() || division.outputs[0].kind != Kind::kShard) continue;
+      values = part_shape(*binding.outputs[0].shape, division.outputs[0].cut, parts);
+    }
+    for (size_t i = 0; i < size.dims.size(); ++i)
+      if (size.dims[i].carries && std::find(cut.begin(), cut.end(), size.dims[i].factor) != cut.end())
+        values[i] /= parts;
+    graph::Argument& argument = local.arguments[static_cast<size_t>(size.size->argument)];
+    if (std::holds_alternative<int64_t>(argument))
+      argument = values[0];
+    else if (std::holds_alternative<Shape>(argument))
+      argument = values;
+  }
+  if (division.added_after >= 0) leave_out_bias(rule, binding, division, local);
+  return local;
+}
+
+Cost cost(const Rule& rule, const graph::Graph& graph, const graph::Node& node) {
+  const Binding binding = bind(rule, graph, node);
+  Cost cost;
+  if (binding.form && binding.form->view) return cost;
+  double largest = 0;
+  const auto count = [&](graph::ValueId id) {
+    if (id == graph::kNoValue) return;
+    const auto numel = static_cast<double>(graph.type(id).numel());
+    largest = std::max(largest, numel);
+    cost.bytes += numel * static_cast<double>(c10::elementSize(graph.type(id).dtype));
+  };
+  graph::for_each_input(node, count);
+  for (graph::ValueId id : node.results) count(id);
+  cost.flops = largest;
+  if (!binding.form || binding.form->flops == 0) return cost;
+  cost.flops = binding.form->flops;
+  for (Symbol symbol : binding.form->flops_symbols)
+    for (const Factor& factor : binding.factors)
+      if (factor.symbol == symbol) cost.flops *= static_cast<double>(factor.size);
+  return cost;
+}
+
+std::optional<Division> divide(const graph::Graph& graph, const graph::Node& node, Port port, graph::Cut cut,
+                               int64_t parts) {
+  return divide(rule_of(node.op), graph, node, port, cut, parts);
+}
+
+std::vector<Division> divisions(const graph::Graph& graph, const graph::Node& node, int64_t parts) {
+  return divisions(rule_of(node.op), graph, node, parts);
+}
+
+graph::Node local_node(const graph::Graph& graph, const graph::Node& node, const Division& division,
+                       int64_t parts, int64_t /*part*/) {
+  return local_node(rule_of(node.op), graph, node, division, parts);
+}
+
+Cost cost(const graph::Graph& graph, const graph::Node& node) { return cost(rule_of(node.op), graph, node); }
+
+}  // namespace shoal::ops

@@ -1,0 +1,32 @@
+// Reading and writing at places: the dim that is looked up stays whole, the places themselves come apart.
+#include "ops/rules.h"
+
+namespace shoal::ops {
+
+Table indexing_table() {
+  static constexpr Row kRows[] = {
+      {"aten::embedding", "vd,...->...d; whole: v"},
+      {"aten::embedding_dense_backward",
+       "...d,...->vd; if scale_grad_by_freq=false | ...d,...->vd; whole: ..."},
+      {"aten::gather", "...[dim:v],...[dim:i]->...[dim:i]; whole: v"},
+      {"aten::index.Tensor", "...[indices:v],{I}->...[indices:I]; whole: v"},
+      {"aten::index_add", "...[dim:v],i,...[dim:i]->...[dim:v]; whole: v i"},
+      {"aten::index_put", "...[indices:v],{I},...[indices:I]->...[indices:v]; whole: v I"},
+      {"aten::index_select", "...[dim:v],i->...[dim:i]; whole: v"},
+      {"aten::scatter.src", "...[dim:v],...[dim:i],...[dim:i]->...[dim:v]; whole: v i"},
+      {"aten::scatter.value", "...[dim:v],...[dim:i]->...[dim:v]; whole: v i"},
+      {"aten::scatter_add", "...[dim:v],...[dim:i],...[dim:i]->...[dim:v]; whole: v i"},
+      {"aten::select.int", "...[dim:s]->...; whole: s; view"},
+      {"aten::select_backward", "...->...[dim:s]; whole: s; input_sizes=...[dim:s]"},
+      {"aten::select_scatter", "...[dim:s],...->...[dim:s]; whole: s"},
+      {"aten::slice.Tensor", "...[dim:s]->...[dim:s]; view"},
+      {"aten::slice_backward", "...[dim:s]->...[dim:s]; input_sizes=...[dim:s]"},
+      {"aten::slice_scatter", "...[dim:s],...[dim:s]->...[dim:s]"},
+      {"aten::sort", "...[dim:s]->...[dim:s],...[dim:s]; whole: s"},
+      {"aten::sort.stable", "...[dim:s]->...[dim:s],...[dim:s]; whole: s"},
+      {"aten::topk", "...[dim:s]->...[dim:s],...[dim:s]; whole: s"},
+  };
+  return kRows;
+}
+
+}  // namespace shoal::ops

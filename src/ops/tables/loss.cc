@@ -1,0 +1,48 @@
+// Losses. reduction: 0 none, 1 mean, 2 sum. A mean divides by how many there are, so it stays whole forward;
+// its gradient does not.
+#include "ops/rules.h"
+
+namespace shoal::ops {
+
+Table loss_table() {
+  static constexpr Row kRows[] = {
+      {"aten::binary_cross_entropy",
+       "...,...,...->...; broadcast: 2; if reduction=0 | ...,...,...->(); broadcast: 2; if reduction=2"
+       "| ...,...,...->(); broadcast: 2; whole: ..."},
+      {"aten::binary_cross_entropy_backward",
+       "...,...,...,...->...; broadcast; if reduction=0 | ...,...,...,...->...; broadcast; if reduction=2"
+       "| ...,...,...,...->...; broadcast; whole: ..."},
+      {"aten::binary_cross_entropy_with_logits",
+       "...,...,...,...->...; broadcast; if reduction=0 | ...,...,...,...->(); broadcast; if reduction=2"
+       "| ...,...,...,...->(); broadcast; whole: ..."},
+      {"aten::huber_loss",
+       "...,...->...; if reduction=0 | ...,...->(); if reduction=2 | ...,...->(); whole: ..."},
+      {"aten::huber_loss_backward",
+       "...,...,...->...; broadcast; if reduction=0 | ...,...,...->...; broadcast; if reduction=2"
+       "| ...,...,...->...; broadcast; whole: ..."},
+      {"aten::mse_loss",
+       "...,...->...; if reduction=0 | ...,...->(); if reduction=2 | ...,...->(); whole: ..."},
+      {"aten::mse_loss_backward",
+       "...,...,...->...; broadcast; if reduction=0 | ...,...,...->...; broadcast; if reduction=2"
+       "| ...,...,...->...; broadcast; whole: ..."},
+      {"aten::nll_loss2d_backward",
+       "nXY,ncXY,nXY,c,()->ncXY; whole: c X Y; if reduction=0 | (),ncXY,nXY,c,()->ncXY; whole: c X Y"},
+      {"aten::nll_loss2d_forward",
+       "ncX,nX,c->nX,-; whole: c; if reduction=0 | ncX,nX,c->(),(); whole: c; if reduction=2"
+       "| ncX,nX,c->(),(); whole: n c X"},
+      {"aten::nll_loss_backward", "n,nc,n,c,()->nc; whole: c; if reduction=0 | (),nc,n,c,()->nc; whole: c"},
+      {"aten::nll_loss_forward",
+       "nc,n,c->n,-; whole: c; if reduction=0 | nc,n,c->(),(); whole: c; if reduction=2"
+       "| nc,n,c->(),(); whole: n c"},
+      {"aten::smooth_l1_loss",
+       "...,...->...; if reduction=0 | ...,...->(); if reduction=2 | ...,...->(); whole: ..."},
+      {"aten::smooth_l1_loss_backward",
+       "...,...,...->...; broadcast; if reduction=0 | ...,...,...->...; broadcast; if reduction=2"
+       "| ...,...,...->...; broadcast; whole: ..."},
+      {"aten::soft_margin_loss",
+       "...,...->...; if reduction=0 | ...,...->(); if reduction=2 | ...,...->(); whole: ..."},
+  };
+  return kRows;
+}
+
+}  // namespace shoal::ops

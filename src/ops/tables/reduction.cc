@@ -1,0 +1,39 @@
+// Reductions: sums, largest and smallest values come apart where they are taken; a mean, which divides by how
+// many there are, does not.
+#include "ops/rules.h"
+
+namespace shoal::ops {
+
+Table reduction_table() {
+  static constexpr Row kRows[] = {
+      {"aten::all", "...->(); min: ..."},
+      {"aten::all.dim", "...[dim:r]->...[dim:_]; min: r"},
+      {"aten::amax", "...[dim:r]->...[dim:_]; max: r"},
+      {"aten::amin", "...[dim:r]->...[dim:_]; min: r"},
+      {"aten::any", "...->(); max: ..."},
+      {"aten::any.dim", "...[dim:r]->...[dim:_]; max: r"},
+      {"aten::argmax", "...[dim:r]->...[dim:_]; whole: r"},
+      {"aten::argmin", "...[dim:r]->...[dim:_]; whole: r"},
+      {"aten::cumprod", "...[dim:s]->...[dim:s]; whole: s"},
+      {"aten::cumsum", "...[dim:s]->...[dim:s]; whole: s"},
+      {"aten::linalg_vector_norm", "...[dim:r]->...[dim:_]; whole: r"},
+      {"aten::logcumsumexp", "...[dim:s]->...[dim:s]; whole: s"},
+      {"aten::logsumexp", "...[dim:r]->...[dim:_]; whole: r"},
+      {"aten::max", "...->(); max: ..."},
+      {"aten::max.dim", "...[dim:r]->...[dim:_],...[dim:_]; whole: r"},
+      {"aten::mean", "...->(); whole: ..."},
+      {"aten::mean.dim", "...[dim:r]->...[dim:_]; whole: r"},
+      {"aten::min", "...->(); min: ..."},
+      {"aten::min.dim", "...[dim:r]->...[dim:_],...[dim:_]; whole: r"},
+      {"aten::prod", "...->(); whole: ..."},
+      {"aten::prod.dim_int", "...[dim:r]->...[dim:_]; whole: r"},
+      {"aten::std.correction", "...[dim:r]->...[dim:_]; whole: r"},
+      {"aten::sum", "...->()"},
+      {"aten::sum.dim_IntList", "...[dim:r]->...[dim:_]"},
+      {"aten::var.correction", "...[dim:r]->...[dim:_]; whole: r"},
+      {"aten::var_mean.correction", "...[dim:r]->...[dim:_],...[dim:_]; whole: r"},
+  };
+  return kRows;
+}
+
+}  // namespace shoal::ops
