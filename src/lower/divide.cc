@@ -82,7 +82,12 @@ class Divider {
       add_input(input, divided ? home : std::nullopt);
     }
     if (!out_.constants.empty()) rename_constants();
-    for (size_t n = 0; n < from_.nodes.size(); ++n) {
+    // Whole nodes that only lead to gradients come last, so that the sums they read share one exchange.
+    std::vector<size_t> order, last;
+    const std::vector<bool> waits = can_wait();
+    for (size_t n = 0; n < from_.nodes.size(); ++n) (waits[n] ? last : order).push_back(n);
+    order.insert(order.end(), last.begin(), last.end());
+    for (size_t n : order) {
       phase_ = from_.nodes[n].phase;
       scope_ = from_.nodes[n].scope;
       map_.divisions[n] ? add_parts(from_.nodes[n], *map_.divisions[n]) : add_whole(from_.nodes[n]);
@@ -95,6 +100,18 @@ class Divider {
   }
 
  private:
+  std::vector<bool> can_wait() const {
+    std::vector<bool> waits(from_.nodes.size(), false), needed(from_.values.size(), false);
+    for (size_t n = from_.nodes.size(); n-- > 0;) {
+      const Node& node = from_.nodes[n];
+      waits[n] = !map_.divisions[n] && node.phase == graph::Phase::kBackward &&
+                 std::none_of(node.results.begin(), node.results.end(),
+                              [&](ValueId id) { return id != kNoValue && needed[at(id)]; });
+      if (!waits[n]) graph::for_each_input(node, [&](ValueId id) { needed[at(id)] = true; });
+    }
+    return waits;
+  }
+
   static size_t at(ValueId id) { return static_cast<size_t>(id); }
   Forms& forms(ValueId id) { return forms_[at(id)]; }
 

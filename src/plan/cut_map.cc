@@ -131,7 +131,8 @@ class Mapper {
       if (const auto twins = twins_.find(id); twins != twins_.end())
         for (ValueId twin : twins->second)
           if (!map_.homes[at(twin)]) add(twin, cut);
-      if (const bool parameter = twins_.contains(id) && is_weight_[at(id)]; parameter) {
+      // Vectors (biases, norms) are cut where a matrix is, or not at all.
+      if (twins_.contains(id) && is_weight_[at(id)] && graph_.type(id).shape.size() >= 2) {
         component.has_weight = true;
         component.work += kWorthOfElement * static_cast<double>(graph_.type(id).numel());
       }
@@ -148,7 +149,7 @@ class Mapper {
         bool weighs = false;
         for_each_port(use.node, *division, [&](ValueId other, const Placement& placement, bool output) {
           if (placement.kind == Kind::kShard) {
-            if (!output && is_weight_[at(other)]) weighs = true;
+            if (!output && is_weight_[at(other)] && !map_.homes[at(other)]) weighs = true;
             if (!map_.homes[at(other)] && ops::can_cut(graph_.type(other).shape, placement.cut, parts_))
               add(other, placement.cut);
           } else if (output || !is_weight_[at(other)]) {
@@ -274,34 +275,71 @@ class Mapper {
     return times * bytes(id) / kBytesPerSecond;
   }
 
+  // A value that some node reads in another form than its home is converted once for all that read it so.
+  using Form = std::pair<ValueId, std::optional<Cut>>;
+
+  template <class F>
+  void for_each_conversion(size_t node, const Division& division, F&& f) const {
+    for (size_t i = 0; i < division.inputs.size(); ++i) {
+      const Placement& placement = division.inputs[i];
+      const Form form{inputs_[node][i], placement.kind == Kind::kShard ? std::optional(placement.cut) : std::nullopt};
+      if (map_.homes[at(form.first)] != form.second) f(form, placement);
+    }
+  }
+
   double seconds(size_t node, const Division& division) const {
     double total = run_seconds(node) / static_cast<double>(parts_);
-    for_each_port(node, division, [&](ValueId id, const Placement& placement, bool output) {
-      total += move_seconds(id, placement, output);
+    for_each_conversion(node, division, [&](const Form& form, const Placement& placement) {
+      const auto others = demand_.find(form);
+      if (others == demand_.end() || others->second == 0) total += move_seconds(form.first, placement, false);
     });
+    for (size_t i = 0; i < division.outputs.size(); ++i)
+      if (const ValueId id = graph_.nodes[node].results[i]; id != kNoValue)
+        total += move_seconds(id, division.outputs[i], true);
     return total;
   }
 
+  Division whole(size_t node) const {
+    Division division;
+    division.inputs.resize(inputs_[node].size());
+    division.outputs.resize(graph_.nodes[node].results.size());
+    return division;
+  }
+
+  void count_demand(size_t node, int by) {
+    for_each_conversion(node, map_.divisions[node] ? *map_.divisions[node] : whole(node),
+                        [&](const Form& form, const Placement&) { demand_[form] += by; });
+  }
+
+  // The cheapest way to run each node, given what the others do; settles after a few rounds, and any round is right.
   void choose_divisions() {
+    constexpr int kRounds = 3;
+    for (int round = 0; round < kRounds; ++round)
+      for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+        if (round > 0) count_demand(n, -1);
+        choose_division(n);
+        count_demand(n, +1);
+      }
     double all = 0, divided = 0;
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
-      Division whole;
-      whole.inputs.resize(inputs_[n].size());
-      whole.outputs.resize(graph_.nodes[n].results.size());
-      double best = seconds(n, whole) + run_seconds(n) * (1 - 1.0 / static_cast<double>(parts_));
-      const auto consider = [&](ops::Port port) {
-        const ValueId id = value_at(n, port);
-        if (id == kNoValue || !map_.homes[at(id)]) return;
-        std::optional<Division> division = divide(n, port, *map_.homes[at(id)]);
-        if (!division) return;
-        if (const double cost = seconds(n, *division); cost < best) best = cost, map_.divisions[n] = std::move(division);
-      };
-      for (size_t i = 0; i < graph_.nodes[n].results.size(); ++i) consider({true, static_cast<int>(i)});
-      for (size_t i = 0; i < inputs_[n].size(); ++i) consider({false, static_cast<int>(i)});
       all += costs_[n].flops;
       if (map_.divisions[n]) divided += costs_[n].flops;
     }
     map_.divided_share = all > 0 ? divided / all : 0;
+  }
+
+  void choose_division(size_t n) {
+    map_.divisions[n].reset();
+    double best = seconds(n, whole(n)) + run_seconds(n) * (1 - 1.0 / static_cast<double>(parts_));
+    const auto consider = [&](ops::Port port) {
+      const ValueId id = value_at(n, port);
+      if (id == kNoValue || !map_.homes[at(id)]) return;
+      std::optional<Division> division = divide(n, port, *map_.homes[at(id)]);
+      if (!division) return;
+      if (const double cost = seconds(n, *division); cost < best) best = cost, map_.divisions[n] = std::move(division);
+    };
+    for (size_t i = 0; i < graph_.nodes[n].results.size(); ++i) consider({true, static_cast<int>(i)});
+    for (size_t i = 0; i < inputs_[n].size(); ++i) consider({false, static_cast<int>(i)});
   }
 
   const Graph& graph_;
@@ -313,6 +351,7 @@ class Mapper {
   std::vector<ValueId> parameters_;
   std::map<ValueId, std::vector<ValueId>> twins_;  // a parameter and its gradients are cut alike
   std::set<ValueId> kept_whole_;
+  std::map<Form, int> demand_;  // how many nodes read a value in that form
   CutMap map_;
 };
 

@@ -7,13 +7,13 @@
 #include <ATen/ops/add.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/logaddexp.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
 #include <torch/library.h>
 
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "base/text.h"
@@ -79,11 +79,24 @@ Tensor recut_part(at::TensorList list, int64_t from_dim, int64_t from_outer, int
   return join_parts(pieces, from_dim, from_outer);
 }
 
+// log(exp(a) + exp(b)), element by element in fp64: LibTorch's vector loops treat the last elements of a tensor otherwise, and
+// these may be a whole tensor here and a part of it on another device.
+Tensor logaddexp(const Tensor& a, const Tensor& b) {
+  const Tensor x = a.contiguous(), y = b.contiguous(), out = at::empty(x.sizes(), x.options());
+  for (int64_t i = 0; i < out.numel(); ++i) {
+    const double left = x.const_data_ptr<float>()[i], right = y.const_data_ptr<float>()[i];
+    const double most = std::max(left, right);
+    const double sum = std::isinf(most) ? most : most + std::log1p(std::exp(std::min(left, right) - most));
+    out.mutable_data_ptr<float>()[i] = static_cast<float>(sum);
+  }
+  return out;
+}
+
 Tensor combine(c10::string_view how, const Tensor& a, const Tensor& b) {
   if (how == "sum") return at::add(a, b);
   if (how == "max") return at::maximum(a, b);
   if (how == "min") return at::minimum(a, b);
-  if (how == "lse") return at::logaddexp(a, b);
+  if (how == "lse") return logaddexp(a, b);
   throw JobError(cat("reduce_parts - how: got ", std::string(how), ", want sum, max, min or lse"));
 }
 

@@ -126,6 +126,7 @@ void expect_close(const at::Tensor& got, const at::Tensor& want, bool bf16, cons
 
 TEST(Divide, ComputesWhatTheWholeGraphDoes) {
   run::make_reproducible();
+  torch::set_num_threads(1);
   for (const Case& c : cases()) {
     const Graph whole = c.capture();
     const auto values = numbers(whole, c.classes);
@@ -135,7 +136,7 @@ TEST(Divide, ComputesWhatTheWholeGraphDoes) {
       const Graph graph = divided(whole, parts, &text);
       SCOPED_TRACE(cat(c.name, ", ", parts, " parts\n", text));
       const std::vector<at::Tensor> got = run(graph, values);
-      expect_close(got[0], want[0], false, "loss");
+      expect_close(got[0], want[0], c.name == "gpt bf16", "loss");
       size_t next = graph.results.size();
       std::map<std::string, std::vector<at::Tensor>> reference;
       size_t position = whole.results.size();
@@ -155,10 +156,13 @@ TEST(Divide, ComputesWhatTheWholeGraphDoes) {
 
 TEST(Divide, DevicesOfAGroupComputeTheSameBits) {
   run::make_reproducible();
+  torch::set_num_threads(1);
   for (const Case& c : cases()) {
     const Graph whole = c.capture();
     const auto values = numbers(whole, c.classes);
-    const Graph graph = divided(whole, 4);
+    std::string text;
+    const Graph graph = divided(whole, 4, &text);
+    SCOPED_TRACE(text);
     const std::vector<at::Tensor> want = run(graph, values);
     for (int tp : {2, 4}) {
       SCOPED_TRACE(cat(c.name, " on ", tp));
@@ -176,7 +180,9 @@ TEST(Divide, DevicesOfAGroupComputeTheSameBits) {
             for (size_t i = 0; i < gradient.contributions.size(); ++i, ++position) {
               if (gradient.part != graph::kWhole && gradient.part * tp / 4 != world.rank()) continue;
               EXPECT_TRUE(at::equal(got[mine], want[position]))
-                  << gradient.parameter << " part " << gradient.part << " on rank " << world.rank();
+                  << gradient.parameter << " part " << gradient.part << " on rank " << world.rank() << ": at most "
+                  << (got[mine] - want[position]).abs().max().item<double>() << " of "
+                  << want[position].abs().max().item<double>();
               ++mine;
             }
           world.communicator().barrier();
