@@ -16,7 +16,7 @@ demo: build ## train a GPT on real text on two devices, then let it write
 test: build ## every test
 	@ctest --preset release --parallel $(JOBS)
 
-bench: ## W1 beside PyTorch eager and DDP (ARGS="--precision fp32 --rounds 3" for a quick look)
+bench: ## W1 beside PyTorch (ARGS="--comparison data --rounds 3" for a quick look)
 	@tools/setup release bench
 	@cmake --build --preset release --parallel $(JOBS)
 	@$(PYTHON) bench/run.py $(ARGS)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares W1, a GPT-2 of 29.5 M parameters, on one and two devices of Shoal with PyTorch eager and DDP-gloo: docs/benchmarks.md."""
+"""Compares W1, a GPT-2 of 29.5 M parameters, on one and two devices of Shoal with PyTorch eager, DDP, FSDP2 and tensor parallelism: docs/benchmarks.md."""
 import argparse
 import contextlib
 import json
@@ -11,7 +11,7 @@ import time
 
 from driver import machine, report, turns
 from driver.group import BenchError, Group
-from driver.lineup import lineup
+from driver.lineup import COMPARISONS, SAME_RUN, lineup
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -20,8 +20,9 @@ def arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--precision", choices=("fp32", "bf16", "both"), default="both")
     parser.add_argument("--rounds", type=int, default=9, help="turns, the first is warm-up; 3 for a quick look (default 9)")
-    parser.add_argument("--minutes", type=float, default=45, help="no turn begins that might end later (default 45)")
-    parser.add_argument("--only", help="a comma list of configurations")
+    parser.add_argument("--minutes", type=float, default=75, help="no turn begins that might end later (default 75)")
+    parser.add_argument("--comparison", choices=(*COMPARISONS, "all"), default="all", help="which one (default all, one after the other)")
+    parser.add_argument("--only", help="a comma list of configurations, compared with each other; instead of --comparison")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build folder")
     parser.add_argument("--torch-python", default=os.path.join(ROOT, ".deps", "python", "bin", "python"), help="a Python with the same version of torch")
     parser.add_argument("--out", default=os.path.join(ROOT, "runs", "bench"), help="the folder for results and the workers' messages")
@@ -31,10 +32,9 @@ def arguments(argv):
     return args
 
 
-def chosen(configurations, ratios, only):
-    """Those of the comma list, and the ratios between them."""
+def chosen(configurations, ratios, names):
+    """Those of these names, and the ratios between them."""
     by_name = {configuration.name: configuration for configuration in configurations}
-    names = only.split(",") if only else list(by_name)
     for name in names:
         if name not in by_name:
             raise BenchError(f"bench - --only: got {name}, want some of {', '.join(by_name)}", 2)
@@ -51,9 +51,10 @@ def same_torch(groups):
                              "point --torch-python at a Python with that version", 2)
 
 
-def compare(precision, configurations, ratios, args, deadline, say):
+def compare(name, precision, configurations, ratios, args, deadline, say):
     """One comparison, start to end. Prints its table and returns its summary, also when it was cut short."""
-    say(f"W1 {precision}: starting {len(configurations)} configurations")
+    workload = f"W1 {precision}, {name}"
+    say(f"{workload}: starting {len(configurations)} configurations")
     records = {}
     with contextlib.ExitStack() as running:
         groups = [running.enter_context(Group(configuration, args.out)) for configuration in configurations]
@@ -62,11 +63,11 @@ def compare(precision, configurations, ratios, args, deadline, say):
             turns.run(groups, records, ratios, args.rounds, deadline, machine.cpu_seconds, say)
         finally:
             result = report.summary(records, ratios)
-            path = os.path.join(args.out, f"w1-{precision}.json")
+            path = os.path.join(args.out, f"w1-{name}-{precision}.json")
             with open(path, "w") as file:
-                json.dump({"workload": f"W1 {precision}", "machine": machine.description()} | result, file, indent=1)
-            losses = report.same_losses(records, "ours-1", "ours-2")
-            print(f"\nW1 {precision}\n{report.table(result)}\n" + (f"\n{losses}\n" if losses else "") + f"\nevery turn: {path}\n", flush=True)
+                json.dump({"workload": workload, "machine": machine.description()} | result, file, indent=1)
+            losses = "".join(f"\n{line}\n" for pair in SAME_RUN if (line := report.same_losses(records, *pair)))
+            print(f"\n{workload}\n{report.table(result)}\n{losses}\nevery turn: {path}\n", flush=True)
             for group in groups:
                 group.ask_to_end()
 
@@ -76,14 +77,17 @@ def main(argv):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that every process is ended
     os.makedirs(args.out, exist_ok=True)
     precisions = ["fp32", "bf16"] if args.precision == "both" else [args.precision]
+    names = ["chosen"] if args.only else list(COMPARISONS) if args.comparison == "all" else [args.comparison]
+    tasks = [(name, precision) for name in names for precision in precisions]
     start = time.monotonic()
     try:
-        for number, precision in enumerate(precisions):
+        for number, (name, precision) in enumerate(tasks):
             now = time.monotonic()
-            deadline = now + (start + 60 * args.minutes - now) / (len(precisions) - number)
+            deadline = now + (start + 60 * args.minutes - now) / (len(tasks) - number)
             with tempfile.TemporaryDirectory() as folder:
-                configurations, ratios = chosen(*lineup(precision, args.build, args.torch_python, folder), args.only)
-                compare(precision, configurations, ratios, args, deadline, lambda line: print(line, flush=True))
+                configurations, ratios, comparisons = lineup(precision, args.build, args.torch_python, folder)
+                wanted = args.only.split(",") if args.only else comparisons[name]
+                compare(name, precision, *chosen(configurations, ratios, wanted), args, deadline, lambda line: print(line, flush=True))
     except BenchError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -5,36 +5,54 @@ from driver.group import Configuration
 from driver.turns import Ratio
 
 CONTEXT, GLOBAL_BATCH = 256, 16
+# What is started together and steps in turn. Each fits a machine of 16 GiB; ratios are formed within one.
+COMPARISONS = {
+    "data": ("ours-1", "ours-independent", "ours-2", "torch-ddp", "torch-2-threads", "torch-1-thread-half", "torch-ddp-pure-bf16"),
+    "zero": ("ours-independent", "ours-zero1", "ours-zero3", "torch-fsdp2"),
+    "tensor": ("ours-independent", "ours-1", "ours-c2", "ours-c4", "ours-tp2", "torch-tp"),
+}
+# One run on different devices: their losses must agree to the bit.
+SAME_RUN = (("ours-1", "ours-2"), ("ours-zero1", "ours-zero3"), ("ours-c2", "ours-tp2"))
 PEERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "peers")
 
 
 def lineup(precision, build, torch_python, folder):
-    """The configurations and the ratios for precision fp32 or bf16. `build` has Shoal's programs, `folder` takes rendezvous files."""
+    """The configurations, the ratios and the comparisons (name to names) for precision fp32 or bf16. `build` has Shoal's programs, `folder` takes rendezvous files."""
 
-    def ours(devices, batch, microbatches):
-        worker = [os.path.join(build, "bench", "w1_worker"), "--precision", precision, "--batch", str(batch), "--microbatches", str(microbatches)]
+    def ours(devices, batch, microbatches, *more):
+        worker = [os.path.join(build, "bench", "w1_worker"), "--precision", precision, "--batch", str(batch), "--microbatches", str(microbatches), *more]
         return [os.path.join(build, "shoal"), "run", "-n", str(devices), *worker]
 
     def torch(torch_precision, batch=GLOBAL_BATCH, threads=1):
         return [torch_python, os.path.join(PEERS, "w1_torch.py"), "--precision", torch_precision, "--batch", str(batch), "--threads", str(threads)]
 
-    def ddp(name, torch_precision):
+    def torch_ranks(parallel, name, torch_precision):
         rendezvous = os.path.join(folder, name + ".rendezvous")
-        ranks = [torch(torch_precision) + ["--ranks", "2", "--rank", str(rank), "--rendezvous", rendezvous] for rank in range(2)]
+        ranks = [torch(torch_precision) + ["--parallel", parallel, "--ranks", "2", "--rank", str(rank), "--rendezvous", rendezvous] for rank in range(2)]
         return Configuration(name, tuple(ranks), 1, whole)
 
     whole, half = GLOBAL_BATCH * CONTEXT, GLOBAL_BATCH // 2 * CONTEXT
-    eager = "fp32" if precision == "fp32" else "autocast"
-    suffix = "" if precision == "fp32" else "-autocast"
+    # The peers' fastest way to compute in bf16 with fp32 parameters and moments, which is what ours does.
+    eager, divided = ("fp32", "fp32") if precision == "fp32" else ("autocast", "mixed")
+    suffix, divided_suffix = ("", "") if precision == "fp32" else ("-autocast", "-mixed")
     configurations = [
         Configuration("ours-1", (ours(1, 16, 2),), 1, whole),
         # The bound: two devices' work on two cores, with nothing to say to each other.
         Configuration("ours-independent", (ours(1, 8, 1),) * 2, 1, whole, independent=True),
         Configuration("ours-2", (ours(2, 16, 2),), 1, whole),
-        ddp("torch-ddp" + suffix, eager),
+        torch_ranks("ddp", "torch-ddp" + suffix, eager),
         Configuration("torch-2-threads" + suffix, (torch(eager, threads=2),), 2, whole),
         Configuration("torch-1-thread-half" + suffix, (torch(eager, batch=8),), 1, half),
+        Configuration("ours-zero1", (ours(2, 16, 2, "--layout", "dp=2,zero=1"),), 1, whole),
+        Configuration("ours-zero3", (ours(2, 16, 2, "--layout", "dp=2,zero=3"),), 1, whole),
+        torch_ranks("fsdp2", "torch-fsdp2" + divided_suffix, divided),
+        Configuration("ours-tp2", (ours(2, 16, 2, "--layout", "tp=2", "--chunks", "2"),), 1, whole),
+        torch_ranks("tp", "torch-tp" + divided_suffix, divided),
+        # What it costs one device that layers can be divided.
+        Configuration("ours-c2", (ours(1, 16, 2, "--chunks", "2"),), 1, whole),
+        Configuration("ours-c4", (ours(1, 16, 2, "--chunks", "4"),), 1, whole),
     ]
+    fp32 = precision == "fp32"
     ratios = [
         Ratio("ours-2", "ours-independent", goal=0.95),
         Ratio("ours-2", "torch-ddp" + suffix, goal=1.0),
@@ -42,9 +60,21 @@ def lineup(precision, build, torch_python, folder):
         Ratio("ours-2", "torch-2-threads" + suffix),
         Ratio("ours-1", "torch-1-thread-half" + suffix),
         Ratio("torch-ddp" + suffix, "torch-1-thread-half" + suffix),
+        Ratio("ours-zero3", "torch-fsdp2" + divided_suffix, goal=1.05 if fp32 else 1.0),
+        Ratio("ours-zero1", "ours-independent", goal=0.97 if fp32 else None),
+        Ratio("ours-zero3", "ours-independent", goal=0.94 if fp32 else None),
+        Ratio("ours-zero3", "ours-zero1"),
+        Ratio("ours-tp2", "torch-tp" + divided_suffix, goal=1.08 if fp32 else 1.0),
+        Ratio("ours-tp2", "ours-independent", goal=0.90 if fp32 else None),
+        Ratio("ours-tp2", "ours-1"),
+        Ratio("ours-c2", "ours-1", goal=None if fp32 else 1 / 1.06),  # a step at most 6 % longer
+        Ratio("ours-c4", "ours-1", goal=None if fp32 else 1 / 1.12),
     ]
-    if precision == "bf16":
+    if not fp32:
         # For information: parameters, gradients and moments in bf16 is less work, and less precise, than ours (fp32 master weights).
-        configurations.append(ddp("torch-ddp-pure-bf16", "bf16"))
+        configurations.append(torch_ranks("ddp", "torch-ddp-pure-bf16", "bf16"))
         ratios.append(Ratio("ours-2", "torch-ddp-pure-bf16"))
-    return configurations, ratios
+    names = [one.name for one in configurations]
+    comparisons = {comparison: [name for name in names if name.removesuffix("-autocast").removesuffix("-mixed") in members]
+                   for comparison, members in COMPARISONS.items()}
+    return configurations, ratios, comparisons

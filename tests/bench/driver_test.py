@@ -19,7 +19,7 @@ import run as bench
 from driver import group as group_module
 from driver import report, turns
 from driver.group import BenchError, Configuration, Group
-from driver.lineup import lineup
+from driver.lineup import SAME_RUN, lineup
 from driver.turns import Ratio, Record, Turn
 
 
@@ -70,10 +70,11 @@ class DriverTest(unittest.TestCase):
     def run_main(self, configurations, ratios, *flags):
         """Runs the command with this lineup. Returns its exit code, output and error output."""
         out, err = io.StringIO(), io.StringIO()
-        with mock.patch.object(bench, "lineup", lambda *_: (configurations, ratios)), \
+        comparisons = {"data": [one.name for one in configurations], "zero": [configurations[0].name], "tensor": [configurations[-1].name]}
+        with mock.patch.object(bench, "lineup", lambda *_: (configurations, ratios, comparisons)), \
                 mock.patch.object(bench.machine, "cpu_seconds", self.quiet), \
                 contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = bench.main(["--precision", "fp32", "--out", self.folder, *flags])
+            code = bench.main(["--precision", "fp32", "--comparison", "data", "--out", self.folder, *flags])
         return code, out.getvalue(), err.getvalue()
 
 
@@ -180,8 +181,8 @@ class Failures(DriverTest):
         for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
             with self.subTest(how=how.name):
                 program = ("import sys, driver_test, run\n"
-                           "run.lineup = lambda *_: ([driver_test.configuration('a', driver_test.fake(), driver_test.fake())], [])\n"
-                           f"sys.exit(run.main(['--out', {self.folder!r}, '--rounds', '100000']))")
+                           "run.lineup = lambda *_: ([driver_test.configuration('a', driver_test.fake(), driver_test.fake())], [], {'data': ['a']})\n"
+                           f"sys.exit(run.main(['--comparison', 'data', '--out', {self.folder!r}, '--rounds', '100000']))")
                 driver = subprocess.Popen([sys.executable, "-c", program], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
                 self.addCleanup(driver.communicate)
                 self.addCleanup(driver.kill)
@@ -202,12 +203,12 @@ class Command(DriverTest):
                                        [Ratio("ours", "peer", goal=1.0)], "--rounds", "3")
         self.assertEqual((code, err), (0, ""))
         self.assertRegex(out, r"ours / peer +2\.000  \[2\.000, 2\.000\]  2 of 2 +>= 1\.00: met")
-        with open(os.path.join(self.folder, "w1-fp32.json")) as file:
+        with open(os.path.join(self.folder, "w1-data-fp32.json")) as file:
             result = json.load(file)
         self.assertEqual(result["ratios"][0]["median"], 2.0)
         self.assertEqual(result["configurations"]["ours"]["tokens_per_second"], 4096)
         self.assertEqual(len(result["configurations"]["peer"]["turns"]), 3)
-        self.assertEqual(result["workload"], "W1 fp32")
+        self.assertEqual(result["workload"], "W1 fp32, data")
 
     def test_what_was_measured_outlives_a_failure(self):
         code, out, err = self.run_main([configuration("a"), configuration("b", fake("--fails-at", 7))], [Ratio("a", "b")], "--rounds", "5")
@@ -228,6 +229,17 @@ class Command(DriverTest):
         code, _, err = self.run_main([configuration("a")], [], "--only", "d")
         self.assertEqual((code, err), (2, "bench - --only: got d, want some of a\n"))
 
+    def test_one_comparison_after_the_other_and_its_losses_compared(self):
+        configurations = [configuration(name) for name in ("ours-1", "ours-2", "ours-c2", "ours-tp2")]
+        configurations[3] = configuration("ours-tp2", fake("--loss", 7))
+        code, out, err = self.run_main(configurations, [], "--rounds", "2", "--comparison", "all")
+        self.assertEqual((code, err), (0, ""))
+        self.assertIn("6 steps of ours-1 and ours-2: the same loss in each, to the bit", out)
+        self.assertIn("6 steps of ours-c2 and ours-tp2: the loss DIFFERS in 6 of them", out)
+        for comparison, names in (("data", [one.name for one in configurations]), ("zero", ["ours-1"]), ("tensor", ["ours-tp2"])):
+            with open(os.path.join(self.folder, f"w1-{comparison}-fp32.json")) as file:
+                self.assertEqual(list(json.load(file)["configurations"]), names)
+
     def test_one_round_is_refused(self):
         with contextlib.redirect_stderr(io.StringIO()) as err, self.assertRaises(SystemExit) as caught:
             bench.main(["--rounds", "1"])
@@ -236,12 +248,26 @@ class Command(DriverTest):
 
     def test_the_lineup_names_each_side_of_its_ratios(self):
         for precision in ("fp32", "bf16"):
-            configurations, ratios = lineup(precision, "build", "python", self.folder)
+            configurations, ratios, comparisons = lineup(precision, "build", "python", self.folder)
             names = [one.name for one in configurations]
             self.assertEqual(len(names), len(set(names)))
+            self.assertEqual(set(names), set(sum(comparisons.values(), [])), "each takes part somewhere")
             for ratio in ratios:
-                self.assertIn(ratio.over, names)
-                self.assertIn(ratio.under, names)
+                self.assertTrue(any({ratio.over, ratio.under} <= set(names) for names in comparisons.values()), ratio)
+            self.assertEqual({name: len(names) for name, names in comparisons.items()},
+                             {"data": 6 + (precision == "bf16"), "zero": 4, "tensor": 6})
+            for pair in SAME_RUN:
+                self.assertTrue(any(set(pair) <= set(names) for names in comparisons.values()), pair)
+
+    def test_the_goals(self):
+        goals = {precision: {(ratio.over, ratio.under): ratio.goal for ratio in lineup(precision, "build", "python", self.folder)[1] if ratio.goal}
+                 for precision in ("fp32", "bf16")}
+        self.assertEqual(goals["fp32"], {
+            ("ours-2", "ours-independent"): 0.95, ("ours-2", "torch-ddp"): 1.0, ("ours-zero3", "torch-fsdp2"): 1.05, ("ours-tp2", "torch-tp"): 1.08,
+            ("ours-zero1", "ours-independent"): 0.97, ("ours-zero3", "ours-independent"): 0.94, ("ours-tp2", "ours-independent"): 0.90})
+        self.assertEqual(goals["bf16"], {
+            ("ours-2", "ours-independent"): 0.95, ("ours-2", "torch-ddp-autocast"): 1.0, ("ours-zero3", "torch-fsdp2-mixed"): 1.0,
+            ("ours-tp2", "torch-tp-mixed"): 1.0, ("ours-c2", "ours-1"): 1 / 1.06, ("ours-c4", "ours-1"): 1 / 1.12})
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import protocol
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--seconds", type=float, nargs="+", default=[1.0], help="of each step, over and over")
+parser.add_argument("--loss", type=float, default=8.0, help="of the first step; it falls by 1 a step")
 parser.add_argument("--torch", default="2.13.0")
 parser.add_argument("--fails-at", type=int, help="the step in which it leaves with a message")
 parser.add_argument("--hangs-at", type=int, help="the step in which it stops answering, deaf to quit")
@@ -27,7 +28,7 @@ def step(batch):
     if number == args.hangs_at:
         time.sleep(600)
     clock[0] += args.seconds[number % len(args.seconds)]
-    return 8.0 - number
+    return args.loss - number
 
 
 protocol.serve(lambda number: None, lambda: None, step, {"torch": args.torch})
