@@ -68,6 +68,11 @@ class Divider {
       : from_(from), map_(map), parts_(map.parts), forms_(from.values.size()) {
     out_.num_parts = parts_;
     out_.constants = from.constants;
+    for (const Node& node : from.nodes) {
+      size_t inputs = 0;
+      graph::for_each_input(node, [&](ValueId) { ++inputs; });
+      if (inputs == 1 && node.results.size() == 1 && ops::cost(from, node).bytes == 0) view_of_[node.results[0]] = &node;
+    }
   }
 
   Graph run() {
@@ -86,12 +91,16 @@ class Divider {
     std::vector<size_t> order, last;
     const std::vector<bool> waits = can_wait();
     for (size_t n = 0; n < from_.nodes.size(); ++n) (waits[n] ? last : order).push_back(n);
-    order.insert(order.end(), last.begin(), last.end());
-    for (size_t n : order) {
-      phase_ = from_.nodes[n].phase;
-      scope_ = from_.nodes[n].scope;
-      map_.divisions[n] ? add_parts(from_.nodes[n], *map_.divisions[n]) : add_whole(from_.nodes[n]);
-    }
+    for (size_t n : order) add_node(n);
+    phase_ = graph::Phase::kBackward;
+    scope_.clear();
+    std::set<ValueId> made_last;
+    for (size_t n : last) made_last.insert(from_.nodes[n].results.begin(), from_.nodes[n].results.end());
+    for (size_t n : last)
+      graph::for_each_input(from_.nodes[n], [&](ValueId id) {
+        if (!made_last.contains(id)) whole(id);
+      });
+    for (size_t n : last) add_node(n);
     for (ValueId id : from_.results) out_.results.push_back(whole(id));
     for (const graph::Gradient& gradient : from_.gradients) add_gradient(gradient);
     out_.buffer_update = from_.buffer_update;
@@ -100,6 +109,12 @@ class Divider {
   }
 
  private:
+  void add_node(size_t n) {
+    phase_ = from_.nodes[n].phase;
+    scope_ = from_.nodes[n].scope;
+    map_.divisions[n] ? add_parts(from_.nodes[n], *map_.divisions[n]) : add_whole(from_.nodes[n]);
+  }
+
   std::vector<bool> can_wait() const {
     std::vector<bool> waits(from_.nodes.size(), false), needed(from_.values.size(), false);
     for (size_t n = from_.nodes.size(); n-- > 0;) {
@@ -167,12 +182,26 @@ class Divider {
     Forms& have = forms(id);
     if (have.whole != kNoValue) return have.whole;
     go_home(id);
+    if (have.whole == kNoValue && view_of_.contains(id)) return have.whole = view_whole(id);
     if (have.whole == kNoValue) {
       const auto& [cut, list] = *have.cuts.begin();
       have.whole = add(convert("shoal::join_parts", {TensorList{list}, int64_t{cut.first}, cut.second},
                                dense(from_.type(id)), kWhole));
     }
     return have.whole;
+  }
+
+  // A view of parts, wanted whole, is a view of the whole.
+  ValueId view_whole(ValueId id) {
+    Node copy = *view_of_.at(id);
+    graph::for_each_input(copy, [&](ValueId& input) { input = whole(input); });
+    as_reshape(copy);
+    copy.results = {out_.add_value(from_.type(id))};
+    return add(std::move(copy));
+  }
+  // Parts, and wholes that were joined, may lie in memory as no view can regroup.
+  static void as_reshape(Node& node) {
+    if (node.op == "aten::view" || node.op == "aten::_unsafe_view") node.op = "aten::reshape";
   }
 
   const std::vector<ValueId>& parts(ValueId id, Cut cut) {
@@ -226,6 +255,7 @@ class Divider {
   void add_whole(const Node& node) {
     Node copy = node;
     graph::for_each_input(copy, [&](ValueId& id) { id = whole(id); });
+    as_reshape(copy);
     for (ValueId& id : copy.results) {
       if (id == kNoValue) continue;
       TensorType type = from_.type(id);
@@ -269,8 +299,7 @@ class Divider {
 
   // What a rule does not say.
   void adapt(Node& copy, const Division& division, int64_t part) const {
-    // A part may lie in memory as no view can regroup; eager never sees one.
-    if (copy.op == "aten::view" || copy.op == "aten::_unsafe_view") copy.op = "aten::reshape";
+    as_reshape(copy);
     if (const plan::Position* position = plan::position_of(copy.op, division)) {
       const Node& node = copy;  // its tensors still are those of the undivided graph
       ValueId id = kNoValue;
@@ -317,6 +346,7 @@ class Divider {
   const plan::CutMap& map_;
   const int64_t parts_;
   std::vector<Forms> forms_;  // by value of the undivided graph
+  std::map<ValueId, const Node*> view_of_;  // the node that makes a value, where it is a view
   graph::Phase phase_ = graph::Phase::kForward;
   std::string scope_;
   Graph out_;

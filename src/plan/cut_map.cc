@@ -44,6 +44,10 @@ class Mapper {
         if (results[i] != kNoValue) uses_[at(results[i])].push_back({n, {true, static_cast<int>(i)}});
       costs_.push_back(ops::cost(graph, graph.nodes[n]));
     }
+    for (size_t id = 0; id < graph.values.size(); ++id) roots_.push_back(static_cast<ValueId>(id));
+    for (size_t n = 0; n < graph.nodes.size(); ++n)
+      if (inputs_[n].size() == 1 && graph.nodes[n].results.size() == 1 && costs_[n].bytes == 0)
+        roots_[at(graph.nodes[n].results[0])] = roots_[at(inputs_[n][0])];
     find_weights();
   }
 
@@ -282,8 +286,12 @@ class Mapper {
   void for_each_conversion(size_t node, const Division& division, F&& f) const {
     for (size_t i = 0; i < division.inputs.size(); ++i) {
       const Placement& placement = division.inputs[i];
-      const Form form{inputs_[node][i], placement.kind == Kind::kShard ? std::optional(placement.cut) : std::nullopt};
-      if (map_.homes[at(form.first)] != form.second) f(form, placement);
+      const ValueId id = inputs_[node][i];
+      if (placement.kind == Kind::kShard) {
+        if (map_.homes[at(id)] != placement.cut) f(Form{id, placement.cut}, placement);
+      } else if (map_.homes[at(id)] && map_.homes[at(roots_[at(id)])]) {
+        f(Form{roots_[at(id)], std::nullopt}, placement);  // a view of the whole is free
+      }
     }
   }
 
@@ -347,6 +355,7 @@ class Mapper {
   std::vector<std::vector<Use>> uses_;         // by value
   std::vector<std::vector<ValueId>> inputs_;   // by node
   std::vector<ops::Cost> costs_;               // by node
+  std::vector<ValueId> roots_;                 // by value: what it is a view of, or itself
   std::vector<bool> is_weight_;                // by value
   std::vector<ValueId> parameters_;
   std::map<ValueId, std::vector<ValueId>> twins_;  // a parameter and its gradients are cut alike
