@@ -8,6 +8,7 @@
 #include "capture/capture.h"
 #include "lower/local_graph.h"
 #include "models/gpt.h"
+#include "models/llama.h"
 #include "models/mlp.h"
 #include "plan/cut_map.h"
 #include "plan/passes.h"
@@ -99,8 +100,22 @@ Graph capture_mlp() {
   return capture::capture_training(training, types, Precision::kFP32);
 }
 
+Graph capture_llama(Precision precision) {
+  const models::LlamaConfig config{
+      .vocabulary = 64, .layers = 2, .width = 64, .heads = 8, .kv_heads = 4, .hidden = 96};
+  auto model = describe([&] { return models::Llama(config); });
+  const auto training = with_loss(model, [](models::Llama& llama, const Batch& batch) {
+    const auto logits = llama(batch[0]);
+    return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
+  });
+  const std::vector<graph::TensorType> types(2, graph::contiguous_type(at::kLong, {4, 8}));
+  return capture::capture_training(training, types, precision);
+}
+
 std::vector<Case> cases() {
-  return {{"mlp", 8, capture_mlp},
+  return {{"llama", 64, [] { return capture_llama(Precision::kFP32); }},
+          {"llama bf16", 64, [] { return capture_llama(Precision::kBF16); }},
+          {"mlp", 8, capture_mlp},
           {"gpt", 64, [] { return capture_gpt(false, Precision::kFP32, 0); }},
           {"gpt tied", 64, [] { return capture_gpt(true, Precision::kFP32, 0); }},
           {"gpt bf16", 64, [] { return capture_gpt(true, Precision::kBF16, 0); }}};
@@ -136,7 +151,7 @@ TEST(Divide, ComputesWhatTheWholeGraphDoes) {
       const Graph graph = divided(whole, parts, &text);
       SCOPED_TRACE(cat(c.name, ", ", parts, " parts\n", text));
       const std::vector<at::Tensor> got = run(graph, values);
-      expect_close(got[0], want[0], c.name == "gpt bf16", "loss");
+      expect_close(got[0], want[0], c.name.ends_with("bf16"), "loss");
       size_t next = graph.results.size();
       std::map<std::string, std::vector<at::Tensor>> reference;
       size_t position = whole.results.size();
@@ -148,7 +163,7 @@ TEST(Divide, ComputesWhatTheWholeGraphDoes) {
           at::Tensor expected = reference.at(gradient.parameter)[i];
           if (gradient.part != graph::kWhole)
             expected = part_of(expected, graph.cuts.at(gradient.parameter), parts, gradient.part);
-          expect_close(got[next++], expected, c.name == "gpt bf16", cat(gradient.parameter, " part ", gradient.part));
+          expect_close(got[next++], expected, c.name.ends_with("bf16"), cat(gradient.parameter, " part ", gradient.part));
         }
     }
   }
