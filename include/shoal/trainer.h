@@ -5,8 +5,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "shoal/layout.h"
 #include "shoal/model.h"
 #include "shoal/optimizer.h"
 #include "shoal/world.h"
@@ -21,7 +23,11 @@ struct TrainerOptions {
   Precision precision = Precision::kFP32;
   double clip_norm = 0;  // of the global gradient; 0: no clipping
   LearningRateSchedule schedule = {};
-  int threads = 1;  // compute threads of each device
+  int64_t tensor_chunks = 1;  // slices that operators are cut into; tp divides it
+  int threads = 1;            // compute threads of each device
+
+  // --- Where it runs: no bit depends on it. ---
+  std::optional<Layout> layout;  // none: every device takes its share of the microbatches
 };
 
 /// What one step did. The same on every device, but for `seconds`.

@@ -190,7 +190,10 @@ void add_train(CLI::App& app, Invocation& invocation) {
       ->add_option("--devices", options->devices,
                    "processes that train together; the answer does not depend on it")
       ->type_name("N");
-  train->add_option("--layout", options->layout, "how the devices divide the work: dp=N, or auto")
+  train
+      ->add_option("--layout", options->layout,
+                   "how the devices divide the work: auto, axes as in dp=2,tp=2,zero=3 or "
+                   "dp=3,owners=servers:1, or a plan file (TOML)")
       ->type_name("LAYOUT");
   train
       ->add_option("--set", options->set,

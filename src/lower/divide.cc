@@ -273,6 +273,8 @@ class Divider {
       const Placement& placement = division.inputs[next++];
       if (placement.kind == Kind::kShard)
         read.push_back(parts(id, placement.cut));
+      else if (placement.kind == Kind::kPartialSum)
+        read.push_back(forms(id).partials);
       else
         read.emplace_back(static_cast<size_t>(parts_), whole(id));
     });

@@ -49,6 +49,7 @@ class Mapper {
       if (inputs_[n].size() == 1 && graph.nodes[n].results.size() == 1 && costs_[n].bytes == 0)
         roots_[at(graph.nodes[n].results[0])] = roots_[at(inputs_[n][0])];
     find_weights();
+    find_sums();
   }
 
   CutMap run(const std::map<std::string, Cut>* fixed) {
@@ -56,6 +57,7 @@ class Mapper {
       fixed == nullptr ? cut_weights() : cut_as(*fixed);
       fill();
       choose_divisions();
+      pass_partial_sums();
     }
     return std::move(map_);
   }
@@ -119,6 +121,52 @@ class Mapper {
       }
   }
 
+  // What passes partial sums on, and has one reader: views, and sums of two gradients of one value.
+  bool is_sum(size_t node) const {
+    const Node& n = graph_.nodes[node];
+    if (n.op != "aten::add.Tensor" || inputs_[node].size() != 2 || inputs_[node][0] == inputs_[node][1]) return false;
+    const auto* alpha = std::get_if<int64_t>(&n.arguments[2]);
+    const auto& a = graph_.type(inputs_[node][0]);
+    const auto& b = graph_.type(inputs_[node][1]);
+    return alpha != nullptr && *alpha == 1 && a.shape == b.shape && a.dtype == b.dtype;
+  }
+  bool is_view(size_t node) const {
+    return inputs_[node].size() == 1 && graph_.nodes[node].results.size() == 1 && costs_[node].bytes == 0;
+  }
+  void find_sums() {
+    std::vector<bool> is_output(graph_.values.size(), false);
+    for (ValueId id : graph::outputs(graph_)) is_output[at(id)] = true;
+    for (size_t id = 0; id < graph_.values.size(); ++id) sums_.push_back(static_cast<ValueId>(id));
+    for (size_t id = graph_.values.size(); id-- > 0;) {
+      std::vector<size_t> readers;
+      for (const Use& use : uses_[id])
+        if (!use.port.output) readers.push_back(use.node);
+      if (is_output[id] || readers.size() != 1 || !(is_view(readers[0]) || is_sum(readers[0]))) continue;
+      read_once_.insert(static_cast<ValueId>(id));
+      sums_[id] = sums_[at(graph_.nodes[readers[0]].results[0])];
+    }
+  }
+
+  // Partial sums that are only added to others are added part by part, and combined once.
+  void pass_partial_sums() {
+    std::set<ValueId> partial;
+    const auto passes = [&](ValueId id) { return partial.contains(id) && read_once_.contains(id); };
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      const auto& results = graph_.nodes[n].results;
+      const bool all = !inputs_[n].empty() && std::all_of(inputs_[n].begin(), inputs_[n].end(), passes);
+      if (all && (is_view(n) || is_sum(n))) {
+        Division division = whole(n);
+        for (auto* placements : {&division.inputs, &division.outputs})
+          for (Placement& placement : *placements) placement.kind = Kind::kPartialSum;
+        division.factor = "+";
+        map_.divisions[n] = std::move(division);
+      }
+      if (!map_.divisions[n]) continue;
+      for (size_t i = 0; i < results.size(); ++i)
+        if (results[i] != kNoValue && map_.divisions[n]->outputs[i].kind == Kind::kPartialSum) partial.insert(results[i]);
+    }
+  }
+
   // All that must be cut when `seed` is cut so, up to what already has a home.
   Component flood(ValueId seed, Cut seed_cut) const {
     Component component;
@@ -145,7 +193,7 @@ class Mapper {
         if (!division) {
           // Whoever has another way to divide this node will want the value otherwise anyway.
           if (!claimed(use.node)) component.whole_bytes += bytes(id);
-          if (!use.port.output && moved.insert(id).second) component.moved_bytes += bytes(id);
+          if (!use.port.output && moved.insert(roots_[at(id)]).second) component.moved_bytes += bytes(id);
           continue;
         }
         if (!divided.insert(use.node).second) continue;
@@ -157,7 +205,7 @@ class Mapper {
             if (!map_.homes[at(other)] && ops::can_cut(graph_.type(other).shape, placement.cut, parts_))
               add(other, placement.cut);
           } else if (output || !is_weight_[at(other)]) {
-            if (moved.insert(other).second) component.moved_bytes += bytes(other);
+            if (moved.insert(output ? sums_[at(other)] : roots_[at(other)]).second) component.moved_bytes += bytes(other);
           }
         });
         if (weighs) component.work += costs_[use.node].flops;
@@ -355,6 +403,8 @@ class Mapper {
   std::vector<std::vector<Use>> uses_;         // by value
   std::vector<std::vector<ValueId>> inputs_;   // by node
   std::vector<ops::Cost> costs_;               // by node
+  std::vector<ValueId> sums_;                  // by value: the sum that it is only a part of, or itself
+  std::set<ValueId> read_once_;                // by a view or a sum
   std::vector<ValueId> roots_;                 // by value: what it is a view of, or itself
   std::vector<bool> is_weight_;                // by value
   std::vector<ValueId> parameters_;

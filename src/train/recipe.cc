@@ -10,6 +10,8 @@
 #include <optional>
 
 #include "base/text.h"
+#include "comm/launch.h"
+#include "plan/layout.h"
 #include "shoal/error.h"
 #include "train/recipe_keys.h"
 
@@ -205,27 +207,37 @@ void check(bool good, const Recipe& recipe, const std::string& key, const std::s
   if (!good) throw InputError(cat(recipe.place(key), " - ", key, ": ", sentence));
 }
 
-/// "dp=N" and devices say the same thing; either may be left out, and what the command line says of one
-/// replaces what the file says of both.
+/// The mesh says how many devices there are, and devices may say it too; what the command line says of one
+/// replaces what the file says of both. Leaves the mesh as text that needs no other file.
 void settle_layout(Recipe& recipe) {
   Recipe::Layout& layout = recipe.layout;
   const auto is_in_file = [&](const char* key) { return recipe.place(key).starts_with(recipe.file); };
   if (!is_in_file("layout.devices") && is_in_file("layout.mesh")) layout.mesh = "auto";
-  if (!is_in_file("layout.mesh") && is_in_file("layout.devices")) recipe.places.erase("layout.devices");
   if (layout.mesh == "auto") return;
-  const std::string refusal =
-      cat("got \"", layout.mesh, "\", want \"auto\" or \"dp=N\" for N devices; other axes are not there yet");
-  check(layout.mesh.starts_with("dp="), recipe, "layout.mesh", refusal);
-  const std::string digits = layout.mesh.substr(3);
-  check(!digits.empty() && digits.size() < 6 && digits.find_first_not_of("0123456789") == std::string::npos &&
-            std::stoi(digits) > 0,
-        recipe, "layout.mesh", refusal);
-  const int64_t devices = std::stoi(digits);
-  check(!recipe.places.contains("layout.devices") || layout.devices == devices, recipe, "layout.mesh",
-        cat("got \"", layout.mesh, "\", want \"dp=", layout.devices, "\", as many as layout.devices"));
-  layout.devices = devices;
-  if (!recipe.places.contains("layout.devices"))
-    recipe.places["layout.devices"] = recipe.place("layout.mesh");
+  if (!is_in_file("layout.mesh") && is_in_file("layout.devices")) recipe.places.erase("layout.devices");
+  const std::string place = recipe.place("layout.mesh");
+  const shoal::Layout division = parse_layout(layout.mesh, place + " - layout.mesh");
+  layout.mesh = print(division);
+  if (recipe.places.contains("layout.devices")) return;
+  check(division.devices() <= comm::kMaxDevices, recipe, "layout.mesh",
+        cat("got ", layout.mesh, ", which is ", division.devices(), " devices, want at most ",
+            comm::kMaxDevices));
+  layout.devices = division.devices();
+  recipe.places["layout.devices"] = place;
+}
+
+void check_division(const Recipe& recipe) {
+  plan::Limits limits = {.devices = recipe.layout.devices,
+                         .microbatches = recipe.train.microbatches,
+                         .tensor_chunks = recipe.numerics.tensor_chunks};
+  if (recipe.model.name == "gpt")
+    limits.divided = {{"model.heads", recipe.model.heads}};
+  else
+    limits.divided = {{"model.width", recipe.model.width}};
+  if (const std::optional<shoal::Layout> layout = recipe.named_layout())
+    plan::check_layout(*layout, limits, recipe.place("layout.mesh") + " - layout.mesh");
+  else
+    plan::default_layout(limits, recipe.place("layout.devices") + " - layout.devices");
 }
 
 void check_together(const Recipe& recipe) {
@@ -247,15 +259,11 @@ void check_together(const Recipe& recipe) {
   check(
       train.global_batch % train.microbatches == 0, recipe, "train.global_batch",
       cat("got ", train.global_batch, ", want a multiple of train.microbatches (", train.microbatches, ")"));
-  check(layout.devices <= train.microbatches, recipe, "layout.devices",
-        cat("got ", layout.devices, ", want at most train.microbatches (", train.microbatches,
-            "); a microbatch is never divided"));
+  check_division(recipe);
   check(optimizer.warmup_steps <= train.steps, recipe, "optimizer.warmup_steps",
         cat("got ", optimizer.warmup_steps, ", want at most train.steps (", train.steps, ")"));
   check(!optimizer.nesterov || optimizer.momentum > 0, recipe, "optimizer.nesterov",
         "got true, want an optimizer.momentum above 0 with it");
-  check(numerics.tensor_chunks == 1, recipe, "numerics.tensor_chunks",
-        cat("got ", numerics.tensor_chunks, ", want 1; operators cannot be cut yet"));
 }
 
 }  // namespace
@@ -263,6 +271,11 @@ void check_together(const Recipe& recipe) {
 const std::string& Recipe::place(const std::string& key) const {
   const auto given = places.find(key);
   return given == places.end() ? file : given->second;
+}
+
+std::optional<shoal::Layout> Recipe::named_layout() const {
+  if (layout.mesh == "auto") return std::nullopt;
+  return parse_layout(layout.mesh, place("layout.mesh") + " - layout.mesh");
 }
 
 Override parse_override(const std::string& assignment) {
@@ -345,7 +358,9 @@ TrainerOptions trainer_options(const Recipe& recipe) {
   options.clip_norm = o.clip_norm;
   options.schedule = {
       .warmup_steps = o.warmup_steps, .total_steps = recipe.train.steps, .final_factor = o.final_factor};
+  options.tensor_chunks = recipe.numerics.tensor_chunks;
   options.threads = static_cast<int>(recipe.layout.threads);
+  options.layout = recipe.named_layout();
   return options;
 }
 

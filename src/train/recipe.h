@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,8 @@ struct Recipe {
   /// Where messages about a key point: its line, or the file when it was left out.
   const std::string& place(const std::string& key) const;
   int64_t microbatch_samples() const { return train.global_batch / train.microbatches; }
+  /// What layout.mesh says; none where it is "auto".
+  std::optional<shoal::Layout> named_layout() const;
   Precision precision() const { return train.precision == "bf16" ? Precision::kBF16 : Precision::kFP32; }
 };
 

@@ -74,7 +74,7 @@ std::vector<Key> make_keys() {
       {"train", "global_batch", WholeField{[](R& r) -> auto& { return r.train.global_batch; }, 1, 1 << 24}, kOptional, "", {},
        "samples a step, a multiple of `microbatches`"},
       {"train", "microbatches", WholeField{[](R& r) -> auto& { return r.train.microbatches; }, 1, 1 << 16}, kOptional, "", {},
-       "pieces of the global batch that devices share out, so at least as many as devices"},
+       "pieces of the global batch that devices share out, at least the layout's `dp`"},
       {"train", "seed", WholeField{[](R& r) -> auto& { return r.train.seed; }, 0, kAny}, kOptional, "", {},
        "of the first weights, the order of samples, and dropout"},
       {"train", "precision", TextField{[](R& r) -> auto& { return r.train.precision; }, {"fp32", "bf16"}}, kOptional, "", {},
@@ -104,14 +104,14 @@ std::vector<Key> make_keys() {
        "Nesterov's form of momentum"},
 
       {"layout", "devices", WholeField{[](R& r) -> auto& { return r.layout.devices; }, 1, comm::kMaxDevices}, kOptional, "", {},
-       "processes that train together, at most `microbatches`; the bits do not depend on it"},
+       "processes that train together; the bits do not depend on it"},
       {"layout", "mesh", TextField{[](R& r) -> auto& { return r.layout.mesh; }, {}}, kOptional, "", {},
-       "`\"auto\"`, or `\"dp=N\"`: N devices share out the data"},
+       "how the devices divide the work, as `\"dp=2,tp=2\"` (see commands.md) or the path of a plan file; `\"auto\"`: they share out the microbatches"},
       {"layout", "threads", WholeField{[](R& r) -> auto& { return r.layout.threads; }, 1, 1024}, kOptional, "", {},
        "threads of a device; another number may give other bits"},
 
       {"numerics", "tensor_chunks", WholeField{[](R& r) -> auto& { return r.numerics.tensor_chunks; }, 1, 1 << 10}, kOptional, "", {},
-       "pieces that operators are cut into; only 1 so far"},
+       "slices that operators are cut into, a multiple of the layout's `tp`; another number may give other bits"},
 
       {"checkpoint", "every", WholeField{[](R& r) -> auto& { return r.checkpoint.every; }, 0, kAny}, kOptional, "", {},
        "steps from one checkpoint to the next; 0 for one at the end alone"},

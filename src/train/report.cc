@@ -41,14 +41,16 @@ std::string optimizer_line(const Recipe& recipe) {
              o.clip_norm > 0 ? cat(", clipped at ", o.clip_norm) : "");
 }
 
-// "2 of 1 thread; microbatches 0-1, 2-3"
+// "2 of 1 thread; microbatches 0-1, 2-3", "4 of 1 thread; dp=2,tp=2; microbatches 0-1, 2-3"
 std::string devices_line(const Recipe& recipe, int devices) {
+  const Layout layout = recipe.named_layout().value_or(Layout{.dp = devices});
   std::vector<std::string> shares;
-  for (int rank = 0; rank < devices; ++rank) {
-    const Range range = share(recipe.train.microbatches, devices, rank);
+  for (int64_t group = 0; group < layout.dp; ++group) {
+    const Range range = share(recipe.train.microbatches, layout.dp, group);
     shares.push_back(range.size() == 1 ? cat(range.begin) : cat(range.begin, "-", range.end - 1));
   }
-  return cat(devices, " of ", counted(recipe.layout.threads, "thread"), "; microbatches ",
+  return cat(devices, " of ", counted(recipe.layout.threads, "thread"),
+             layout.devices() == layout.dp ? "" : cat("; ", print(layout)), "; microbatches ",
              join(shares, ", "));
 }
 

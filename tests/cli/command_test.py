@@ -141,9 +141,15 @@ class CommandTest(unittest.TestCase):
         refused(["train", "r.toml", "--set", "train.step=3"], "--set train.step=3 - train.step: unknown key; did you mean train.steps?")
         refused(["train", "r.toml", "--devices", "two"], "--devices two - layout.devices: got two, want a whole number from 1 to 256")
         refused(["train", "r.toml", "--devices", "7"],
-                "--devices 7 - layout.devices: got 7, want at most train.microbatches (6); a microbatch is never divided")
+                "--devices 7 - layout.devices: got 7, want at most train.microbatches (6); a microbatch is never divided; what works on 7 devices: "
+                "dp=6,owners=servers:1 or dp=5,owners=servers:2 or dp=4,owners=servers:3")
         refused(["train", "r.toml", "--layout", "tp=2"],
-                '--layout tp=2 - layout.mesh: got "tp=2", want "auto" or "dp=N" for N devices; other axes are not there yet')
+                "--layout tp=2 - layout.mesh: tp=2 needs [numerics] tensor_chunks = 2 (another run: other bits); what works on 2 devices: "
+                "dp=2 or dp=1,owners=servers:1")
+        refused(["train", "r.toml", "--devices", "3", "--layout", "dp=2"],
+                "--layout dp=2 - layout.mesh: got dp=2, which is 2 devices, want 3; what works on 3 devices: "
+                "dp=3 or dp=2,owners=servers:1 or dp=1,owners=servers:2")
+        refused(["train", "r.toml", "--layout", "plan.toml"], "plan.toml - no such file: want a plan (TOML with a [layout])")
         refused(["train", "r.toml", "--until", "13"], "--until - got 13, want 1 to train.steps (12)")
         refused(["train", "r.toml", "--out", "r.toml/x"], "r.toml/x - cannot be made: Not a directory; choose another --out")
         refused(["train", "r.toml", "--resume"],

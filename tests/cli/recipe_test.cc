@@ -171,13 +171,11 @@ TEST_F(RecipeTest, ValuesThatDoNotGoTogether) {
             "r.toml:12 - train.global_batch: got 6, want a multiple of train.microbatches (4)");
   EXPECT_EQ(refusal(with_line(16, "devices = 5")),
             "r.toml:16 - layout.devices: got 5, want at most train.microbatches (4); a microbatch is never "
-            "divided");
+            "divided; what works on 5 devices: dp=4,owners=servers:1 or dp=3,owners=servers:2 or "
+            "dp=2,owners=servers:3");
   EXPECT_EQ(
       refusal_of_set("optimizer.warmup_steps=101"),
       "--set optimizer.warmup_steps=101 - optimizer.warmup_steps: got 101, want at most train.steps (100)");
-  EXPECT_EQ(
-      refusal_of_set("numerics.tensor_chunks=2"),
-      "--set numerics.tensor_chunks=2 - numerics.tensor_chunks: got 2, want 1; operators cannot be cut yet");
   EXPECT_EQ(refusal(kGpt, {"optimizer.name=sgd", "optimizer.nesterov=true"}),
             "--set optimizer.nesterov=true - optimizer.nesterov: got true, want an optimizer.momentum above "
             "0 with it");
@@ -198,15 +196,61 @@ TEST_F(RecipeTest, ValuesThatDoNotGoTogether) {
 TEST_F(RecipeTest, DevicesAndMeshSayTheSame) {
   EXPECT_EQ(load(with_line(16, "mesh = \"dp=3\"")).layout.devices, 3);
   EXPECT_EQ(refusal(with_line(16, "devices = 2\nmesh = \"dp=3\"")),
-            "r.toml:17 - layout.mesh: got \"dp=3\", want \"dp=2\", as many as layout.devices");
-  EXPECT_EQ(refusal_of_set("layout.mesh=tp=2"),
-            "--set layout.mesh=tp=2 - layout.mesh: got \"tp=2\", want \"auto\" or \"dp=N\" for N devices; "
-            "other axes are not there yet");
+            "r.toml:17 - layout.mesh: got dp=3, which is 3 devices, want 2; what works on 2 devices: dp=2 or "
+            "dp=1,owners=servers:1");
   // The command line replaces what the file says.
   EXPECT_EQ(load(kGpt, {"layout.mesh=dp=4"}).layout.devices, 4);
   EXPECT_EQ(load(with_line(16, "mesh = \"dp=3\""), {"layout.devices=1"}).layout.devices, 1);
-  EXPECT_EQ(refusal(kGpt, {"layout.mesh=dp=4", "layout.devices=3"}),
-            "--set layout.mesh=dp=4 - layout.mesh: got \"dp=4\", want \"dp=3\", as many as layout.devices");
+  EXPECT_EQ(
+      refusal(kGpt, {"layout.mesh=dp=4", "layout.devices=3"}),
+      "--set layout.mesh=dp=4 - layout.mesh: got dp=4, which is 4 devices, want 3; what works on 3 devices: "
+      "dp=3 or dp=2,owners=servers:1 or dp=1,owners=servers:2");
+  EXPECT_EQ(load(with_line(16, "devices = 3"), {"layout.mesh=auto"}).layout.devices, 3);
+}
+
+TEST_F(RecipeTest, TheMeshGoesToTheTrainer) {
+  EXPECT_EQ(trainer_options(load(kGpt)).layout, std::nullopt);
+  EXPECT_EQ(trainer_options(load(kGpt)).tensor_chunks, 1);
+  const Recipe recipe = load(kGpt, {"layout.mesh=zero=2, tp=2,dp=2", "numerics.tensor_chunks=4"});
+  EXPECT_EQ(recipe.layout.devices, 4);
+  EXPECT_EQ(recipe.layout.mesh, "dp=2,tp=2,zero=2");
+  EXPECT_EQ(trainer_options(recipe).layout, (Layout{.dp = 2, .tp = 2, .zero = 2}));
+  EXPECT_EQ(trainer_options(recipe).tensor_chunks, 4);
+  EXPECT_EQ(load(kGpt, {"layout.mesh=dp=2,owners=servers:1"}).layout.devices, 3);
+
+  // The recipe of a run needs no plan file any more.
+  const std::string plan = (folder_ / "plan.toml").string();
+  write_text(plan, "[layout]\ndp = 2\nservers = 2\n");
+  const Recipe planned = load(kGpt, {cat("layout.mesh=", plan)});
+  EXPECT_EQ(planned.layout.mesh, "dp=2,owners=servers:2");
+  EXPECT_EQ(load(recipe_text(planned)).layout.devices, 4);
+}
+
+TEST_F(RecipeTest, MeshesThatCannotBe) {
+  EXPECT_EQ(refusal(with_line(16, "mesh = \"tq=2\"")),
+            "r.toml:16 - layout.mesh: got tq=2, an unknown axis; did you mean tp?");
+  EXPECT_EQ(
+      refusal_of_set("layout.mesh=pp=2"),
+      "--set layout.mesh=pp=2 - layout.mesh: got pp=2, which is not supported yet; a layout has dp, tp, "
+      "zero, owners");
+  EXPECT_EQ(
+      refusal_of_set("layout.mesh=tp=2"),
+      "--set layout.mesh=tp=2 - layout.mesh: tp=2 needs [numerics] tensor_chunks = 2 (another run: other "
+      "bits); what works on 2 devices: dp=2 or dp=1,owners=servers:1");
+  EXPECT_EQ(
+      refusal_of_set("layout.mesh=tp=3"),
+      "--set layout.mesh=tp=3 - layout.mesh: tp=3 needs [numerics] tensor_chunks = 3, which does not divide "
+      "model.heads (4); what works on 3 devices: dp=3 or dp=2,owners=servers:1 or dp=1,owners=servers:2");
+  EXPECT_EQ(
+      refusal_of_set("layout.mesh=zero=3"),
+      "--set layout.mesh=zero=3 - layout.mesh: got zero=3 with dp=1, nothing to divide: zero needs dp > 1; "
+      "use dp=2 or leave it out; what works on 1 device: dp=1");
+  EXPECT_EQ(
+      refusal_of_set("layout.mesh=dp=4,owners=servers:1,zero=2"),
+      "--set layout.mesh=dp=4,owners=servers:1,zero=2 - layout.mesh: got zero=2 with 1 server; servers own "
+      "all weights and optimizer state, so leave zero out");
+  EXPECT_EQ(refusal_of_set("layout.mesh=dp=300"),
+            "--set layout.mesh=dp=300 - layout.mesh: got dp=300, which is 300 devices, want at most 256");
 }
 
 TEST_F(RecipeTest, TheDataMustSuitTheModel) {
