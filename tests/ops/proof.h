@@ -29,7 +29,7 @@ struct Shown {
   std::string how;
   std::set<std::string> dtypes;
   std::set<int64_t> parts;
-  bool bits = true;
+  std::set<std::string> other_bits;  // the dtypes in which a sum or a kernel rounds otherwise
   bool uneven = false;
 };
 struct Proof {
@@ -217,7 +217,7 @@ inline void prove_stated(const Rule& rule, const std::string& text, at::ScalarTy
         shown.how = print(division);
         shown.dtypes.insert(graph::dtype_name(dtype));
         shown.parts.insert(parts);
-        shown.bits &= bits;
+        if (!bits) shown.other_bits.insert(graph::dtype_name(dtype));
         shown.uneven |= static_cast<int64_t>(weights.size()) != parts;
       }
     }
