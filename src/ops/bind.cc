@@ -131,7 +131,7 @@ class Binder {
       for (const auto& output : binding_.outputs)
         if (output.shape)
           for (Symbol symbol : output.term->symbols)
-            if (is_block(symbol) && block_ranks_[static_cast<size_t>(symbol)] < 0)
+            if (is_block(symbol) && (form_.broadcast_all || block_ranks_[static_cast<size_t>(symbol)] < 0))
               visit(*output.term, output.shape->size(), second);
     }
   }

@@ -57,6 +57,7 @@ std::optional<Division> divide(const Rule&, const graph::Graph&, const graph::No
                                int64_t parts);
 std::vector<Division> divisions(const Rule&, const graph::Graph&, const graph::Node&, int64_t parts);
 graph::Node local_node(const Rule&, const graph::Graph&, const graph::Node&, const Division&, int64_t parts);
+std::vector<int64_t> added_shape(const Rule&, const graph::Graph&, const graph::Node&, const Division&);
 Cost cost(const Rule&, const graph::Graph&, const graph::Node&);
 
 }  // namespace shoal::ops

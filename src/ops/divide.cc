@@ -171,6 +171,18 @@ graph::Node local_node(const Rule& rule, const graph::Graph& graph, const graph:
   return local;
 }
 
+Shape added_shape(const Rule& rule, const graph::Graph& graph, const graph::Node& node,
+                  const Division& division) {
+  const Binding binding = bind(rule, graph, node);
+  const BoundTensor& bias = binding.inputs.at(static_cast<size_t>(division.added_after));
+  Shape shape(binding.outputs.at(0).dims.size(), 1);
+  for (size_t i = 0; i < shape.size(); ++i)
+    for (size_t j = 0; j < bias.dims.size(); ++j)
+      if (bias.dims[j].carries && bias.dims[j].factor == binding.outputs[0].dims[i].factor)
+        shape[i] = (*bias.shape)[j];
+  return shape;
+}
+
 Cost cost(const Rule& rule, const graph::Graph& graph, const graph::Node& node) {
   const Binding binding = bind(rule, graph, node);
   Cost cost;
@@ -205,6 +217,10 @@ std::vector<Division> divisions(const graph::Graph& graph, const graph::Node& no
 graph::Node local_node(const graph::Graph& graph, const graph::Node& node, const Division& division,
                        int64_t parts, int64_t /*part*/) {
   return local_node(rule_of(node.op), graph, node, division, parts);
+}
+
+Shape added_shape(const graph::Graph& graph, const graph::Node& node, const Division& division) {
+  return added_shape(rule_of(node.op), graph, node, division);
 }
 
 Cost cost(const graph::Graph& graph, const graph::Node& node) { return cost(rule_of(node.op), graph, node); }

@@ -48,6 +48,10 @@ std::vector<Division> divisions(const graph::Graph&, const graph::Node&, int64_t
 /// (the caller renames them); `part` matters only where positions do (none today but the forms of open.h).
 graph::Node local_node(const graph::Graph&, const graph::Node&, const Division&, int64_t parts, int64_t part);
 
+/// The shape in which the bias that a division leaves out broadcasts over the whole result 0: [o,1,1] for a
+/// convolution's. REQUIRES: added_after >= 0.
+std::vector<int64_t> added_shape(const graph::Graph&, const graph::Node&, const Division&);
+
 /// The shape of a part. REQUIRES: the cut divides it.
 std::vector<int64_t> part_shape(const std::vector<int64_t>& shape, graph::Cut cut, int64_t parts);
 bool can_cut(const std::vector<int64_t>& shape, graph::Cut cut, int64_t parts);

@@ -1,48 +1,46 @@
 // The notation of rules, and the table of them: one row per operator, from which every way to divide it
 // follows.
 //
-//   rule   = form { "|" form }                             the first form that fits the node is its rule
+// clang-format off
+//   rule   = form { "|" form }                   the first form that fits the node is its rule
 //   form   = [ term {"," term} ] "->" term {"," term} { ";" clause }
-//   term   = [ "+" ] ( axes | "{" axes "}" ) [ "@" n ]     one for each tensor argument, in the schema's
-//   order, then
-//                                                          one for each result
-//          | "()"                                          a tensor without dims
-//          | "(...)"                                       all dims as one row-major index: views, which may
-//          regroup them | "-"                                           a result that is no tensor, or has
-//          nothing to do with any letter
+//   term   = [ "+" ] ( axes | "{" axes "}" ) [ "@" n ]    one for each tensor argument, in the schema's order, then
+//                                                one for each result
+//          | "()"                                a tensor without dims
+//          | "(...)"                             all dims as one row-major index: views, which may regroup them
+//          | "-"                                 a result that is no tensor, or has nothing to do with any letter
 //   axes   = { letter | BLOCK | "..." [ "[" place {"," place} "]" ] }
-//   place  = argument ":" [ n ] letter [ "~" ] | argument ":" BLOCK | argument ":" "_"
+//   place  = argument ":" ( [ n ] letter [ "~" ] | BLOCK | "_" )
 //
 //   letter  a dim. The same letter is the same index everywhere; one that a result lacks is summed there.
 //   BLOCK   a capital: any number of dims. "..." is one more block. Blocks are aligned from the right.
-//   place   the dims that an argument of the node names (by number, a list of numbers, or which tensors of a
-//   list are
-//           there) carry this letter; what is left is the "...". No number, or an empty list, names all dims.
-//           "2s": the dim is two runs of s, one behind the other; "s~": as many as the list in braces has
-//           tensors.
+//   place   the dims that an argument of the node names (by number, by a list of numbers, or by which tensors of a
+//           list are there) carry this letter; what is left is the "...". None or an empty list names all dims.
+//           "2s": the dim is two runs of s, one behind the other; "s~": as many as the list in braces has tensors.
 //           "_": dims that a reduction left with size 1, or dropped.
 //   "{}"    a list of tensors, each with these axes
 //   "+"     added once to the result: a bias. Where the result is a sum of parts it is left out of them.
 //   "@n"    this result is made of input n alone
 //
-//   clause = "if" { argument "=" value }     the form holds only for nodes with these arguments
-//          | "whole:" { symbol }             these dims cannot come apart
-//          | "kept:" { symbol } text         these could, and are not: the text says why
-//          | "max:" | "min:" | "lse:" { symbol }   the parts of a result that lacks them are combined so (lse: the log of
-//                                            the sum of exponentials),
-//          not added | "spread:" symbol                the dims of this letter may differ in size: each part
-//          takes its share of each | "broadcast" [ ":" n ]           dims of size 1, and missing dims on the
-//          left, serve every index: in all
-//                                            inputs, or in input n
-//          | "permute:" argument [argument]  the result's dims are the input's in this order; with two: these
-//          change places | "without:" operator "(" {argument} ")"   the operator that does the same but for
-//          the bias, and what it takes | "view"                          costs nothing | "random" draws
-//          random numbers, so parts agree with the whole in law, not in value | "flops:" n { symbol } what it
-//          costs: n times the sizes of these; else one per element | argument "=" axes               sizes
-//          that follow the parts: numbers, or a list of them. "{c}": each is of
-//                                            letter c; "(...)": the shape of the first result
+//   clause = "if" { argument "=" value }         the form holds only for nodes with these arguments
+//          | "whole:" { symbol }                 these dims cannot come apart
+//          | "kept:" { symbol } "(" why ")"      these could, and are not
+//          | "max:" { symbol }                   parts of a result that lacks these are combined by the larger, not added
+//          | "min:" { symbol }                   ... by the smaller
+//          | "spread:" symbol                    dims of this letter may differ in size: a part takes its share of each
+//          | "broadcast" [ ":" n ]               dims of size 1, and missing dims on the left, serve every index:
+//                                                in all inputs, or in input n
+//          | "permute:" argument [ argument ]    the result's dims are the input's in this order; two change places
+//          | "without:" op "(" { argument } ")"  the operator that does the same but for the bias, and what it takes
+//          | "view"                              costs nothing
+//          | "random"                            draws numbers, or leaves them as they come: parts need not be the whole's
+//          | "flops:" n { symbol }               what it costs: n times the sizes of these; else one per element
+//          | argument "=" ( axes | "{" letter "}" | "(...)" )    sizes that follow the parts: a number or a list with
+//                                                these axes; a list whose numbers are all of this letter; the shape of
+//                                                the first result
+// clang-format on
 //
-// docs/adding_an_operator.md has the same with examples; tests/ops proves every row.
+// docs/adding_an_operator.md shows them one by one; tests/ops proves every row.
 #pragma once
 
 #include <array>

@@ -8,16 +8,16 @@ namespace {
 
 // One group; one group the other way round; several groups, which divide by whole groups.
 constexpr const char* kConvolution =
-    "niX,oiY,+o->noZ; whole: X Y Z; flops: 2 n o i Y Z; if groups=1 transposed=false"
-    "| niX,ioY,+o->noZ; whole: X Y Z; flops: 2 n o i X Y; if groups=1"
+    "niX,oiY,+o->noZ; whole: X Y Z; flops: 2 n o i Y Z; if groups=1 transposed=false "
+    "| niX,ioY,+o->noZ; whole: X Y Z; flops: 2 n o i X Y; if groups=1 "
     "| ncX,ciY,c->ncZ; whole: X Y Z i; spread: c; groups=c; flops: 2 n c i Y Z";
 constexpr const char* kConvolutionBackward =
-    "noZ,niX,oiY->niX,oiY,o@0; whole: X Y Z; bias_sizes=o; flops: 4 n o i Y Z; if groups=1 transposed=false"
-    "| noZ,niX,ioY->niX,ioY,o@0; whole: X Y Z; bias_sizes=o; flops: 4 n o i X Y; if groups=1"
+    "noZ,niX,oiY->niX,oiY,o@0; whole: X Y Z; bias_sizes=o; flops: 4 n o i Y Z; if groups=1 transposed=false "
+    "| noZ,niX,ioY->niX,ioY,o@0; whole: X Y Z; bias_sizes=o; flops: 4 n o i X Y; if groups=1 "
     "| ncZ,ncX,ciY->ncX,ciY,c; whole: X Y Z i; spread: c; groups=c; bias_sizes=c; flops: 4 n c i Y Z";
 constexpr const char* kConvolutionBackwardOverrideable =
-    "noZ,niX,oiY->niX,oiY,o@0; whole: X Y Z; flops: 4 n o i Y Z; if groups=1 transposed=false"
-    "| noZ,niX,ioY->niX,ioY,o@0; whole: X Y Z; flops: 4 n o i X Y; if groups=1"
+    "noZ,niX,oiY->niX,oiY,o@0; whole: X Y Z; flops: 4 n o i Y Z; if groups=1 transposed=false "
+    "| noZ,niX,ioY->niX,ioY,o@0; whole: X Y Z; flops: 4 n o i X Y; if groups=1 "
     "| ncZ,ncX,ciY->ncX,ciY,c; whole: X Y Z i; spread: c; groups=c; flops: 4 n c i Y Z";
 
 }  // namespace
@@ -25,11 +25,13 @@ constexpr const char* kConvolutionBackwardOverrideable =
 Table convolution_table() {
   static constexpr Row kRows[] = {
       {"aten::_adaptive_avg_pool2d", "...xy->...xy; whole: x y"},
-      {"aten::_adaptive_avg_pool2d_backward", "...xy,...xy->...xy; whole: x y"},
+      {"aten::_adaptive_avg_pool2d_backward",
+       "...xy,...xy->...xy; kept: x y (parts are the whole only where windows do not overlap)"},
       {"aten::adaptive_max_pool2d", "...xy->...xy,...xy; whole: x y"},
-      {"aten::adaptive_max_pool2d_backward", "...xy,...xy,...xy->...xy; whole: x y"},
-      {"aten::avg_pool2d", "...xy->...xy; whole: x y"},
-      {"aten::avg_pool2d_backward", "...xy,...xy->...xy; whole: x y"},
+      {"aten::adaptive_max_pool2d_backward", "...ab,...xy,...ab->...xy; whole: x y"},
+      {"aten::avg_pool2d", "...xy->...xy; kept: x y (parts are the whole only where windows do not overlap)"},
+      {"aten::avg_pool2d_backward",
+       "...xy,...xy->...xy; kept: x y (parts are the whole only where windows do not overlap)"},
       {"aten::convolution", kConvolution},
       {"aten::convolution_backward", kConvolutionBackward},
       {"aten::convolution_backward_overrideable", kConvolutionBackwardOverrideable},

@@ -7,7 +7,8 @@ Table indexing_table() {
   static constexpr Row kRows[] = {
       {"aten::embedding", "vd,...->...d; whole: v"},
       {"aten::embedding_dense_backward",
-       "...d,...->vd; if scale_grad_by_freq=false | ...d,...->vd; whole: ..."},
+       "...d,...->vd; if scale_grad_by_freq=false "
+       "| ...d,...->vd; whole: ..."},
       {"aten::gather", "...[dim:v],...[dim:i]->...[dim:i]; whole: v"},
       {"aten::index.Tensor", "...[indices:v],{I}->...[indices:I]; whole: v"},
       {"aten::index_add", "...[dim:v],i,...[dim:i]->...[dim:v]; whole: v i"},

@@ -6,7 +6,6 @@ namespace shoal::ops {
 Table normalisation_table() {
   static constexpr Row kRows[] = {
       {"aten::_fused_rms_norm", "...N,N->...N,...N; normalized_shape=N; whole: N"},
-      {"aten::_fused_rms_norm_backward", "...N,...N,...N,N->...N,N; normalized_shape=N; whole: N"},
       {"aten::_log_softmax", "...[dim:s]->...[dim:s]; whole: s"},
       {"aten::_log_softmax_backward_data", "...[dim:s],...[dim:s]->...[dim:s]; whole: s"},
       {"aten::_native_batch_norm_legit.no_stats", "ncX,c,c->ncX,c,c; whole: n X"},

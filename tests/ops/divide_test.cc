@@ -1,0 +1,208 @@
+// What a rule makes of a node: divisions, the node of one part, costs; and the sentences for rules that are
+// not there or wrong.
+#include "ops/divide.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "calls.h"
+#include "capture/capture.h"
+#include "models/gpt.h"
+#include "models/mlp.h"
+#include "ops/rules.h"
+#include "shoal/rule.h"
+#include "support/expect_error.h"
+
+namespace shoal::ops {
+namespace {
+
+Call call_of(const std::string& text) { return CallParser(text, at::kFloat).parse(); }
+
+std::string print(const std::optional<Division>& division) {
+  if (!division) return "whole";
+  std::vector<std::string> inputs, outputs;
+  for (const Placement& placement : division->inputs) inputs.push_back(print(placement));
+  for (const Placement& placement : division->outputs) outputs.push_back(print(placement));
+  return cat(join(inputs, ","), "->", join(outputs, ","));
+}
+
+// By result 0, or by an input.
+std::string by_result(const std::string& text, graph::Cut cut, int64_t parts) {
+  const Call call = call_of(text);
+  return print(divide(call.graph, call.node, {true, 0}, cut, parts));
+}
+std::string by_input(const std::string& text, int input, graph::Cut cut, int64_t parts) {
+  const Call call = call_of(text);
+  return print(divide(call.graph, call.node, {false, input}, cut, parts));
+}
+
+TEST(OpsDivide, ALetterIsTheSameIndexEverywhere) {
+  EXPECT_EQ(by_result("aten::mm(f[4,6], f[6,8])", {1, 1}, 2), "R,S1->S1");
+  EXPECT_EQ(by_input("aten::mm(f[4,6], f[6,8])", 0, {1, 1}, 3), "S1,S0->P(sum)");
+  EXPECT_EQ(by_input("aten::mm(f[4,6], f[6,8])", 0, {1, 1}, 4), "whole");  // 4 does not divide 6
+  EXPECT_EQ(by_input("aten::mm(f[4,12], f[12,8])", 0, {1, 3}, 2), "S1/3,S0/3->P(sum)");
+  EXPECT_EQ(by_input("aten::add.Tensor(f[4,6], f[6])", 0, {0, 1}, 2), "S0,R->S0");
+  EXPECT_EQ(by_input("aten::transpose.int(f[4,6,8], 0, -1)", 0, {0, 2}, 2), "S0/2->S2/2");
+  EXPECT_EQ(by_result("aten::embedding(f[9,4], i9[2,6])", {1, 1}, 3), "R,S1->S1");
+  EXPECT_EQ(by_input("aten::embedding(f[8,4], i8[2,6])", 0, {0, 1}, 2), "whole");
+}
+
+TEST(OpsDivide, ViewsRegroup) {
+  // Heads within each of query, key and value: the cut of the product goes through all three.
+  EXPECT_EQ(by_result("aten::view(f[2,5,24], [2,5,3,4,2])", {3, 1}, 2), "S2/3->S3");
+  EXPECT_EQ(by_input("aten::view(f[2,5,24], [2,5,3,4,2])", 0, {2, 1}, 3), "S2->S2");
+  EXPECT_EQ(by_input("aten::view(f[2,5,24], [2,5,3,4,2])", 0, {2, 1}, 2), "whole");  // 2 does not divide 3
+  EXPECT_EQ(by_input("aten::view(f[2,6,5], [12,5])", 0, {1, 1}, 3), "S1->S0/2");
+  EXPECT_EQ(by_input("aten::view(f[2,1,6], [2,6])", 0, {2, 1}, 3), "S2->S1");
+}
+
+TEST(OpsDivide, RunsOfALetter) {
+  EXPECT_EQ(by_result("aten::split.Tensor(f[2,12], 4, 1)", {1, 1}, 2), "S1/3->S1,S1,S1");
+  EXPECT_EQ(by_input("aten::split.Tensor(f[2,12], 4, 1)", 0, {1, 1}, 2), "whole");
+  EXPECT_EQ(by_result("aten::split.Tensor(f[2,12], 5, 1)", {1, 1}, 5), "whole");  // 5, 5 and 2
+  EXPECT_EQ(by_input("aten::cat({f[2,6], f[2,6]}, 1)", 0, {1, 1}, 3), "S1,S1->S1/2");
+  EXPECT_EQ(by_input("aten::cat({f[2,6], f[2,3]}, 1)", 0, {1, 1}, 3), "whole");
+  EXPECT_EQ(by_input("aten::glu(f[2,12], 1)", 0, {1, 2}, 3), "S1/2->S1");
+}
+
+TEST(OpsDivide, GroupsOfHeadsAndChannels) {
+  const std::string grouped =
+      "aten::_scaled_dot_product_fused_attention_overrideable(f[2,8,5,4], f[2,2,5,4], f[2,2,5,4], none, 0.0, "
+      "true)";
+  EXPECT_EQ(by_input(grouped, 0, {1, 1}, 2), "S1,S1,S1->S1,S1,R,R,R,R,R,R,R");
+  EXPECT_EQ(by_input(grouped, 0, {1, 1}, 4), "whole");  // a part would have half a head of keys
+  const std::string depthwise = "aten::convolution(f[2,4,5], f[8,1,3], f[8], [1], [1], [1], false, [0], 4)";
+  EXPECT_EQ(by_result(depthwise, {1, 1}, 2), "S1,S0,S0->S1");
+  EXPECT_EQ(by_result(depthwise, {1, 1}, 8), "whole");
+}
+
+TEST(OpsDivide, ThePartsNode) {
+  const auto local = [](const std::string& text, graph::Cut cut, int64_t parts) {
+    Call call = call_of(text);
+    const auto division = divide(call.graph, call.node, {true, 0}, cut, parts);
+    const graph::Node node = local_node(call.graph, call.node, division.value(), parts, 0);
+    return graph::print(call.graph, node);
+  };
+  EXPECT_TRUE(
+      local("aten::view(f[2,5,24], [2,5,3,4,-1])", {3, 1}, 2).starts_with("%1 = aten::view(%0, [2,5,3,2,2])"))
+      << local("aten::view(f[2,5,24], [2,5,3,4,-1])", {3, 1}, 2);
+  EXPECT_TRUE(local("aten::split.Tensor(f[2,12], 4, 1)", {1, 1}, 2).find("aten::split.Tensor(%0, 2, 1)") !=
+              std::string::npos);
+  EXPECT_TRUE(local("aten::expand(f[2,1], [2,-1])", {0, 1}, 2).find("aten::expand(%0, [1,-1], false)") !=
+              std::string::npos);
+  EXPECT_TRUE(local("aten::full([4,6], 1)", {1, 1}, 2).find("aten::full([4,3]") != std::string::npos);
+}
+
+TEST(OpsDivide, ABiasIsLeftOutOfASum) {
+  const Call call = call_of("aten::addmm(f[8], f[4,6], f[6,8])");
+  const Division division = divide(call.graph, call.node, {false, 1}, {1, 1}, 2).value();
+  EXPECT_EQ(print(division), "R,S1,S0->P(sum)");
+  EXPECT_EQ(division.added_after, 0);
+  EXPECT_EQ(added_shape(call.graph, call.node, division), (std::vector<int64_t>{1, 8}));
+  const graph::Node node = local_node(call.graph, call.node, division, 2, 0);
+  EXPECT_EQ(node.op, "aten::mm");
+  EXPECT_EQ(node.arguments, (std::vector<graph::Argument>{graph::Tensor{1}, graph::Tensor{2}}));
+
+  const Call convolution =
+      call_of("aten::convolution(f[2,4,5,5], f[8,4,3,3], f[8], [1,1], [1,1], [1,1], false, [0,0], 1)");
+  const Division channels = divide(convolution.graph, convolution.node, {false, 0}, {1, 1}, 2).value();
+  EXPECT_EQ(added_shape(convolution.graph, convolution.node, channels), (std::vector<int64_t>{1, 8, 1, 1}));
+  EXPECT_EQ(local_node(convolution.graph, convolution.node, channels, 2, 0).arguments[2],
+            graph::Argument(graph::None{}));
+  // Scaled, it cannot be added by itself.
+  EXPECT_EQ(by_input("aten::addmm(f[8], f[4,6], f[6,8], beta=2)", 1, {1, 1}, 2), "whole");
+}
+
+TEST(OpsDivide, Costs) {
+  const auto flops = [](const std::string& text) {
+    const Call call = call_of(text);
+    return cost(call.graph, call.node).flops;
+  };
+  EXPECT_EQ(flops("aten::mm(f[4,6], f[6,8])"), 2 * 4 * 6 * 8);
+  EXPECT_EQ(flops("aten::convolution(f[2,4,5,5], f[8,4,3,3], f[8], [1,1], [1,1], [1,1], false, [0,0], 1)"),
+            2 * (2 * 8 * 5 * 5) * (4 * 3 * 3));
+  EXPECT_EQ(flops("aten::convolution(f[2,4,5], f[8,1,3], f[8], [1], [1], [1], false, [0], 4)"),
+            2 * (2 * 8 * 5) * 3);
+  EXPECT_EQ(flops("aten::relu(f[4,6])"), 24);
+  EXPECT_EQ(flops("aten::_scaled_dot_product_fused_attention_overrideable(f[2,8,5,4], f[2,2,5,4], "
+                  "f[2,2,5,4], none, 0.0, true)"),
+            4 * 2 * 8 * 5 * 5 * 4);
+  const Call add = call_of("aten::add.Tensor(f[4,6], f[6])");
+  EXPECT_EQ(cost(add.graph, add.node).bytes, 4 * (24 + 6 + 24));
+  const Call view = call_of("aten::view(f[4,6], [24])");
+  EXPECT_EQ(cost(view.graph, view.node).bytes, 0);
+}
+
+template <class Model>
+graph::Graph graph_of(const Model& model, const std::vector<graph::TensorType>& types) {
+  const auto loss = [](auto& net, const Batch& batch) {
+    const auto out = net(batch[0]);
+    return batch[1].is_floating_point() ? torch::mse_loss(out, batch[1])
+                                        : torch::cross_entropy_loss(out.flatten(0, 1), batch[1].flatten());
+  };
+  return capture::capture_training(with_loss(model, loss), types, Precision::kFP32);
+}
+
+// Also: how long one question takes. Planning asks some hundred thousand.
+TEST(OpsDivide, EveryOperatorOfTheModelsHasARule) {
+  models::GptConfig gpt;
+  gpt.vocabulary = 32, gpt.layers = 2, gpt.width = 16, gpt.heads = 4, gpt.context = 8, gpt.dropout = 0.1;
+  const auto tokens = graph::contiguous_type(at::kLong, {2, 8});
+  models::MlpConfig mlp;
+  const auto x = graph::contiguous_type(at::kFloat, {8, mlp.inputs}),
+             y = graph::contiguous_type(at::kFloat, {8, mlp.outputs});
+  for (const graph::Graph& graph : {graph_of(describe([&] { return models::Gpt(gpt); }), {tokens, tokens}),
+                                    graph_of(describe([&] { return models::Mlp(mlp); }), {x, y})}) {
+    int64_t asked = 0;
+    const auto start = std::chrono::steady_clock::now();
+    for (int round = 0; round < 20; ++round)
+      for (const graph::Node& node : graph.nodes) {
+        EXPECT_TRUE(has_rule(node.op)) << node.op;
+        if (has_rule(node.op)) divide(graph, node, {true, 0}, {0, 1}, 2);
+        ++asked;
+      }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    std::cout << graph.nodes.size() << " nodes, " << 1e6 * seconds / static_cast<double>(asked)
+              << " us a question\n";
+  }
+}
+
+TEST(OpsDivide, AMissingRowSaysWhere) {
+  Call call = call_of("aten::relu(f[4])");
+  call.node.op = "my::op";
+  EXPECT_ERROR(
+      divide(call.graph, call.node, {true, 0}, {0, 1}, 2), InputError,
+      "operator my::op - rule: there is none, so it cannot be divided; add a row to src/ops/tables/, or call "
+      "shoal::register_rule (docs/adding_an_operator.md)");
+}
+
+TEST(OpsDivide, WrongRulesSayWhatIsWrong) {
+  EXPECT_ERROR(register_rule("my::op", "mk,kn"), InputError,
+               "rule of my::op, at 5 - \"mk,kn\": got the end, want \",\" or \"->\"");
+  EXPECT_ERROR(register_rule("my::op", "mk,kn->m?"), InputError,
+               "rule of my::op, at 8 - \"mk,kn->m?\": got \"?\", want \"|\", \";\" or the end");
+  EXPECT_ERROR(register_rule("my::op", "...[dim->..."), InputError,
+               "rule of my::op, at 7 - \"...[dim->...\": got \"->...\", want \":\"");
+  EXPECT_ERROR(register_rule("my::op", "...->...; hole: s"), InputError,
+               "rule of my::op, at 14 - \"...->...; hole: s\": got \": s\", want a clause, or \"=\" after "
+               "the argument hole");
+  EXPECT_ERROR(register_rule("aten::mm", "mk,nk->mn"), InputError,
+               "rule of aten::mm - got a second one, \"mk,nk->mn\"; it has \"mk,kn->mn; flops: 2 m k n\"; "
+               "leave one of them out");
+  const auto resolved = [](const std::string& op, const std::string& text) {
+    Rule rule = parse_rule(op, text);
+    resolve(rule);
+  };
+  EXPECT_ERROR(resolved("aten::mm", "mk->mn"), InputError,
+               "rule of aten::mm - inputs: got 1 terms, want 2: one for each tensor argument of its schema");
+  EXPECT_ERROR(resolved("aten::mm", "mk,kn->mn,m"), InputError,
+               "rule of aten::mm - results: got 2 terms, want 1: one for each result of its schema");
+  EXPECT_ERROR(resolved("aten::t", "ab->ba; dim=a"), InputError,
+               "rule of aten::t - arguments: got dim, want one of self");
+  EXPECT_ERROR(resolved("my::nothing", "a->a"), InputError,
+               "operator my::nothing - unknown: this LibTorch has none of that name");
+}
+
+}  // namespace
+}  // namespace shoal::ops
