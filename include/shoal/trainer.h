@@ -27,7 +27,7 @@ struct TrainerOptions {
   int threads = 1;            // compute threads of each device
 
   // --- Where it runs: no bit depends on it. ---
-  std::optional<Layout> layout;  // none: every device takes its share of the microbatches
+  std::optional<Layout> layout = {};  // none: every device takes its share of the microbatches
 };
 
 /// What one step did. The same on every device, but for `seconds`.
