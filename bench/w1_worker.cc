@@ -1,6 +1,7 @@
 // W1 on Shoal, as a worker of `make bench`: stays resident and speaks the protocol of bench/peers/protocol.py
 // for all its ranks. Rank 0 reads the commands and passes them on; the others wait, asleep, for the next.
 //   shoal run -n 2 build/bench/w1_worker --precision fp32 --batch 16 --microbatches 2
+//   shoal run -n 2 build/bench/w1_worker --precision fp32 --layout tp=2 --chunks 2
 #include <shoal/shoal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <iostream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <sstream>
 #include <string>
@@ -78,6 +80,13 @@ int64_t peak_bytes() {
 
 bool reset_peak() { return static_cast<bool>(std::ofstream("/proc/self/clear_refs") << "5" << std::flush); }
 
+/// What the command line says of the run.
+struct Settings {
+  std::string precision = "fp32";
+  std::string layout;  // "": every device takes its share of the microbatches
+  int64_t batch = kGlobalBatch, microbatches = 2, chunks = 1;
+};
+
 /// A command as it travels between ranks.
 struct Command {
   char name[16] = "";
@@ -96,8 +105,8 @@ Command read_command() {
 
 class Worker {
  public:
-  Worker(shoal::World& world, const std::string& precision, int64_t batch, int64_t microbatches)
-      : comm_(world.communicator()), batch_(batch), trainer_(make_trainer(world, precision, microbatches)) {}
+  Worker(shoal::World& world, const Settings& settings)
+      : comm_(world.communicator()), batch_(settings.batch), trainer_(make_trainer(world, settings)) {}
 
   /// Answers commands until quit. `answers` is used on rank 0 alone.
   void serve(std::FILE* answers) {
@@ -130,8 +139,7 @@ class Worker {
   }
 
  private:
-  static shoal::Trainer make_trainer(shoal::World& world, const std::string& precision,
-                                     int64_t microbatches) {
+  static shoal::Trainer make_trainer(shoal::World& world, const Settings& settings) {
     const shoal::models::GptConfig config{.vocabulary = kVocabulary,
                                           .layers = 8,
                                           .width = 512,
@@ -143,11 +151,16 @@ class Worker {
       return torch::nn::functional::cross_entropy(gpt(batch[0]).to(torch::kFloat32).flatten(0, 1),
                                                   batch[1].flatten());
     };
+    std::optional<shoal::Layout> layout;
+    if (!settings.layout.empty())
+      layout = shoal::parse_layout(settings.layout, "--layout " + settings.layout + " - layout");
     return shoal::Trainer(
         world, model, loss,
         {.optimizer = shoal::AdamW{.lr = 3e-4, .betas = {0.9, 0.95}, .weight_decay = 0.1, .decay_all = true},
-         .microbatches = microbatches,
-         .precision = precision == "bf16" ? shoal::Precision::kBF16 : shoal::Precision::kFP32});
+         .microbatches = settings.microbatches,
+         .precision = settings.precision == "bf16" ? shoal::Precision::kBF16 : shoal::Precision::kFP32,
+         .tensor_chunks = settings.chunks,
+         .layout = layout});
   }
 
   /// Every rank's value, by rank.
@@ -221,18 +234,19 @@ class Worker {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string precision = "fp32";
-  int64_t batch = kGlobalBatch, microbatches = 2;
+  Settings settings;
   CLI::App app("W1 on Shoal, as a worker of `make bench`");
-  app.add_option("--precision", precision)->check(CLI::IsMember({"fp32", "bf16"}))->required();
-  app.add_option("--batch", batch)->check(CLI::Range(int64_t{1}, kGlobalBatch));
-  app.add_option("--microbatches", microbatches)->check(CLI::PositiveNumber);
+  app.add_option("--precision", settings.precision)->check(CLI::IsMember({"fp32", "bf16"}))->required();
+  app.add_option("--batch", settings.batch)->check(CLI::Range(int64_t{1}, kGlobalBatch));
+  app.add_option("--microbatches", settings.microbatches)->check(CLI::PositiveNumber);
+  app.add_option("--layout", settings.layout, "such as dp=2,zero=3");
+  app.add_option("--chunks", settings.chunks, "tensor_chunks of the run")->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   return shoal::guarded_main(argc, argv, [&](shoal::World& world) {
     at::set_num_threads(1);
     // Rank 0's answers alone go to stdout; whatever a library prints goes to stderr.
     std::FILE* answers = fdopen(dup(STDOUT_FILENO), "w");
     dup2(STDERR_FILENO, STDOUT_FILENO);
-    Worker(world, precision, batch, microbatches).serve(answers);
+    Worker(world, settings).serve(answers);
   });
 }
