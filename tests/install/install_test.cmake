@@ -1,4 +1,4 @@
-# Installs the build, moves the installed tree, then builds the README's program against it as a user would, and trains on 1 and 2 devices.
+# Installs the build, moves the installed tree, then builds the examples against it as a user would (own_module is the README's), and trains on 1 and 2 devices.
 #   cmake -D BUILD=... -D WORK=... -D LAUNCHER=... -P install_test.cmake
 file(REMOVE_RECURSE ${WORK})
 execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/first OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
@@ -6,24 +6,27 @@ file(RENAME ${WORK}/first ${WORK}/installed)
 
 # Nothing but the installed tree and LibTorch may be needed, so the environment says nothing of either.
 set(ENV{CMAKE_PREFIX_PATH})
-execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/../../examples/own_module -B ${WORK}/build -D CMAKE_BUILD_TYPE=Release
-  -D CMAKE_PREFIX_PATH=${WORK}/installed "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" COMMAND_ERROR_IS_FATAL ANY)
-execute_process(COMMAND ${CMAKE_COMMAND} --build ${WORK}/build COMMAND_ERROR_IS_FATAL ANY)
-
 set(shoal ${WORK}/installed/bin/shoal)
-foreach(devices 1 2)
-  file(MAKE_DIRECTORY ${WORK}/on_${devices})
-  execute_process(COMMAND ${shoal} run -n ${devices} ${WORK}/build/program WORKING_DIRECTORY ${WORK}/on_${devices}
-    OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
-  execute_process(COMMAND ${shoal} checkpoint hash ${WORK}/on_${devices}/checkpoint OUTPUT_VARIABLE hash COMMAND_ERROR_IS_FATAL ANY)
-  message("on ${devices}:\n${said}${hash}")
-  if(NOT said MATCHES "step 0  loss (0\\.9|1\\.0)[0-9]*\nstep 33  .*\nstep 99  loss 0\\.0[0-9]+\n")
-    message(FATAL_ERROR "the program - losses: got those above, want about 1 at first and below 0.1 at the end")
-  endif()
-  if(devices EQUAL 2 AND NOT "${said}${hash}" STREQUAL "${before}")
-    message(FATAL_ERROR "the program - on 2 devices: got the losses and the hash above, want those of 1 device")
-  endif()
-  set(before "${said}${hash}")
+foreach(example own_module own_operator)
+  set(here ${WORK}/${example})
+  execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/../../examples/${example} -B ${here}/build -D CMAKE_BUILD_TYPE=Release
+    -D CMAKE_PREFIX_PATH=${WORK}/installed "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${CMAKE_COMMAND} --build ${here}/build COMMAND_ERROR_IS_FATAL ANY)
+
+  foreach(devices 1 2)
+    file(MAKE_DIRECTORY ${here}/on_${devices})
+    execute_process(COMMAND ${shoal} run -n ${devices} ${here}/build/program WORKING_DIRECTORY ${here}/on_${devices}
+      OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
+    execute_process(COMMAND ${shoal} checkpoint hash ${here}/on_${devices}/checkpoint OUTPUT_VARIABLE hash COMMAND_ERROR_IS_FATAL ANY)
+    message("${example} on ${devices}:\n${said}${hash}")
+    if(NOT said MATCHES "step 0  loss (0\\.9|1\\.0)[0-9]*\nstep 33  .*\nstep 99  loss 0\\.0[0-9]+\n")
+      message(FATAL_ERROR "${example} - losses: got those above, want about 1 at first and below 0.1 at the end")
+    endif()
+    if(devices EQUAL 2 AND NOT "${said}${hash}" STREQUAL "${before}")
+      message(FATAL_ERROR "${example} - on 2 devices: got the losses and the hash above, want those of 1 device")
+    endif()
+    set(before "${said}${hash}")
+  endforeach()
 endforeach()
 
 # A path into the build folder would break once that is gone.

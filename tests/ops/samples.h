@@ -11,6 +11,7 @@
 
 namespace shoal::ops {
 
+// clang-format off
 inline constexpr const char* kSamples[] = {
     "aten::addbmm(f[6,10], f[2,6,15], f[2,15,10])",
     "aten::addmm(f[10], f[12,30], f[30,10])",
@@ -442,5 +443,6 @@ inline constexpr const char* kSamples[] = {
     "aten::where.self(b[12,1], f[35], f[])",
     "aten::xlogy.Tensor(p[12,35], p[35])",
 };
+// clang-format on
 
 }  // namespace shoal::ops
