@@ -323,10 +323,11 @@ TEST(Capture, ChangedBuffersAreRefused) {
       [](ToyImpl& toy, const Batch& batch) {
         const torch::NoGradGuard no_grad;
         const auto result = toy.second(toy.first(batch[0])).mean();
-        toy.first->weight.mul_(0.9);
+        toy.first->bias.mul_(0.9);
         return result;
       },
-      "");
+      "capture - parameter first.bias: forward changes it, which is not supported; keep forward free of side "
+      "effects on it");
 }
 
 TEST(Capture, SizesThatDependOnDataAreRefused) {
