@@ -74,18 +74,25 @@ void run_model(const Code& code) {
   }
 }
 
-void refuse_changes(const Recording& recording, const NamedTensors& tensors, const Twins& twins) {
+void refuse_change(const char* kind, const std::string& name, const char* when) {
+  throw InputError(cat("capture - ", kind, " ", name, ": forward changes it", when,
+                       ", which is not supported; keep forward free of side effects on it"));
+}
+
+// The buffers that forward left with another value. A parameter may not be among them.
+std::vector<graph::ChangedBuffer> changed_buffers(const Recording& recording, const NamedTensors& tensors,
+                                                  const Twins& twins) {
+  const std::vector<graph::Input>& inputs = recording.graph().inputs;
   size_t input = 0;
-  const auto check = [&](const char* kind, const std::vector<NamedTensor>& originals,
-                         const std::vector<at::Tensor>& list) {
-    for (size_t i = 0; i < originals.size(); ++i)
-      if (ghost_id(unwrap(list[i])) != recording.graph().inputs[input++].value)
-        throw InputError(
-            cat("capture - ", kind, " ", originals[i].name,
-                ": forward changes it, which is not supported yet; keep forward free of side effects on it"));
-  };
-  check("parameter", tensors.parameters, twins.parameters);
-  check("buffer", tensors.buffers, twins.buffers);
+  for (size_t i = 0; i < twins.parameters.size(); ++i)
+    if (ghost_id(unwrap(twins.parameters[i])) != inputs[input++].value)
+      refuse_change("parameter", tensors.parameters[i].name, "");
+  std::vector<graph::ChangedBuffer> changed;
+  for (size_t i = 0; i < twins.buffers.size(); ++i) {
+    const graph::ValueId before = inputs[input++].value, after = ghost_id(unwrap(twins.buffers[i]));
+    if (after != before) changed.push_back({tensors.buffers[i].name, before, after});
+  }
+  return changed;
 }
 
 void check_loss(const at::Tensor& loss) {
@@ -149,7 +156,7 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
                                       /*create_graph=*/false,
                                       /*allow_unused=*/true);
   });
-  refuse_changes(recording, tensors, twins);
+  const auto changed = changed_buffers(recording, tensors, twins);
 
   graph::Graph graph;
   const graph::ValueId loss_value = recording.value_of(loss);
@@ -160,7 +167,7 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
   graph = std::move(recording.graph());
   graph.results = {loss_value};
   graph.gradients = std::move(captured);
-  return graph::canonicalize(std::move(graph));
+  return graph::canonicalize(graph::split_buffer_updates(std::move(graph), changed));
 }
 
 graph::Graph capture_forward(const torch::nn::Module& module,
@@ -173,7 +180,8 @@ graph::Graph capture_forward(const torch::nn::Module& module,
   const at::AutoGradMode without_gradients(false);
   at::Tensor result;
   run_model([&] { result = function(twins.batch); });
-  refuse_changes(recording, tensors, twins);
+  const auto changed = changed_buffers(recording, tensors, twins);
+  if (!changed.empty()) refuse_change("buffer", changed[0].name, " outside of training");
   if (!result.defined()) throw InputError("capture - result: the function returned an undefined tensor");
   const graph::ValueId value = recording.value_of(result);
   graph::Graph graph = std::move(recording.graph());

@@ -11,6 +11,7 @@
 #include <deque>
 
 #include "base/text.h"
+#include "capture/batch_norm.h"
 #include "capture/ghost.h"
 #include "capture/shape_rules.h"
 #include "graph/ivalue.h"
@@ -59,9 +60,6 @@ void check_allowed(const std::string& name) {
       {"aten::masked_select", "its result's size depends on the data: use torch::where or masked_fill"},
       {"aten::_unique2", "its result's size depends on the data"},
       {"aten::bincount", "its result's size depends on the data"},
-      {"aten::native_batch_norm",
-       "it changes its running statistics in forward, which is not supported yet: use LayerNorm or "
-       "GroupNorm"},
   };
   for (const auto& [op, why] : kRefused)
     if (name == op) throw InputError(cat("capture - operator ", name, ": ", why));
@@ -176,6 +174,7 @@ uint64_t next_number() {
 Recording::Recording() : Interception({kGhostDevice, 0}), number_(next_number()) {
   register_ghost_device();
   register_operators();
+  register_batch_norm();
   recording = this;
 }
 
@@ -245,6 +244,7 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
   const std::string name = graph::operator_text(op.operator_name());
   c10::impl::ExcludeDispatchKeyGuard below_autograd(c10::autograd_dispatch_keyset_with_ADInplaceOrView);
   const auto& schema = op.schema();
+  drop_unread_statistics(name, *stack);
   const auto arguments = torch::jit::last(*stack, schema.arguments().size());
   if (name == "aten::equal") {  // MultiheadAttention asks whether key and value are the same tensor
     const bool same = value_of(arguments[0].toTensor()) == value_of(arguments[1].toTensor());

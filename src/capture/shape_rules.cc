@@ -69,6 +69,79 @@ void native_layer_norm_backward(Stack& s) {
        mask[2] ? optional_like(bias) : Tensor()};
 }
 
+// Batch norms keep a dense layout (channels last, say) and make others contiguous.
+Tensor dense_like(const Tensor& x) { return at::empty_like(x, x.options(), x.suggest_memory_format()); }
+
+// The dtype of a batch norm's statistics: that of its parameters in a mixed call, else x's.
+at::ScalarType batch_statistics_dtype(const Tensor& x, const Stack& s,
+                                      std::initializer_list<size_t> parameters) {
+  for (size_t i : parameters)
+    if (s[i].isTensor() && s[i].toTensor().defined()) return s[i].toTensor().scalar_type();
+  return x.scalar_type();
+}
+
+// (x, weight, bias, running_mean, running_var, training, momentum, eps) -> x-like, mean and 1/std by channel,
+// empty when not training
+void native_batch_norm(Stack& s) {
+  const Tensor x = s[0].toTensor();
+  const auto dtype = batch_statistics_dtype(x, s, {1, 3});
+  const int64_t channels = s[5].toBool() ? x.size(1) : 0;
+  s = {dense_like(x), empty({channels}, x, dtype), empty({channels}, x, dtype)};
+}
+
+// As native_batch_norm, and the new running statistics.
+void native_batch_norm_functional(Stack& s) {
+  const Tensor mean = s[3].toTensor(), var = s[4].toTensor();
+  native_batch_norm(s);
+  s.insert(s.end(), {contiguous_like(mean), contiguous_like(var)});
+}
+
+// (grad, x, weight, running_mean, running_var, mean, invstd, train, eps, mask[3]) -> for x, weight, bias
+void native_batch_norm_backward(Stack& s) {
+  const auto mask = s[9].toBoolList();
+  const Tensor x = s[1].toTensor();
+  const auto dtype = batch_statistics_dtype(x, s, {2, 3});
+  const auto by_channel = [&](bool wanted) { return wanted ? empty({x.size(1)}, x, dtype) : Tensor(); };
+  s = {mask[0] ? dense_like(x) : Tensor(), by_channel(mask[1]), by_channel(mask[2])};
+}
+
+// The CPU's convolutions work on channels last when either the input or the weight is.
+at::MemoryFormat convolution_format(const Tensor& x, const Tensor& weight) {
+  const auto format = x.suggest_memory_format();
+  return format == at::MemoryFormat::Contiguous ? weight.suggest_memory_format() : format;
+}
+
+// (x [b,c,...], weight [o,c/groups,...], bias, stride, padding, dilation, transposed, output_padding, groups)
+void convolution(Stack& s) {
+  const Tensor x = s[0].toTensor(), weight = s[1].toTensor();
+  const auto stride = s[3].toIntVector(), padding = s[4].toIntVector(), dilation = s[5].toIntVector(),
+             output_padding = s[7].toIntVector();
+  const auto at_dim = [](const std::vector<int64_t>& list, size_t dim) {
+    return list[list.size() == 1 ? 0 : dim];
+  };
+  const bool transposed = s[6].toBool();
+  std::vector<int64_t> sizes = {x.size(0), transposed ? weight.size(1) * s[8].toInt() : weight.size(0)};
+  for (size_t dim = 0; dim + 2 < static_cast<size_t>(x.dim()); ++dim) {
+    const int64_t size = x.size(static_cast<int64_t>(dim) + 2),
+                  reach = at_dim(dilation, dim) * (weight.size(static_cast<int64_t>(dim) + 2) - 1);
+    sizes.push_back(transposed ? (size - 1) * at_dim(stride, dim) - 2 * at_dim(padding, dim) + reach +
+                                     at_dim(output_padding, dim) + 1
+                               : (size + 2 * at_dim(padding, dim) - reach - 1) / at_dim(stride, dim) + 1);
+    TORCH_CHECK(sizes.back() > 0, "the kernel is larger than the padded input (size ", size, ")");
+  }
+  s = {at::empty(sizes, x.options(), convolution_format(x, weight))};
+}
+
+// (grad, x, weight, bias_sizes, ..., mask[3]) -> for x, weight, bias
+void convolution_backward(Stack& s) {
+  const Tensor x = s[1].toTensor(), weight = s[2].toTensor();
+  const auto mask = s[10].toBoolList();
+  const auto format = convolution_format(x, weight);
+  s = {mask[0] ? at::empty(x.sizes(), x.options(), format) : Tensor(),
+       mask[1] ? at::empty(weight.sizes(), weight.options(), format) : Tensor(),
+       mask[2] ? empty(s[3].toIntVector(), x) : Tensor()};
+}
+
 // (x, p, train) -> x-like, mask
 void native_dropout(Stack& s) {
   const Tensor x = s[0].toTensor();
@@ -150,11 +223,14 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
   static const std::unordered_map<std::string, ShapeRule> table = {
       {"aten::_scaled_dot_product_fused_attention_overrideable", attention},
       {"aten::_scaled_dot_product_fused_attention_overrideable_backward", attention_backward},
+      {"aten::_native_batch_norm_legit_functional", native_batch_norm_functional},
       {"aten::abs", same_as_first},
       {"aten::arange", arange},
       {"aten::arange.start", arange_start},
       {"aten::arange.start_step", arange_start_step},
       {"aten::binary_cross_entropy_with_logits", binary_cross_entropy_with_logits},
+      {"aten::convolution", convolution},
+      {"aten::convolution_backward", convolution_backward},
       {"aten::embedding", embedding},
       {"aten::embedding_dense_backward", embedding_dense_backward},
       {"aten::flip", same_as_first},
@@ -163,6 +239,8 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
        [](Stack& s) { s = {at::empty_like(s[0].toTensor(), s[0].toTensor().options().dtype(at::kBool))}; }},
       {"aten::logsumexp", logsumexp},
       {"aten::mse_loss_backward", same_as_second},
+      {"aten::native_batch_norm", native_batch_norm},
+      {"aten::native_batch_norm_backward", native_batch_norm_backward},
       {"aten::native_dropout", native_dropout},
       {"aten::native_dropout_backward", same_as_first},
       {"aten::native_layer_norm", native_layer_norm},

@@ -26,7 +26,18 @@ Graph renumber(Graph);
 /// serve. Bits: preserving.
 Graph infer_scopes(Graph);
 
-/// All of the above, in order, verified after each.
+/// A buffer of the module that forward changes: the input, and the value that replaces it.
+struct ChangedBuffer {
+  std::string name;
+  ValueId before, after;
+};
+
+/// Moves the nodes that lead from old values of `changed` to new ones into graph.buffer_update, and has what
+/// they read of the microbatch observed. Throws InputError when an output depends on an old value (spectral
+/// norm): the microbatches could not be computed apart. Bits: preserving.
+Graph split_buffer_updates(Graph, const std::vector<ChangedBuffer>& changed);
+
+/// All of the above but split_buffer_updates, which capture calls before, in order, verified after each.
 Graph canonicalize(Graph);
 
 }  // namespace shoal::graph

@@ -65,6 +65,7 @@ Interpreter::Interpreter(comm::Communicator& communicator, const lower::Storage&
 StepOutcome Interpreter::run(const StepRequest& request) {
   outcome_ = {};
   memory_.stop() = request.stop ? 1 : 0;
+  request.buffers->clear();
   for (const Instruction& instruction : program_.instructions) {
     Stopwatch watch;
     const double waited = outcome_.seconds.wait;
@@ -104,6 +105,7 @@ StepOutcome Interpreter::run(const StepRequest& request) {
         break;
     }
   }
+  request.buffers->apply(communicator_, memory_, program_.num_microbatches);
   return outcome_;
 }
 
@@ -126,7 +128,7 @@ void Interpreter::compute(const Instruction& instruction, const StepRequest& req
   run.inputs = inputs;
   run.random = {request.seed, request.step, instruction.microbatch};
   run.placement = [&](int output) -> void* {
-    if (output == 0 || instruction.accumulate) return nullptr;
+    if (output == 0 || instruction.accumulate || request.buffers->observes(output)) return nullptr;
     const auto [place, dtype] = place_of(output);
     const auto [p, c] = contribution_of_output_[static_cast<size_t>(output) - 1];
     return dtype == storage_.parameters[p].contributions[c].dtype ? place : nullptr;
@@ -134,6 +136,10 @@ void Interpreter::compute(const Instruction& instruction, const StepRequest& req
   run.sink = [&](int output, const at::Tensor& tensor) {
     if (output == 0) {
       memory_.loss(instruction.microbatch) = tensor.item<double>();
+      return;
+    }
+    if (request.buffers->observes(output)) {
+      request.buffers->observe(instruction.microbatch, output, tensor);
       return;
     }
     const auto [place, dtype] = place_of(output);

@@ -9,6 +9,7 @@
 #include "comm/comm.h"
 #include "lower/program.h"
 #include "lower/storage.h"
+#include "run/buffer_updates.h"
 #include "run/device_memory.h"
 #include "run/executor.h"
 
@@ -20,7 +21,8 @@ using Update = std::function<void(std::vector<OwnedPiece>& owned, float divisor)
 
 struct StepRequest {
   const graph::Graph* graph;
-  Executor* executor;  // of that graph
+  Executor* executor;      // of that graph
+  BufferUpdates* buffers;  // of that graph
   std::function<std::vector<at::Tensor>(int64_t microbatch)> batch;
   uint64_t seed;
   int64_t step;

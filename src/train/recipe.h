@@ -24,6 +24,7 @@ struct Recipe {
     int64_t kv_heads = 0, hidden = 0;
     bool tied_head = false;
     int64_t inputs = 32, outputs = 10;
+    int64_t stages = 3, image = 32;
 
     bool knows_text() const { return name == "gpt" || name == "llama"; }
   } model;

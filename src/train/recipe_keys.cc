@@ -39,12 +39,12 @@ std::string in_quotes(const std::string& text) {
 std::vector<Key> make_keys() {
   using R = Recipe;
   return {// clang-format off
-      {"model", "name", TextField{[](R& r) -> auto& { return r.model.name; }, {"gpt", "llama", "mlp"}}, kRequired, "", {},
-       "a GPT-2 or Llama style decoder, or a perceptron with ReLU"},
+      {"model", "name", TextField{[](R& r) -> auto& { return r.model.name; }, {"gpt", "llama", "mlp", "resnet"}}, kRequired, "", {},
+       "a GPT-2 or Llama style decoder, a perceptron with ReLU, or a ResNet for small images"},
       {"model", "layers", WholeField{[](R& r) -> auto& { return r.model.layers; }, 1, 1000}, kOptional, "", {},
-       "blocks of a gpt or llama, hidden layers of an mlp"},
+       "blocks of a gpt or llama, hidden layers of an mlp, blocks in each stage of a resnet"},
       {"model", "width", WholeField{[](R& r) -> auto& { return r.model.width; }, 1, 1 << 20}, kOptional, "", {},
-       "numbers per token or layer; for a gpt a multiple of `heads`, for a llama of twice `heads`"},
+       "numbers per token or layer; for a gpt a multiple of `heads`, for a llama of twice `heads`; channels of a resnet's first stage"},
       {"model", "dropout", RealField{[](R& r) -> auto& { return r.model.dropout; }, 0, 1, true}, kOptional, "model.name", {"gpt", "mlp"},
        "the share of activations dropped in training"},
       {"model", "vocabulary", WholeField{[](R& r) -> auto& { return r.model.vocabulary; }, 2, 1 << 24}, kOptional, "model.name", {"gpt", "llama"},
@@ -61,8 +61,12 @@ std::vector<Key> make_keys() {
        "the output layer is the token embedding"},
       {"model", "inputs", WholeField{[](R& r) -> auto& { return r.model.inputs; }, 1, 1 << 20}, kOptional, "model.name", {"mlp"},
        "numbers of a sample"},
-      {"model", "outputs", WholeField{[](R& r) -> auto& { return r.model.outputs; }, 2, 1 << 20}, kOptional, "model.name", {"mlp"},
+      {"model", "outputs", WholeField{[](R& r) -> auto& { return r.model.outputs; }, 2, 1 << 20}, kOptional, "model.name", {"mlp", "resnet"},
        "classes"},
+      {"model", "stages", WholeField{[](R& r) -> auto& { return r.model.stages; }, 1, 16}, kOptional, "model.name", {"resnet"},
+       "stages; each but the first halves the image and doubles the channels"},
+      {"model", "image", WholeField{[](R& r) -> auto& { return r.model.image; }, 1, 4096}, kOptional, "model.name", {"resnet"},
+       "pixels along a side of the images, which have 3 colours"},
 
       {"data", "source", TextField{[](R& r) -> auto& { return r.data.source; }, {"store", "random"}}, kRequired, "", {},
        "a token store that `shoal data` wrote, or made-up samples that can be learned"},

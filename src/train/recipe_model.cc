@@ -5,6 +5,7 @@
 #include "models/gpt.h"
 #include "models/llama.h"
 #include "models/mlp.h"
+#include "models/resnet.h"
 
 namespace shoal::train {
 namespace {
@@ -37,6 +38,10 @@ models::MlpConfig mlp_config(const Recipe::Model& model) {
           .dropout = model.dropout};
 }
 
+models::ResnetConfig resnet_config(const Recipe::Model& model) {
+  return {.stages = model.stages, .layers = model.layers, .width = model.width, .outputs = model.outputs};
+}
+
 template <class Construct>
 Network network_of(Construct construct) {
   auto described = describe(construct);
@@ -49,6 +54,7 @@ Network network_of(Construct construct) {
 Network describe_network(const Recipe::Model& model) {
   if (model.name == "gpt") return network_of([&] { return models::Gpt(gpt_config(model)); });
   if (model.name == "llama") return network_of([&] { return models::Llama(llama_config(model)); });
+  if (model.name == "resnet") return network_of([&] { return models::Resnet(resnet_config(model)); });
   return network_of([&] { return models::Mlp(mlp_config(model)); });
 }
 

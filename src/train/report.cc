@@ -28,8 +28,11 @@ std::string model_line(const Recipe& recipe, int64_t num_parameters) {
   const std::string shape =
       m.knows_text() ? cat(counted(m.layers, "layer"), ", width ", m.width, ", ", counted(m.heads, "head"),
                            shared, ", context ", m.context, ", vocabulary ", grouped(m.vocabulary))
-                     : cat(m.inputs, " inputs, ", counted(m.layers, "layer"), " of ", m.width, ", ",
-                           m.outputs, " outputs");
+      : m.name == "resnet" ? cat(counted(m.stages, "stage"), " of ", counted(m.layers, "block"), ", ",
+                                 counted(m.width, "channel"), " at first, ", m.outputs,
+                                 " classes, images of ", m.image, " x ", m.image)
+                           : cat(m.inputs, " inputs, ", counted(m.layers, "layer"), " of ", m.width, ", ",
+                                 m.outputs, " outputs");
   return cat(m.name, ", ", shape, ": ", grouped(num_parameters), " parameters, ", recipe.train.precision);
 }
 

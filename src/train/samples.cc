@@ -117,27 +117,76 @@ class LabelledPoints {
   std::vector<double> teacher_;  // a row of inputs for each output
 };
 
-Samples point_samples(const Recipe& recipe) {
-  const auto points = std::make_shared<const LabelledPoints>(recipe.model.inputs, recipe.model.outputs);
+class LabelledImages {
+ public:
+  LabelledImages(int64_t side, int64_t classes) : side_(side), classes_(classes) {}
+
+  /// Images [count, 3, side, side], half a wave of the class and half noise, and their classes.
+  Batch batch(uint64_t key, uint64_t stream, int64_t first, int64_t count) const {
+    const int64_t pixels = 3 * side_ * side_;
+    const at::Tensor images = at::empty({count, 3, side_, side_}, at::kFloat),
+                     classes = at::empty({count}, at::kLong);
+    for (int64_t row = 0; row < count; ++row) {
+      const int64_t begin = (first + row) * (pixels + 2);  // two numbers for the class and the phase
+      const auto label = static_cast<int64_t>(unit(key, stream, begin) * static_cast<double>(classes_));
+      classes.mutable_data_ptr<int64_t>()[row] = label;
+      draw(label, unit(key, stream, begin + 1), images.mutable_data_ptr<float>() + row * pixels,
+           [&](int64_t pixel) { return 2 * unit(key, stream, begin + 2 + pixel) - 1; });
+    }
+    return {images, classes};
+  }
+
+ private:
+  static double unit(uint64_t key, uint64_t stream, int64_t index) {
+    return random_unit(key, stream, static_cast<uint64_t>(index));
+  }
+
+  // The class decides the wave's direction, and how far it is shifted in each colour.
+  template <class Noise>
+  void draw(int64_t label, double phase, float* image, const Noise& noise) const {
+    const double angle = M_PI * static_cast<double>(label) / static_cast<double>(classes_);
+    const double across = std::cos(angle) / kWaveLength, down = std::sin(angle) / kWaveLength;
+    for (int64_t pixel = 0; pixel < 3 * side_ * side_; ++pixel) {
+      const int64_t colour = pixel / (side_ * side_), y = pixel / side_ % side_, x = pixel % side_;
+      const double shift = unit(kTeacher, 1, label * 3 + colour);
+      const double turns = static_cast<double>(x) * across + static_cast<double>(y) * down + shift + phase;
+      image[pixel] = static_cast<float>((std::cos(2 * M_PI * turns) + noise(pixel)) / 2);
+    }
+  }
+
+  static constexpr double kWaveLength = 6;  // pixels
+  int64_t side_, classes_;
+};
+
+/// `made_up`: LabelledPoints or LabelledImages.
+template <class Source>
+Samples labelled_samples(const Recipe& recipe, Source made_up, std::string description) {
+  const auto source = std::make_shared<const Source>(std::move(made_up));
   const uint64_t seed = static_cast<uint64_t>(recipe.train.seed);
   Samples samples;
-  samples.training = [points, seed](int64_t first, int64_t count) {
-    return points->batch(seed, kTraining, first, count);
+  samples.training = [source, seed](int64_t first, int64_t count) {
+    return source->batch(seed, kTraining, first, count);
   };
-  samples.validation = [points](int64_t first, int64_t count) {
-    return points->batch(0, kValidation, first, count);
+  samples.validation = [source](int64_t first, int64_t count) {
+    return source->batch(0, kValidation, first, count);
   };
   samples.num_validation = kValidationSamples;
   samples.unit = "samples";
   samples.baseline = std::log(static_cast<double>(recipe.model.outputs));
-  samples.description = "made up: points, and classes that a linear function of them decides";
+  samples.description = std::move(description);
   return samples;
 }
 
 }  // namespace
 
 Samples open_samples(const Recipe& recipe) {
-  return recipe.model.knows_text() ? text_samples(recipe) : point_samples(recipe);
+  const Recipe::Model& model = recipe.model;
+  if (model.knows_text()) return text_samples(recipe);
+  if (model.name == "resnet")
+    return labelled_samples(recipe, LabelledImages(model.image, model.outputs),
+                            "made up: noisy images of waves, whose direction and colours tell the class");
+  return labelled_samples(recipe, LabelledPoints(model.inputs, model.outputs),
+                          "made up: points, and classes that a linear function of them decides");
 }
 
 }  // namespace shoal::train

@@ -29,9 +29,10 @@ namespace {
 
 // A graph with the executor that runs it; one per shape of microbatch.
 struct Captured {
-  explicit Captured(graph::Graph captured) : graph(std::move(captured)), executor(graph) {}
+  explicit Captured(graph::Graph captured) : graph(std::move(captured)), executor(graph), buffers(graph) {}
   graph::Graph graph;
   run::Executor executor;
+  run::BufferUpdates buffers;
 };
 
 using Shapes = std::vector<graph::TensorType>;
@@ -191,6 +192,7 @@ struct Trainer::Impl {
     run::StepRequest request;
     request.graph = &captured.graph;
     request.executor = &captured.executor;
+    request.buffers = &captured.buffers;
     request.batch = [&](int64_t m) -> Batch {
       if (m == mine.begin && first) return *std::exchange(first, std::nullopt);
       Batch batch = contiguous(microbatch(m));

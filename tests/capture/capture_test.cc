@@ -190,6 +190,64 @@ TEST(Capture, Bf16CastsInputsWeightsAndWidensLosses) {
                 call, sample(), Precision::kBF16);
 }
 
+// A module of convolutions with batch norm, whose forward and layout of images are given by the test.
+struct PictureImpl : nn::Module {
+  using Forward = std::function<torch::Tensor(PictureImpl&, const torch::Tensor&)>;
+  explicit PictureImpl(Forward forward_in) : forward(std::move(forward_in)) {
+    conv = register_module("conv", nn::Conv2d(nn::Conv2dOptions(4, 6, 3).padding(1)));
+    norm = register_module("norm", nn::BatchNorm2d(6));
+    deconv = register_module(
+        "deconv", nn::ConvTranspose2d(nn::ConvTranspose2dOptions(6, 2, 3).stride(2).output_padding(1)));
+  }
+  nn::Conv2d conv{nullptr};
+  nn::BatchNorm2d norm{nullptr};
+  nn::ConvTranspose2d deconv{nullptr};
+  Forward forward;
+};
+TORCH_MODULE(Picture);
+
+TEST(Capture, ConvolutionsPoolingAndBatchNorm) {
+  const PictureImpl::Forward forwards[] = {
+      [](PictureImpl& p, const torch::Tensor& x) { return torch::relu(p.norm(p.conv(x))).pow(2).mean(); },
+      [](PictureImpl& p, const torch::Tensor& x) {
+        return p.norm(p.conv(x.contiguous(torch::MemoryFormat::ChannelsLast))).pow(2).mean();
+      },
+      [](PictureImpl& p, const torch::Tensor& x) {
+        return p.norm(torch::max_pool2d(p.conv(x), 2)).pow(3).mean();
+      },
+      [](PictureImpl& p, const torch::Tensor& x) {
+        return (torch::adaptive_avg_pool2d(p.conv(x), {2, 2}).pow(2).sum() +
+                torch::adaptive_avg_pool2d(p.conv(x), {1, 1}).sum() +
+                torch::avg_pool2d(p.conv(x), 3, 2).pow(2).sum());
+      },
+      [](PictureImpl& p, const torch::Tensor& x) { return p.deconv(p.conv(x)).pow(2).mean(); },
+      [](PictureImpl& p, const torch::Tensor& x) {
+        const auto weight = p.conv->weight.slice(1, 0, 1);
+        return F::conv2d(p.conv(x), weight, F::Conv2dFuncOptions().stride(2).dilation(2).groups(6))
+            .pow(2)
+            .mean();
+      },
+      [](PictureImpl& p, const torch::Tensor& x) {
+        return F::batch_norm(p.conv(x), {}, {}, F::BatchNormFuncOptions().training(true)).pow(3).mean();
+      },
+      [](PictureImpl& p, const torch::Tensor& x) {
+        return F::instance_norm(p.conv(x), F::InstanceNormFuncOptions()
+                                               .running_mean(p.norm->running_mean)
+                                               .running_var(p.norm->running_var))
+            .pow(3)
+            .mean();
+      },
+  };
+  const auto images = torch::linspace(-1, 1, 2 * 4 * 7 * 8).pow(3).view({2, 4, 7, 8});
+  const auto loss = [](Picture& picture, const Batch& batch) { return picture->forward(*picture, batch[0]); };
+  for (size_t i = 0; i < std::size(forwards); ++i)
+    for (const Precision precision : {Precision::kFP32, Precision::kBF16}) {
+      SCOPED_TRACE(i);
+      EXPECT_NO_THROW(
+          check_capture(describe([&] { return Picture(forwards[i]); }), loss, {images}, precision));
+    }
+}
+
 TEST(Capture, ALlamaInBf16) {
   const auto tokens = torch::arange(12).view({2, 6});
   const auto loss = [](models::Llama& llama, const Batch& batch) {
@@ -225,13 +283,50 @@ TEST(Capture, LossMustBeOneDifferentiableNumber) {
                  "loss - dtype: got i64, want a floating-point scalar");
 }
 
+TEST(Capture, ABatchNormsStatisticsAreUpdatedApart) {
+  const auto model =
+      with_loss(describe([] { return nn::BatchNorm1d(6); }),
+                [](nn::BatchNorm1d& norm, const Batch& batch) { return norm(batch[0]).pow(3).mean(); });
+  const std::vector types = {graph::type_of(sample()[0])};
+  const graph::Graph graph = capture::capture_training(model, types, Precision::kFP32);
+  EXPECT_EQ(graph.buffer_update.buffers,
+            (std::vector<std::string>{"running_mean", "running_var", "num_batches_tracked"}));
+  EXPECT_EQ(graph.buffer_update.observed.size(), 2u);
+  EXPECT_EQ(std::ranges::count(graph.inputs, graph::InputKind::kBuffer, &graph::Input::kind), 0);
+  EXPECT_EQ(graph::print(graph::parse(graph::print(graph))), graph::print(graph));
+
+  // In eval mode the running statistics are read, and nothing changes.
+  model.module->eval();
+  const graph::Graph eval = capture::capture_training(model, types, Precision::kFP32);
+  EXPECT_TRUE(eval.buffer_update.buffers.empty());
+  EXPECT_EQ(std::ranges::count(eval.inputs, graph::InputKind::kBuffer, &graph::Input::kind), 2);
+}
+
 TEST(Capture, ChangedBuffersAreRefused) {
   expect_refused(
       [](ToyImpl& toy, const Batch& batch) {
         toy.scale.mul_(0.9);
         return (toy.second(toy.first(batch[0])) * toy.scale).mean();
       },
-      "capture - buffer scale: forward changes it, which is not supported yet; keep forward free of side "
+      "capture - buffer scale: forward changes it, and what it computes depends on the value before, so that "
+      "no "
+      "microbatch could begin before the last one ended; let only the buffer's own new value depend on it");
+  expect_refused(
+      [](ToyImpl& toy, const Batch& batch) {
+        toy.scale.mul_(torch::dropout(toy.scale, 0.5, true));
+        return toy.second(toy.first(batch[0])).mean();
+      },
+      "capture - operator aten::native_dropout: a buffer's new value depends on its random numbers; keep "
+      "them out "
+      "of it");
+  expect_refused(
+      [](ToyImpl& toy, const Batch& batch) {
+        const torch::NoGradGuard no_grad;
+        const auto result = toy.second(toy.first(batch[0])).mean();
+        toy.first->bias.mul_(0.9);
+        return result;
+      },
+      "capture - parameter first.bias: forward changes it, which is not supported; keep forward free of side "
       "effects on it");
 }
 

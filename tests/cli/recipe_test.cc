@@ -91,7 +91,9 @@ TEST_F(RecipeTest, EveryKeyHasADefaultThatItAccepts) {
     if (key.need == Need::kRequired) continue;
     std::vector<std::string> sets = {cat(key.full_name(), "=", value_text(key.field, Recipe{}))};
     if (!key.only_key.empty()) sets.push_back(cat(key.only_key, "=", key.only_values[0]));
-    if (key.only_key == "model.name" && key.only_values[0] == "mlp") {
+    const bool classifies =
+        key.only_key == "model.name" && (key.only_values[0] == "mlp" || key.only_values[0] == "resnet");
+    if (classifies) {
       EXPECT_NO_THROW(
           load("[model]\nname = \"mlp\"\n[data]\nsource = \"random\"\n[train]\nsteps = 1\n", sets))
           << key.full_name();
@@ -137,9 +139,9 @@ TEST_F(RecipeTest, WrongTypesAndRanges) {
   EXPECT_EQ(refusal(with_line(4, "heads = [4]")),
             "r.toml:4 - model.heads: got a list, want a whole number from 1 to 4096");
   EXPECT_EQ(refusal(with_line(2, "name = \"gtp\"")),
-            "r.toml:2 - model.name: got \"gtp\", want \"gpt\", \"llama\" or \"mlp\"");
+            "r.toml:2 - model.name: got \"gtp\", want \"gpt\", \"llama\", \"mlp\" or \"resnet\"");
   EXPECT_EQ(refusal(with_line(2, "name = 3")),
-            "r.toml:2 - model.name: got 3, want \"gpt\", \"llama\" or \"mlp\"");
+            "r.toml:2 - model.name: got 3, want \"gpt\", \"llama\", \"mlp\" or \"resnet\"");
   EXPECT_EQ(refusal_of_set("model.tied_head=1"),
             "--set model.tied_head=1 - model.tied_head: got 1, want true or false");
   EXPECT_EQ(refusal_of_set("model.dropout=1"),

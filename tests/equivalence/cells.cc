@@ -10,6 +10,7 @@
 #include "models/gpt.h"
 #include "models/llama.h"
 #include "models/mlp.h"
+#include "models/resnet.h"
 #include "shoal/shoal.h"
 #include "state/checkpoint.h"
 #include "support/eager_loop.h"
@@ -24,9 +25,15 @@ const models::GptConfig kGpt{
     .vocabulary = 1031, .layers = 2, .width = 64, .heads = 4, .context = 12, .dropout = 0.1};
 const models::LlamaConfig kLlama{.vocabulary = 1031, .layers = 2, .width = 64, .heads = 4, .kv_heads = 2};
 const models::MlpConfig kMlp{.inputs = 24, .width = 301, .layers = 2, .outputs = 7, .dropout = 0.1};
+const models::ResnetConfig kResnet{.stages = 2, .layers = 1, .width = 8, .outputs = 7};
 constexpr int64_t kSamples = 2;  // in a microbatch
 
 Batch batch_of(const Cell& cell, int64_t step, int64_t microbatch) {
+  if (cell.model == Model::kResnet) {
+    const auto tokens = random_tokens(step, microbatch, kSamples, 3 * 8 * 6, 1000);
+    return {(tokens[0].to(torch::kFloat) / 500.0 - 1.0).view({kSamples, 3, 8, 6}),
+            tokens[1].select(1, 0).remainder(kResnet.outputs)};
+  }
   if (cell.model != Model::kMlp)
     return random_tokens(step, microbatch, kSamples, kGpt.context, kGpt.vocabulary);
   const auto tokens = random_tokens(step, microbatch, kSamples, kMlp.inputs, 1000);
@@ -46,6 +53,8 @@ Trainer make_trainer(World& world, const Cell& cell) {
   };
   if (cell.model == Model::kMlp)
     return Trainer(world, describe([] { return models::Mlp(kMlp); }), loss, options);
+  if (cell.model == Model::kResnet)
+    return Trainer(world, describe([] { return models::Resnet(kResnet); }), loss, options);
   if (cell.model == Model::kLlama)
     return Trainer(world, describe([] { return models::Llama(kLlama); }), loss, options);
   models::GptConfig config = kGpt;
@@ -64,13 +73,13 @@ std::string bits_of(float loss) {
 }  // namespace
 
 std::string Cell::name() const {
-  const char* models[] = {"mlp", "gpt", "gpt-tied", "llama"};
+  const char* models[] = {"mlp", "gpt", "gpt-tied", "llama", "resnet"};
   return cat(models[static_cast<int>(model)], bf16 ? " bf16" : " fp32", " M=", microbatches);
 }
 
 std::vector<Cell> all_cells() {
   std::vector<Cell> cells;
-  for (Model model : {Model::kMlp, Model::kGpt, Model::kTiedGpt, Model::kLlama})
+  for (Model model : {Model::kMlp, Model::kGpt, Model::kTiedGpt, Model::kLlama, Model::kResnet})
     for (bool bf16 : {false, true})
       for (int64_t microbatches : {8, 6}) cells.push_back({model, bf16, microbatches});
   return cells;

@@ -1,0 +1,42 @@
+// Buffers that forward changes, such as a batch norm's running statistics: after a step, every device replays
+// the update of every microbatch, in order, so that all keep the same bits (docs/numerics.md, "buffers").
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/comm.h"
+#include "graph/graph.h"
+#include "run/device_memory.h"
+#include "run/executor.h"
+
+namespace shoal::run {
+
+class BufferUpdates {
+ public:
+  /// `graph` is kept by reference and must outlive this.
+  explicit BufferUpdates(const graph::Graph& graph);
+
+  /// Whether output `index` (of graph::outputs) is one that the update reads.
+  bool observes(int index) const { return index >= first_output_; }
+
+  /// Keeps a copy of output `index` of this microbatch. REQUIRES: observes(index).
+  void observe(int64_t microbatch, int index, const at::Tensor& value);
+
+  /// Collective: gathers what all devices observed of the step's microbatches, replays the update for each in
+  /// order, and installs the buffers' new values. Forgets what was observed.
+  void apply(comm::Communicator&, DeviceMemory&, int64_t num_microbatches);
+
+  /// Forgets what was observed, for example of a step that failed.
+  void clear() { observed_.clear(); }
+
+ private:
+  const graph::Graph& graph_;
+  const int first_output_;
+  std::unique_ptr<Executor> executor_;                   // of the update; none: no buffer changes
+  std::map<int64_t, std::vector<at::Tensor>> observed_;  // by microbatch, as graph.buffer_update.observed
+};
+
+}  // namespace shoal::run
