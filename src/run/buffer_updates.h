@@ -33,6 +33,8 @@ class BufferUpdates {
   void clear() { observed_.clear(); }
 
  private:
+  std::map<int64_t, std::vector<std::byte>> gather(comm::Communicator&, int64_t num_microbatches);
+
   const graph::Graph& graph_;
   const int first_output_;
   std::unique_ptr<Executor> executor_;                   // of the update; none: no buffer changes
