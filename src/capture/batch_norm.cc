@@ -27,9 +27,14 @@ void assign(const Tensor& wrapper, const Tensor& value) {
   at::functionalization::impl::sync(wrapper);
 }
 
-// In fp64, as the CPU's kernel does it, and rounded once.
-Tensor updated(const Tensor& old, const Tensor& observed, double momentum) {
-  return at::add(at::mul(old.to(at::kDouble), 1 - momentum), observed, momentum).to(old.scalar_type());
+// momentum * observed + (1 - momentum) * old, rounded where the CPU's kernel rounds for dense inputs.
+Tensor updated_mean(const Tensor& old, const Tensor& observed, double momentum) {
+  return at::add(at::mul(old, 1 - momentum), at::mul(observed, momentum));
+}
+Tensor updated_variance(const Tensor& old, const Tensor& observed, double momentum) {
+  const double rounded = old.scalar_type() == at::kDouble ? momentum : static_cast<float>(momentum);
+  const Tensor kept = at::mul(old, 1 - momentum).to(at::kDouble);
+  return at::add(kept, at::mul(observed.to(at::kDouble), rounded)).to(old.scalar_type());
 }
 
 // (input, weight, bias, running_mean, running_var, training, momentum, eps) -> output, mean, 1/std
@@ -57,8 +62,8 @@ void batch_norm(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack
             plain[0].toTensor(), optional(1), optional(2), at::zeros(mean.sizes(), mean.options()),
             at::zeros(var.sizes(), var.options()), true, 1.0, plain[7].toDouble());
     const double momentum = plain[6].toDouble();
-    assign(arguments[3].toTensor(), updated(mean, batch_mean, momentum));
-    assign(arguments[4].toTensor(), updated(var, batch_var, momentum));
+    assign(arguments[3].toTensor(), updated_mean(mean, batch_mean, momentum));
+    assign(arguments[4].toTensor(), updated_variance(var, batch_var, momentum));
     plain = {output, save_mean, save_invstd};
   } else {
     op.callBoxed(plain);

@@ -321,8 +321,8 @@ TEST(Capture, ChangedBuffersAreRefused) {
       "of it");
   expect_refused(
       [](ToyImpl& toy, const Batch& batch) {
-        const torch::NoGradGuard no_grad;
         const auto result = toy.second(toy.first(batch[0])).mean();
+        const torch::NoGradGuard no_grad;
         toy.first->bias.mul_(0.9);
         return result;
       },
