@@ -25,6 +25,7 @@ class Executor {
 
   struct Run {
     std::span<const at::Tensor> inputs;  // as graph.inputs; constants may be undefined (the graph has them)
+    std::function<at::Tensor(size_t input)> fetch;  // gives undefined parameters, when they are needed
     RandomKey random;
     Sink sink;
     Arena::Placement placement;  // where outputs should lie, if anywhere in particular; may be empty
