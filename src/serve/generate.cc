@@ -54,10 +54,9 @@ at::Tensor read_tensor(const state::Checkpoint& checkpoint, const capture::Named
     throw InputError(cat(checkpoint.folder().string(), " - ", tensor.name,
                          ": its dtype cannot be served, want F32 or I64"));
   const std::vector<int64_t> shape = tensor.tensor.sizes().vec();
-  const size_t index = checkpoint.find({tensor.name, role, is_real ? "F32" : "I64", shape});
   const at::Tensor value = at::empty(shape, tensor.tensor.scalar_type());
-  checkpoint.read(index, {0, value.numel()},
-                  {static_cast<std::byte*>(value.mutable_data_ptr()), value.nbytes()});
+  checkpoint.read_whole({tensor.name, role, is_real ? "F32" : "I64", shape},
+                        {static_cast<std::byte*>(value.mutable_data_ptr()), value.nbytes()});
   return value;
 }
 

@@ -12,7 +12,6 @@
 
 #include "base/hash.h"
 #include "base/text.h"
-#include "shoal/error.h"
 #include "state/folder.h"
 #include "state/safetensors.h"
 
@@ -78,17 +77,19 @@ Checkpoint::Checkpoint(const fs::path& path)
   }
 }
 
+InputError Checkpoint::not_what_was_saved(const TensorSpec& want, const std::string& got) const {
+  return InputError(cat(folder_.string(), " - tensor ", title(want), ": ", got, ", want ", type_text(want),
+                        "; use the model and the optimizer that were saved"));
+}
+
 size_t Checkpoint::find(const TensorSpec& want) const {
-  const auto& tensors = contents().tensors;
-  const auto found = std::ranges::find_if(
-      tensors, [&](const TensorSpec& spec) { return spec.name == want.name && spec.role == want.role; });
-  if (found == tensors.end())
-    throw InputError(cat(folder_.string(), " - tensor ", title(want), ": not in this checkpoint, want ",
-                         type_text(want), "; use the model and the optimizer that were saved"));
-  if (*found != want)
-    throw InputError(cat(folder_.string(), " - tensor ", title(want), ": got ", type_text(*found), ", want ",
-                         type_text(want), "; use the model and the optimizer that were saved"));
-  return static_cast<size_t>(found - tensors.begin());
+  std::string got = "not in this checkpoint";
+  for (size_t i = 0; i < contents().tensors.size(); ++i) {
+    const TensorSpec& spec = contents().tensors[i];
+    if (spec == want) return i;
+    if (spec.name == want.name && spec.role == want.role) got = cat("got ", type_text(spec));
+  }
+  throw not_what_was_saved(want, got);
 }
 
 /// Calls visit(elements of the block, its bytes) for each block that has any of these elements, once its
@@ -131,6 +132,27 @@ void Checkpoint::read(size_t tensor, Range elements, std::span<std::byte> into) 
     std::memcpy(into.data() + (part.begin - elements.begin) * size,
                 bytes.data() + (part.begin - block.begin) * size, static_cast<size_t>(part.size() * size));
   });
+}
+
+void Checkpoint::read_whole(const TensorSpec& whole, std::span<std::byte> into) const {
+  const int64_t size = element_bytes(whole.dtype);
+  if (whole.division || std::ssize(into) != num_bytes(whole))
+    throw InputError(cat(folder_.string(), " - tensor ", title(whole), ": got ", into.size(),
+                         " bytes to read into, want the size of the whole ", type_text(whole)));
+  bool found = false;
+  for (size_t i = 0; i < contents().tensors.size(); ++i) {
+    const TensorSpec& spec = contents().tensors[i];
+    if (spec.name != whole.name || spec.role != whole.role) continue;
+    if (whole_of(spec) != whole) throw not_what_was_saved(whole, cat("got ", type_text(whole_of(spec))));
+    for_each_block(i, {0, num_elements(spec)}, [&](Range block, std::span<const std::byte> bytes) {
+      for_each_run(spec, block, [&](int64_t to, int64_t from, int64_t count) {
+        std::memcpy(into.data() + to * size, bytes.data() + (from - block.begin) * size,
+                    static_cast<size_t>(count * size));
+      });
+    });
+    found = true;
+  }
+  if (!found) throw not_what_was_saved(whole, "not in this checkpoint");
 }
 
 void Checkpoint::verify() const {

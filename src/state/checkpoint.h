@@ -13,12 +13,13 @@
 
 #include "base/blocks.h"
 #include "comm/comm.h"
+#include "shoal/error.h"
 #include "state/manifest.h"
 
 namespace shoal::state {
 
-/// What one rank gives to save: whole blocks of Contents::tensors[tensor] (or up to its end), where they lie
-/// in memory.
+/// What one rank gives to save: whole blocks of Contents::tensors[tensor] (or up to its end; of a divided
+/// tensor that is one part), where they lie in memory.
 struct Slice {
   size_t tensor;
   Range elements;
@@ -43,18 +44,24 @@ class Checkpoint {
   const Contents& contents() const { return manifest_.contents; }
   const Manifest& manifest() const { return manifest_; }
 
-  /// The index of the tensor with this name and role. Throws InputError when it is not there or has another
-  /// dtype or shape.
+  /// The index of the tensor (or part) with this name and role. Throws InputError when it is not there or has
+  /// another dtype, shape or division.
   size_t find(const TensorSpec&) const;
 
   /// These elements of a tensor, whatever slices they lie in. Reads only the blocks they touch, and checks
   /// each. REQUIRES: into has exactly their bytes. On an error some of `into` may have been written.
   void read(size_t tensor, Range elements, std::span<std::byte> into) const;
 
+  /// A whole tensor, composed of its parts where it is divided; it takes no memory but `into`. Throws
+  /// InputError when it is not there or has another dtype or shape. REQUIRES: whole has no division; into has
+  /// exactly its bytes. On an error some of `into` may have been written.
+  void read_whole(const TensorSpec& whole, std::span<std::byte> into) const;
+
   /// Reads every byte of every file. Throws InputError at the first that is not what was saved.
   void verify() const;
 
  private:
+  InputError not_what_was_saved(const TensorSpec& want, const std::string& got) const;
   template <class Visit>
   void for_each_block(size_t tensor, Range elements, const Visit&) const;
 
@@ -68,6 +75,12 @@ std::string content_hash(const std::filesystem::path&);
 
 /// A page of text about a checkpoint: step, run, tensors, bytes by role, files.
 std::string describe(const Checkpoint&);
+
+/// Writes the model (weights and buffers) as one safetensors file of whole tensors under their own names,
+/// which other tools open. Holds one tensor in memory at a time. `out` appears whole or not at all. Throws
+/// InputError when it is there already, or a weight and a buffer have one name; JobError when it cannot be
+/// written.
+void write_model(const Checkpoint&, const std::filesystem::path& out);
 
 /// The checkpoint to go on from in a folder of checkpoints: what `latest` points to, or else the one with the
 /// highest step; nothing if there is none.

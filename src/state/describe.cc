@@ -54,10 +54,15 @@ std::string describe(const Checkpoint& checkpoint) {
   std::map<std::string, Total> roles;
   Rows tensors;
   int64_t all_bytes = 0;
+  size_t num_tensors = 0;
   for (const TensorSpec& spec : contents.tensors) {
     const int64_t bytes = num_bytes(spec);
-    tensors.push_back({spec.name, spec.role, type_text(spec), human_bytes(static_cast<uint64_t>(bytes))});
-    roles[spec.role].tensors += 1;
+    if (!spec.division || spec.division->part == 0) {  // one line for all parts
+      tensors.push_back({spec.name, spec.role, type_text(spec),
+                         human_bytes(static_cast<uint64_t>(num_bytes(whole_of(spec))))});
+      roles[spec.role].tensors += 1;
+      num_tensors += 1;
+    }
     roles[spec.role].bytes += bytes;
     all_bytes += bytes;
   }
@@ -71,7 +76,7 @@ std::string describe(const Checkpoint& checkpoint) {
 
   return cat(checkpoint.folder().string(), ": step ", contents.step, ", ", contents.samples, " samples\n",
              "content hash ", content_hash(manifest), "\n\nrun\n", aligned(run), "\ntensors\n",
-             aligned(tensors), "\n", counted(contents.tensors.size(), "tensor"), ", ",
+             aligned(tensors), "\n", counted(num_tensors, "tensor"), ", ",
              human_bytes(static_cast<uint64_t>(all_bytes)), "\n", aligned(by_role), "\n",
              counted(files.size(), "file"), "\n", aligned(files));
 }

@@ -1,7 +1,6 @@
 #include "state/manifest.h"
 
 #include <algorithm>
-#include <set>
 
 #include "base/hash.h"
 #include "base/text.h"
@@ -15,8 +14,7 @@ using nlohmann::json;
 namespace {
 
 constexpr const char* kFormat = "shoal-checkpoint";
-constexpr int64_t kVersion = 1;
-constexpr int64_t kMaxTensorBytes = int64_t{1} << 60;  // so that sums of sizes cannot overflow
+constexpr int64_t kVersion = 2, kVersionWithoutParts = 1;
 
 // ---- JSON to values; a missing key or a wrong type throws json::exception, caught in parse_manifest
 // ---------------
@@ -27,9 +25,14 @@ int64_t whole_number(const json& value) {
   return value.get<int64_t>();
 }
 
-TensorSpec spec_from(const json& value) {
+TensorSpec spec_from(const json& value, int64_t version) {
   TensorSpec spec{value.at("name"), value.at("role"), value.at("dtype"), {}};
   for (const json& size : value.at("shape")) spec.shape.push_back(whole_number(size));
+  if (version >= kVersion && value.contains("division")) {
+    const json& division = value["division"];
+    spec.division = {whole_number(division.at("part")), whole_number(division.at("parts")),
+                     whole_number(division.at("dim")), whole_number(division.at("outer"))};
+  }
   return spec;
 }
 
@@ -62,6 +65,12 @@ json content_json(const Manifest& manifest) {
                        {"dtype", spec.dtype},
                        {"shape", spec.shape},
                        {"blocks", manifest.stored[i].blocks}});
+    if (const auto& division = spec.division) {
+      tensors.back()["division"] = {{"part", division->part},
+                                    {"parts", division->parts},
+                                    {"dim", division->dim},
+                                    {"outer", division->outer}};
+    }
   }
   return {
       {"run", contents.run}, {"step", contents.step}, {"samples", contents.samples}, {"tensors", tensors}};
@@ -86,10 +95,6 @@ json manifest_json(const Manifest& manifest) {
   return document;
 }
 
-bool legal_word(const std::string& word) {
-  return !word.empty() && word != "__metadata__" && word.find_first_of("@[") == std::string::npos;
-}
-
 bool legal_file_name(const std::string& name) {
   return !name.empty() && name[0] != '.' &&
          name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
@@ -97,37 +102,10 @@ bool legal_file_name(const std::string& name) {
 
 }  // namespace
 
-int64_t num_elements(const TensorSpec& spec) {
-  int64_t product = 1;
-  for (int64_t size : spec.shape) product *= size;
-  return product;
-}
-
-int64_t num_bytes(const TensorSpec& spec) { return num_elements(spec) * element_bytes(spec.dtype); }
-
-std::string title(const TensorSpec& spec) { return cat(spec.name, " (", spec.role, ")"); }
-
-std::string type_text(const TensorSpec& spec) { return cat(spec.dtype, " [", join(spec.shape, ", "), "]"); }
-
 std::optional<std::string> find_flaw(const Contents& contents) {
   if (contents.step < 0) return cat("step: got ", contents.step, ", want a whole number");
   if (contents.samples < 0) return cat("samples: got ", contents.samples, ", want a whole number");
-  std::set<std::pair<std::string, std::string>> seen;
-  for (const TensorSpec& spec : contents.tensors) {
-    const std::string place = "tensor " + title(spec) + ": ";
-    if (!legal_word(spec.name) || !legal_word(spec.role))
-      return place + "want a name and a role without @ and [";
-    if (!seen.emplace(spec.name, spec.role).second) return place + "got it twice, want it once";
-    int64_t bytes = element_bytes(spec.dtype);
-    if (bytes == 0) return cat(place, "dtype: got ", spec.dtype, ", want a safetensors dtype such as F32");
-    for (int64_t size : spec.shape) {
-      if (size < 0 || (size > 0 && bytes > kMaxTensorBytes / size))
-        return cat(place, "shape: got [", join(spec.shape, ", "),
-                   "], want sizes >= 0 of fewer than 2^60 bytes");
-      bytes *= std::max<int64_t>(size, 1);
-    }
-  }
-  return std::nullopt;
+  return find_flaw(contents.tensors);
 }
 
 std::optional<std::string> find_flaw(const Manifest& manifest) {
@@ -190,8 +168,9 @@ Manifest parse_manifest(const std::string& text, const std::string& place) {
   try {
     if (!document.is_object() || !document.contains("format") || document["format"] != kFormat)
       throw refuse("not a checkpoint's manifest: want \"format\": \"", kFormat, "\"");
-    if (document.at("version") != kVersion)
-      throw refuse("format version: got ", document["version"].dump(), ", want ", kVersion,
+    const json& version = document.at("version");
+    if (version != kVersion && version != kVersionWithoutParts)
+      throw refuse("format version: got ", version.dump(), ", want ", kVersionWithoutParts, " or ", kVersion,
                    "; read it with the version of Shoal that wrote it");
     const std::string stated = document.at("checksum");
     document.erase("checksum");
@@ -203,7 +182,7 @@ Manifest parse_manifest(const std::string& text, const std::string& place) {
     manifest.contents.step = whole_number(document.at("step"));
     manifest.contents.samples = whole_number(document.at("samples"));
     for (const json& value : document.at("tensors")) {
-      manifest.contents.tensors.push_back(spec_from(value));
+      manifest.contents.tensors.push_back(spec_from(value, version));
       manifest.stored.push_back(stored_from(value));
     }
     for (const json& value : document.at("files")) manifest.files.push_back(file_from(value));

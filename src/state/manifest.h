@@ -8,24 +8,9 @@
 #include <vector>
 
 #include "base/blocks.h"
+#include "state/tensor_spec.h"
 
 namespace shoal::state {
-
-/// A whole tensor of the run's state, whoever holds it. (name, role) is unique in a checkpoint.
-struct TensorSpec {
-  std::string name;
-  std::string role;   // weight | exp_avg | exp_avg_sq | momentum | buffer | ...
-  std::string dtype;  // safetensors' names: "F32", "BF16", "I64"...
-  std::vector<int64_t> shape;
-  friend bool operator==(const TensorSpec&, const TensorSpec&) = default;
-};
-
-int64_t num_elements(const TensorSpec&);
-int64_t num_bytes(const TensorSpec&);
-/// "wte.weight (exp_avg)", as messages call it.
-std::string title(const TensorSpec&);
-/// "F32 [4096, 512]".
-std::string type_text(const TensorSpec&);
 
 /// What a checkpoint is about, apart from the bytes. Nothing in it depends on the layout.
 struct Contents {
@@ -35,7 +20,7 @@ struct Contents {
   std::vector<TensorSpec> tensors;
 };
 
-/// A run of whole blocks of one tensor in one file.
+/// A run of whole blocks of one tensor (or part) in one file.
 struct StoredSlice {
   Range elements;
   size_t file = 0;     // index into Manifest::files
@@ -73,7 +58,7 @@ std::string manifest_text(const Manifest&);
 /// Throws InputError.
 Manifest parse_manifest(const std::string& text, const std::string& place);
 
-/// One hash of everything but the division into slices and files.
+/// One hash of everything but the slices and files. The division into parts is in it.
 std::string content_hash(const Manifest&);
 
 }  // namespace shoal::state

@@ -72,11 +72,9 @@ OwnFile lay_out(const Contents& contents, std::span<const Slice> mine) {
   std::vector<SafetensorsEntry> entries;
   for (const Slice& slice : file.slices) {
     const TensorSpec& spec = contents.tensors[slice.tensor];
-    const auto [begin, end] = slice.elements;
-    const bool whole = slice.elements.size() == num_elements(spec);
-    entries.push_back({cat(spec.name, spec.role == "weight" ? "" : "@" + spec.role,
-                           whole ? "" : cat("[", begin, ":", end, "]")),
-                       spec.dtype, whole ? spec.shape : std::vector<int64_t>{end - begin},
+    const int64_t count = slice.elements.size();
+    entries.push_back({entry_key(spec, slice.elements), spec.dtype,
+                       count == num_elements(spec) ? local_shape(spec) : std::vector<int64_t>{count},
                        std::ssize(slice.bytes)});
   }
   file.header = safetensors_header(entries);

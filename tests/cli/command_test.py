@@ -223,6 +223,17 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(self.folder / "whole")), ["checkpoints", "metrics.jsonl", "plan.txt", "recipe.toml"])
         self.assertEqual(sorted(os.listdir(self.folder / "whole" / "checkpoints")), ["latest", "step-12", "step-4", "step-8"])
 
+        # The model alone, for other tools.
+        self.assertEqual(self.shoal("checkpoint", "convert", "whole/checkpoints/latest", "model.safetensors").returncode, 0)
+        file = (self.folder / "model.safetensors").read_bytes()
+        header = json.loads(file[8:8 + int.from_bytes(file[:8], "little")])
+        weights = {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+        shown = self.shoal("checkpoint", "show", "whole/checkpoints/latest").stdout
+        self.assertEqual(weights, {name: json.loads(shape) for name, shape in re.findall(r"^  (\S+) +weight +F32 (\[.*\])", shown, re.M)})
+        self.assertIn([32, 32], weights.values())
+        self.assert_refused(["checkpoint", "convert", "whole/checkpoints/latest", "model.safetensors"],
+                            "model.safetensors - is there already; remove it or choose another name")
+
         # From an older checkpoint, with the recipe that the run left, into the same folder: later lines are dropped.
         again = self.shoal("train", "whole/recipe.toml", "--out", "whole", "--resume", "whole/checkpoints/step-4", "--until", 5)
         self.assertEqual(again.returncode, 0, again.stderr)

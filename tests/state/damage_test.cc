@@ -76,9 +76,9 @@ TEST_F(CheckpointDamage, Manifest) {
             "damaged: got 0 bytes that are not JSON, want a manifest; use another checkpoint");
   write_text(path_ / "manifest.json", "[1]");
   EXPECT_EQ(said("manifest.json"), "not a checkpoint's manifest: want \"format\": \"shoal-checkpoint\"");
-  rewrite([](auto& document) { document["version"] = 2; });
+  rewrite([](auto& document) { document["version"] = 3; });
   EXPECT_EQ(said("manifest.json"),
-            "format version: got 2, want 1; read it with the version of Shoal that wrote it");
+            "format version: got 3, want 1 or 2; read it with the version of Shoal that wrote it");
 
   std::string changed = good_manifest_;
   changed.replace(changed.find("\"step\": 12"), 10, "\"step\": 13");
@@ -114,6 +114,25 @@ TEST_F(CheckpointDamage, ManifestOfAFaultyWriter) {
             "tensor wte.weight (weight): got 2 checksums, want 3");
   EXPECT_EQ(said_after([](auto& d) { d["tensors"][0]["dtype"] = "F31"; }),
             "tensor wte.weight (weight): dtype: got F31, want a safetensors dtype such as F32");
+  // 8 and 9 are the parts of qkv.weight.
+  EXPECT_EQ(said_after([](auto& d) { d["tensors"][9]["division"]["part"] = 0; }),
+            "tensor qkv.weight (weight, part 0 of 2): got it twice, want it once");
+  EXPECT_EQ(
+      said_after([](auto& d) { d["tensors"][9]["division"]["outer"] = 6; }),
+      "tensor qkv.weight (weight, part 1 of 2): got F32 [12, 20000] in 2 parts of dim 0, outer 6, want F32 "
+      "[12, 20000] in 2 parts of dim 0, outer 3 as in qkv.weight (weight, part 0 of 2)");
+  EXPECT_EQ(
+      said_after([](auto& d) {
+        for (int i : {8, 9}) d["tensors"][i]["division"]["parts"] = INT64_MAX;
+      }),
+      "tensor qkv.weight (weight, part 0 of 9223372036854775807): division: got dim 0 of 12, want a multiple "
+      "of 3 x 9223372036854775807");
+  EXPECT_EQ(said_after([](auto& d) {
+              for (int i : {8, 9}) d["tensors"][i]["division"]["parts"] = 4;
+            }),
+            "tensor qkv.weight (weight, part 2 of 4): is not there, want all parts");
+  EXPECT_EQ(said_after([](auto& d) { d["tensors"].erase(9); }),
+            "tensor qkv.weight (weight, part 1 of 2): is not there, want all parts");
   EXPECT_EQ(said_after([](auto& d) { d["files"][0]["name"] = "../owner"; }),
             "file ../owner: want a name in this folder");
   EXPECT_EQ(said_after([](auto& d) { d["files"][0]["header_bytes"] = INT64_MAX; }),
@@ -125,6 +144,9 @@ TEST_F(CheckpointDamage, ManifestOfAFaultyWriter) {
   EXPECT_TRUE(said_after([](auto& d) { d.erase("samples"); }).starts_with(wrong));
   EXPECT_TRUE(said_after([](auto& d) { d["step"] = -1; }).starts_with(wrong));
   EXPECT_TRUE(said_after([](auto& d) { d["step"] = 1.5; }).starts_with(wrong));
+  EXPECT_TRUE(said_after([](auto& d) { d["tensors"][8]["division"] = 2; }).starts_with(wrong));
+  EXPECT_TRUE(said_after([](auto& d) { d["tensors"][8]["division"].erase("dim"); }).starts_with(wrong));
+  EXPECT_TRUE(said_after([](auto& d) { d["tensors"][8]["division"]["dim"] = -1; }).starts_with(wrong));
   EXPECT_TRUE(said_after([](auto& d) { d["tensors"] = "none"; }).starts_with(wrong));
   EXPECT_TRUE(said_after([](auto& d) { d["tensors"][0]["slices"][0] = {1, 2}; }).starts_with(wrong));
   EXPECT_TRUE(said_after([](auto& d) { d["tensors"][0]["shape"] = {UINT64_MAX}; }).starts_with(wrong));
@@ -183,6 +205,20 @@ TEST_F(CheckpointDamage, TensorsThatAreNotTheModels) {
   EXPECT_EQ(
       said_of({"wte.weight", "momentum", "F32", {3}}),
       path_.string() + " - tensor wte.weight (momentum): not in this checkpoint, want F32 [3]" + advice);
+
+  EXPECT_EQ(checkpoint.find(state_.contents.tensors[9]), 9u);
+  TensorSpec part = state_.contents.tensors[9];
+  part.division = {3, 4, 0, 3};
+  EXPECT_EQ(said_of(part), path_.string() +
+                               " - tensor qkv.weight (weight, part 3 of 4): got F32 [12, 20000] in 2 "
+                               "parts of dim 0, outer 3, want F32 [12, 20000] in 4 parts of dim 0, "
+                               "outer 3" +
+                               advice);
+  EXPECT_EQ(said_of(whole_of(part)),
+            path_.string() +
+                " - tensor qkv.weight (weight): got F32 [12, 20000] in 2 parts of dim 0, outer 3, want "
+                "F32 [12, 20000]" +
+                advice);
 
   std::vector<std::byte> bytes(8);
   EXPECT_EQ(sentence_of<InputError>([&] {

@@ -101,35 +101,40 @@ TEST(CheckpointFolder, DescribeSaysWhatIsThere) {
   const TemporaryFolder folder;
   save_whole(folder / "step-12", make_state(12, 1));
   const std::string hash = content_hash(folder / "step-12");
-  EXPECT_EQ(describe(Checkpoint(folder / "step-12")), (folder / "step-12").string() +
-                                                          ": step 12, 192 samples\n"
-                                                          "content hash " +
-                                                          hash +
-                                                          "\n"
-                                                          "\n"
-                                                          "run\n"
-                                                          "  model           gpt\n"
-                                                          "  optimizer.lr    0.0003\n"
-                                                          "  optimizer.name  adamw\n"
-                                                          "  seed            7\n"
-                                                          "\n"
-                                                          "tensors\n"
-                                                          "  wte.weight  weight   F32 [3, 65536]   768 KiB\n"
-                                                          "  wte.weight  exp_avg  BF16 [3, 65536]  384 KiB\n"
-                                                          "  ln.bias     weight   F32 [5]          20 B\n"
-                                                          "  ln.bias     exp_avg  F32 [5]          20 B\n"
-                                                          "  odd         weight   BF16 [65537]     128 KiB\n"
-                                                          "  mask        buffer   U8 [131071]      128 KiB\n"
-                                                          "  count       buffer   I64 []           8 B\n"
-                                                          "  nothing     weight   F32 [4, 0]       0 B\n"
-                                                          "\n"
-                                                          "8 tensors, 1.4 MiB\n"
-                                                          "  buffer   2 tensors  128 KiB\n"
-                                                          "  exp_avg  2 tensors  384 KiB\n"
-                                                          "  weight   4 tensors  896 KiB\n"
-                                                          "\n"
-                                                          "1 file\n"
-                                                          "  owner-00000.safetensors  1.4 MiB\n");
+  EXPECT_EQ(describe(Checkpoint(folder / "step-12")),
+            (folder / "step-12").string() +
+                ": step 12, 192 samples\n"
+                "content hash " +
+                hash +
+                "\n"
+                "\n"
+                "run\n"
+                "  model           gpt\n"
+                "  optimizer.lr    0.0003\n"
+                "  optimizer.name  adamw\n"
+                "  seed            7\n"
+                "\n"
+                "tensors\n"
+                "  wte.weight   weight   F32 [3, 65536]                                 768 KiB\n"
+                "  wte.weight   exp_avg  BF16 [3, 65536]                                384 KiB\n"
+                "  ln.bias      weight   F32 [5]                                        20 B\n"
+                "  ln.bias      exp_avg  F32 [5]                                        20 B\n"
+                "  odd          weight   BF16 [65537]                                   128 KiB\n"
+                "  mask         buffer   U8 [131071]                                    128 KiB\n"
+                "  count        buffer   I64 []                                         8 B\n"
+                "  nothing      weight   F32 [4, 0]                                     0 B\n"
+                "  qkv.weight   weight   F32 [12, 20000] in 2 parts of dim 0, outer 3   938 KiB\n"
+                "  qkv.weight   exp_avg  BF16 [12, 20000] in 2 parts of dim 0, outer 3  469 KiB\n"
+                "  down.weight  weight   BF16 [7, 6, 2] in 3 parts of dim 1             168 B\n"
+                "  void         weight   F32 [4, 0] in 2 parts of dim 0, outer 2        0 B\n"
+                "\n"
+                "12 tensors, 2.7 MiB\n"
+                "  buffer   2 tensors  128 KiB\n"
+                "  exp_avg  3 tensors  853 KiB\n"
+                "  weight   7 tensors  1.8 MiB\n"
+                "\n"
+                "1 file\n"
+                "  owner-00000.safetensors  2.7 MiB\n");
 }
 
 }  // namespace

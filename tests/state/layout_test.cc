@@ -45,6 +45,27 @@ TEST(CheckpointLayout, EveryDifferenceChangesTheContentHash) {
   expect_new("role", [](State& s) { s.contents.tensors[3].role = "momentum"; });
   expect_new("dtype", [](State& s) { s.contents.tensors[2].dtype = "I32"; });
   expect_new("shape", [](State& s) { s.contents.tensors[2].shape = {1, 5}; });
+  expect_new("the divided dim", [](State& s) {
+    for (TensorSpec& spec : s.contents.tensors)
+      if (spec.name == "qkv.weight") spec.division->dim = spec.division->outer = 1;
+  });
+  expect_new("the outer of the divided dim", [](State& s) {
+    for (TensorSpec& spec : s.contents.tensors)
+      if (spec.name == "qkv.weight") spec.division->outer = 1;
+  });
+  expect_new("whether it is divided", [](State& s) {
+    auto& tensors = s.contents.tensors;
+    for (size_t i = 0; i < tensors.size();) {
+      if (tensors[i].name != "void") {
+        ++i;
+        continue;
+      }
+      tensors.erase(tensors.begin() + static_cast<int64_t>(i));
+      s.bytes.erase(s.bytes.begin() + static_cast<int64_t>(i));
+    }
+    tensors.push_back({"void", "weight", "F32", {4, 0}});
+    s.bytes.emplace_back();
+  });
   expect_new("order", [](State& s) {
     std::swap(s.contents.tensors[2], s.contents.tensors[3]);
     std::swap(s.bytes[2], s.bytes[3]);
@@ -167,6 +188,28 @@ TEST(CheckpointLayout, RefusesContentsThatCannotBeNamed) {
       "w (weight): shape: got [1099511627776, 1099511627776], want sizes >= 0 of fewer than 2^60 bytes");
   EXPECT_EQ(refusal({{"w", "weight", "F32", {0}}, {"w", "weight", "F32", {0}}}),
             "w (weight): got it twice, want it once");
+  const auto part = [](int64_t part, int64_t parts, int64_t dim = 0, int64_t outer = 1) {
+    return TensorSpec{"w", "weight", "F32", {6, 4}, Division{part, parts, dim, outer}};
+  };
+  EXPECT_EQ(refusal({part(0, 1)}),
+            "w (weight, part 0 of 1): division: got part 0 of 1, want one of 2 or more");
+  EXPECT_EQ(refusal({part(2, 2)}),
+            "w (weight, part 2 of 2): division: got part 2 of 2, want one of 2 or more");
+  EXPECT_EQ(refusal({part(0, 2, 2)}), "w (weight, part 0 of 2): division: got dim 2, want one of the 2");
+  EXPECT_EQ(refusal({part(0, 4)}),
+            "w (weight, part 0 of 4): division: got dim 0 of 6, want a multiple of 1 x 4");
+  EXPECT_EQ(refusal({part(0, 2, 1, 3)}),
+            "w (weight, part 0 of 2): division: got dim 1 of 4, want a multiple of 3 x 2");
+  EXPECT_EQ(refusal({part(0, 3), part(2, 3)}), "w (weight, part 1 of 3): is not there, want all parts");
+  EXPECT_EQ(refusal({part(1, 2), part(1, 2)}), "w (weight, part 1 of 2): got it twice, want it once");
+  EXPECT_EQ(
+      refusal({part(0, 2), part(1, 2, 1)}),
+      "w (weight, part 1 of 2): got F32 [6, 4] in 2 parts of dim 1, want F32 [6, 4] in 2 parts of dim 0 as "
+      "in w (weight, part 0 of 2)");
+  EXPECT_EQ(
+      refusal({part(1, 2, 0, 3), {"w", "weight", "F32", {6, 4}}}),
+      "w (weight): got F32 [6, 4], want F32 [6, 4] in 2 parts of dim 0, outer 3 as in w (weight, part 1 of "
+      "2)");
   EXPECT_EQ(refusal({{"w@x", "weight", "F32", {0}}}), "w@x (weight): want a name and a role without @ and [");
 }
 

@@ -48,8 +48,8 @@ struct State {
   std::vector<std::vector<std::byte>> bytes;
 };
 
-/// Tensors of no, one, and many elements, just under, at and over a block's end, of all element sizes; filled
-/// at random.
+/// Whole and divided tensors of no, one, and many elements, just under, at and over a block's end, of all
+/// element sizes; filled at random.
 inline State make_state(int64_t step, uint64_t seed) {
   State state;
   state.contents.run = {{"model", "gpt"}, {"seed", 7}, {"optimizer", {{"name", "adamw"}, {"lr", 3e-4}}}};
@@ -65,6 +65,17 @@ inline State make_state(int64_t step, uint64_t seed) {
       {"count", "buffer", "I64", {}},
       {"nothing", "weight", "F32", {4, 0}},
   };
+  // Divided: parts of several blocks whose runs cross them, many small runs, and parts without elements.
+  const auto add_parts = [&](TensorSpec spec, int64_t parts, int64_t dim, int64_t outer) {
+    for (int64_t part = 0; part < parts; ++part) {
+      spec.division = {part, parts, dim, outer};
+      state.contents.tensors.push_back(spec);
+    }
+  };
+  add_parts({"qkv.weight", "weight", "F32", {12, 20'000}}, 2, 0, 3);
+  add_parts({"qkv.weight", "exp_avg", "BF16", {12, 20'000}}, 2, 0, 3);
+  add_parts({"down.weight", "weight", "BF16", {7, 6, 2}}, 3, 1, 1);
+  add_parts({"void", "weight", "F32", {4, 0}}, 2, 0, 2);
   Random random(seed);
   for (const TensorSpec& spec : state.contents.tensors) {
     auto& bytes = state.bytes.emplace_back(static_cast<size_t>(num_bytes(spec)));
