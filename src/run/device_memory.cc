@@ -145,7 +145,10 @@ at::Tensor DeviceMemory::gather(size_t u) {
 
 at::Tensor DeviceMemory::whole(const std::string& name) {
   const std::vector<size_t> units = storage_.units_of(name);
-  if (units.empty()) return value(name, graph::kWhole);
+  if (units.empty()) {
+    const at::Tensor kept = value(name, graph::kWhole);
+    return kept.defined() ? kept.clone() : kept;
+  }
   std::vector<at::Tensor> parts;
   for (size_t u : units) parts.push_back(gather(u));
   return storage_.units[units[0]].part == graph::kWhole ? parts[0]

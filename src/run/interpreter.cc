@@ -78,9 +78,10 @@ StepOutcome Interpreter::run(const StepRequest& request) {
   memory_.stop() = request.stop ? 1 : 0;
   for (const Instruction& instruction : program_.instructions) {
     Stopwatch watch;
-    const double waited = outcome_.seconds.wait, reduced = outcome_.seconds.reduce;
-    const auto since = [&] {
-      return watch.lap() - (outcome_.seconds.wait - waited) - (outcome_.seconds.reduce - reduced);
+    const StepSeconds start = outcome_.seconds;
+    const auto since = [&] {  // without what was noted elsewhere meanwhile
+      const StepSeconds& now = outcome_.seconds;
+      return watch.lap() - (now.wait - start.wait) - (now.reduce - start.reduce) - (now.gather - start.gather);
     };
     const auto act = [&](std::string_view what) {
       communicator_.set_activity(cat("step ", request.step, ": ", what));
@@ -151,7 +152,12 @@ void Interpreter::run_microbatch(int64_t microbatch, const StepRequest& request,
   };
   Executor::Run run;
   run.inputs = inputs;
-  run.fetch = gather_inputs(*request.graph, memory_);
+  run.fetch = [this, gather = gather_inputs(*request.graph, memory_)](size_t input) {
+    Stopwatch watch;
+    at::Tensor value = gather(input);
+    outcome_.seconds.gather += watch.lap();
+    return value;
+  };
   run.random = {request.seed, request.step, microbatch};
   run.placement = [&](int output) -> void* {
     return placement && is_gradient(output) ? placement(output - static_cast<int>(first)) : nullptr;

@@ -32,7 +32,7 @@ nlohmann::json run_definition(const TrainerOptions& options, const graph::Graph&
             {"total_steps", options.schedule.total_steps},
             {"final_factor", options.schedule.final_factor}}},
           {"microbatches", options.microbatches},
-          {"tensor_chunks", 1},
+          {"tensor_chunks", options.tensor_chunks},
           {"seed", options.seed},
           {"precision", options.precision == Precision::kBF16 ? "bf16" : "fp32"},
           {"clip_norm", options.clip_norm},

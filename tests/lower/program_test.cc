@@ -12,7 +12,7 @@ namespace {
 
 std::vector<Program> programs(int64_t microbatches, int size) {
   std::vector<Program> all;
-  for (int rank = 0; rank < size; ++rank) all.push_back(lower_data_parallel(microbatches, size, rank));
+  for (int rank = 0; rank < size; ++rank) all.push_back(lower_step(microbatches, size, rank));
   return all;
 }
 
@@ -29,7 +29,7 @@ TEST(Program, EveryDivisionIsLegalAndFrugal) {
 }
 
 TEST(Program, PrintsWhatADeviceDoes) {
-  EXPECT_EQ(print(lower_data_parallel(6, 4, 1)),
+  EXPECT_EQ(print(lower_step(6, 4, 1)),
             "program of rank 1 of 4, 6 microbatches\n"
             "  compute microbatch=2 -> slot 0 fp32\n"
             "  compute microbatch=3 +> slot 0\n"
@@ -37,7 +37,7 @@ TEST(Program, PrintsWhatADeviceDoes) {
             "  all_reduce norm\n"
             "  update owned blocks\n"
             "  all_gather weights\n");
-  EXPECT_EQ(print(lower_data_parallel(8, 1, 0)),
+  EXPECT_EQ(print(lower_step(8, 1, 0)),
             "program of rank 0 of 1, 8 microbatches\n"
             "  compute microbatch=0 -> slot 0 fp32\n"
             "  compute microbatch=1 +> slot 0\n"
@@ -57,7 +57,7 @@ TEST(Program, PrintsWhatADeviceDoes) {
 }
 
 TEST(Program, MoreDevicesThanMicrobatchesAreRefused) {
-  EXPECT_ERROR(lower_data_parallel(4, 5, 0), InputError,
+  EXPECT_ERROR(lower_step(4, 5, 0), InputError,
                "layout - devices: got 5, want at most 4 (train.microbatches), since a microbatch is never "
                "divided; raise microbatches or use fewer devices");
 }
