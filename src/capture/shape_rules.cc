@@ -75,12 +75,12 @@ void native_dropout(Stack& s) {
   s = {at::empty_like(x), at::empty_like(x, x.options().dtype(at::kBool))};
 }
 
-// query [b,h,t,d] -> output laid out as [b,t,h,d], log-sum-exp as [b,t,h], both seen transposed: what the
-// CPU's flash kernel makes.
+// query [b,h,t,d] -> output laid out as the query is, log-sum-exp as [b,t,h] seen transposed: what the CPU's
+// flash kernel makes.
 void attention(Stack& s) {
-  const Tensor q = s[0].toTensor(), v = s[2].toTensor();
+  const Tensor q = s[0].toTensor();
   const int64_t b = q.size(0), h = q.size(1), t = q.size(2);
-  const Tensor output = empty({b, t, h, v.size(3)}, q).transpose(1, 2);
+  const Tensor output = at::empty_like(q.transpose(1, 2)).transpose(1, 2);
   const Tensor lse = empty({b, t, h}, q, statistics_dtype(q)).transpose(1, 2);
   s = {output, lse, Tensor(), Tensor(), t, s[1].toTensor().size(2), Tensor(), Tensor(), Tensor()};
 }

@@ -1,4 +1,4 @@
-// shoal generate CHECKPOINT --prompt TEXT: lets a trained gpt go on writing.
+// shoal generate CHECKPOINT --prompt TEXT: lets a trained gpt or llama go on writing.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
@@ -88,8 +88,8 @@ int run(const Options& options, const Invocation& invocation) {
 
 void add_generate(CLI::App& app, Invocation& invocation) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const generate =
-      app.add_subcommand("generate", "Let a trained gpt go on writing, prompts shared out over the devices");
+  CLI::App* const generate = app.add_subcommand(
+      "generate", "Let a trained gpt or llama go on writing, prompts shared out over the devices");
   generate
       ->add_option("CHECKPOINT", options->checkpoint,
                    "a checkpoint, a link to one, or a folder of checkpoints (then the latest)")

@@ -18,7 +18,6 @@
 #include "capture/capture.h"
 #include "comm/collectives.h"
 #include "data/manifest.h"
-#include "models/gpt.h"
 #include "run/executor.h"
 #include "run/reproducible.h"
 #include "shoal/error.h"
@@ -36,8 +35,8 @@ train::Recipe recipe_of(const state::Checkpoint& checkpoint) {
                                   ? run["notes"].value("recipe", nlohmann::json())
                                   : nlohmann::json();
   train::Recipe recipe = train::recipe_of_note(note, place);
-  if (recipe.model.name != "gpt")
-    throw InputError(cat(place, " - model: got an ", recipe.model.name, ", want a gpt, which knows text"));
+  if (!recipe.model.knows_text())
+    throw InputError(cat(place, " - model: got ", recipe.model.name, ", want gpt or llama, which know text"));
   if (recipe.data.source != "store")
     throw InputError(cat(place, " - data: the model was trained on ", recipe.data.source,
                          " tokens, want one trained on a store of text"));
@@ -85,14 +84,15 @@ struct TextModel::Impl {
     if (executor) return;
     run::make_reproducible();
     at::set_num_threads(static_cast<int>(recipe.layout.threads));
-    models::Gpt gpt = describe([&] { return models::Gpt(train::gpt_config(recipe.model)); }).module;
-    gpt->eval();
+    const train::Network network = train::describe_network(recipe.model);
+    network.module->eval();
     const std::vector<graph::TensorType> types = {
         graph::contiguous_type(at::kLong, {1, recipe.model.context})};
     graph = capture::capture_forward(
-        *gpt, [&](const Batch& batch) { return gpt->forward(batch[0]); }, types, recipe.precision());
+        *network.module, [&](const Batch& batch) { return network.forward(batch[0]); }, types,
+        recipe.precision());
 
-    const capture::NamedTensors tensors = capture::named_tensors(*gpt);
+    const capture::NamedTensors tensors = capture::named_tensors(*network.module);
     std::map<std::string, at::Tensor> by_name;
     for (const auto& tensor : tensors.parameters)
       by_name[tensor.name] = read_tensor(checkpoint, tensor, "weight");

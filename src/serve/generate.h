@@ -1,4 +1,4 @@
-// Text from a checkpoint of a gpt that was trained on bytes.
+// Text from a checkpoint of a gpt or llama that was trained on bytes.
 #pragma once
 
 #include <cstdint>

@@ -30,7 +30,7 @@ const std::string& text_of(const Recipe& recipe, const std::string& full_name) {
 }
 
 bool applies(const Key& key, const Recipe& recipe) {
-  return key.only_key.empty() || text_of(recipe, key.only_key) == key.only_value;
+  return key.only_key.empty() || std::ranges::count(key.only_values, text_of(recipe, key.only_key)) > 0;
 }
 
 [[noreturn]] void refuse_unknown(const std::string& place, const std::string& section,
@@ -231,12 +231,19 @@ void settle_layout(Recipe& recipe) {
 void check_together(const Recipe& recipe) {
   const auto& [model, data, train, optimizer, layout, numerics, checkpoint, validation, file, places] =
       recipe;
-  if (model.name == "gpt")
-    check(model.width % model.heads == 0, recipe, "model.width",
-          cat("got ", model.width, ", want a multiple of model.heads (", model.heads, ")"));
-  else
+  if (model.knows_text()) {
+    const int64_t pair = model.name == "llama" ? 2 : 1;  // rotary embeddings turn pairs
+    check(model.width % (pair * model.heads) == 0, recipe, "model.width",
+          cat("got ", model.width, ", want a multiple of ", pair == 2 ? "twice " : "", "model.heads (",
+              model.heads, ")"));
+    check(
+        model.kv_heads == 0 || model.heads % model.kv_heads == 0, recipe, "model.kv_heads",
+        cat("got ", model.kv_heads, ", want a divisor of model.heads (", model.heads, "), or 0 for as many"));
+  } else {
     check(data.source == "random", recipe, "data.source",
-          "got \"store\", want \"random\" for an mlp; a store holds text, which a gpt learns");
+          cat("got \"store\", want \"random\" where model.name is \"", model.name,
+              "\"; a store holds text, which a gpt or a llama learns"));
+  }
   check(
       train.global_batch % train.microbatches == 0, recipe, "train.global_batch",
       cat("got ", train.global_batch, ", want a multiple of train.microbatches (", train.microbatches, ")"));

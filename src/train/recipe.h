@@ -20,8 +20,11 @@ struct Recipe {
     std::string name;
     int64_t vocabulary = 257, layers = 4, width = 256, heads = 4, context = 256;
     double dropout = 0;
+    int64_t kv_heads = 0, hidden = 0;
     bool tied_head = false;
     int64_t inputs = 32, outputs = 10;
+
+    bool knows_text() const { return name == "gpt" || name == "llama"; }
   } model;
   struct Data {
     std::string source, path;

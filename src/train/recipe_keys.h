@@ -38,7 +38,8 @@ struct Key {
   std::string section, name;
   Field field;
   Need need;
-  std::string only_key, only_value;  // has a meaning only where that key has that value; empty: always
+  std::string only_key;  // has a meaning only where that key has one of these values; empty: always
+  std::vector<std::string> only_values;
   std::string meaning;
 
   std::string full_name() const { return section + "." + name; }

@@ -24,11 +24,12 @@ std::string counted(int64_t count, const std::string& word) {
 
 std::string model_line(const Recipe& recipe, int64_t num_parameters) {
   const Recipe::Model& m = recipe.model;
+  const std::string shared = m.kv_heads > 0 ? cat(" (", m.kv_heads, " of keys and values)") : "";
   const std::string shape =
-      m.name == "gpt" ? cat(counted(m.layers, "layer"), ", width ", m.width, ", ", counted(m.heads, "head"),
-                            ", context ", m.context, ", vocabulary ", grouped(m.vocabulary))
-                      : cat(m.inputs, " inputs, ", counted(m.layers, "layer"), " of ", m.width, ", ",
-                            m.outputs, " outputs");
+      m.knows_text() ? cat(counted(m.layers, "layer"), ", width ", m.width, ", ", counted(m.heads, "head"),
+                           shared, ", context ", m.context, ", vocabulary ", grouped(m.vocabulary))
+                     : cat(m.inputs, " inputs, ", counted(m.layers, "layer"), " of ", m.width, ", ",
+                           m.outputs, " outputs");
   return cat(m.name, ", ", shape, ": ", grouped(num_parameters), " parameters, ", recipe.train.precision);
 }
 
@@ -93,7 +94,7 @@ std::string closing_text(const Recipe& recipe, const Samples& samples, const Clo
   if (closing.validation_loss)
     text +=
         formatted("validation  %.4f; knowing only how frequent each %s is gives %.4f (the unigram entropy)\n",
-                  *closing.validation_loss, recipe.model.name == "gpt" ? "token" : "class", samples.baseline);
+                  *closing.validation_loss, recipe.model.knows_text() ? "token" : "class", samples.baseline);
   text += cat("checkpoint  ", closing.checkpoint.string(), ", content hash ", closing.content_hash, "\n");
   if (!is_complete)
     text += cat("next        ", closing.resume_command, "\n");

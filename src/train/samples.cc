@@ -137,7 +137,7 @@ Samples point_samples(const Recipe& recipe) {
 }  // namespace
 
 Samples open_samples(const Recipe& recipe) {
-  return recipe.model.name == "gpt" ? text_samples(recipe) : point_samples(recipe);
+  return recipe.model.knows_text() ? text_samples(recipe) : point_samples(recipe);
 }
 
 }  // namespace shoal::train

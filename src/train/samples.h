@@ -22,9 +22,9 @@ struct Samples {
   std::string description;
 };
 
-/// Opens the data. A gpt reads windows of a token store or a noisy walk (data/sample_source.h). An mlp reads
-/// made-up samples: inputs uniform in [-1, 1), and the label is the largest of fixed random linear functions
-/// of them. Throws InputError, also where the store's tokens or length do not suit the model.
+/// Opens the data. A gpt or llama reads windows of a token store or a noisy walk (data/sample_source.h). An
+/// mlp reads made-up samples: inputs uniform in [-1, 1), and the label is the largest of fixed random linear
+/// functions of them. Throws InputError, also where the store's tokens or length do not suit the model.
 Samples open_samples(const Recipe&);
 
 }  // namespace shoal::train

@@ -8,6 +8,7 @@
 #include <source_location>
 
 #include "comm/comm.h"
+#include "models/llama.h"
 #include "shoal/shoal.h"
 #include "support/expect_error.h"
 
@@ -117,6 +118,9 @@ TEST(Capture, LossesAndLayersThatModelsUse) {
                F::layer_norm(toy.second(F::softplus(toy.first(batch[0]))), F::LayerNormFuncOptions({6})), 1)
         .var();
   });
+  expect_captured([](ToyImpl& toy, const Batch& batch) {
+    return torch::rms_norm(toy.second(toy.first(batch[0])), {6}, toy.scale).pow(2).mean();
+  });
   const auto reduced_by = [](torch::Tensor (*reduce)(const torch::Tensor&)) {
     return [reduce](ToyImpl& toy, const Batch& batch) {
       return reduce(toy.second(F::leaky_relu(toy.first(batch[0]))));
@@ -133,6 +137,24 @@ TEST(Capture, LossesAndLayersThatModelsUse) {
   expect_captured(reduced_by([](const torch::Tensor& h) {
     return torch::einsum("bi,bj->ij", {h, h.detach()}).clamp(-1, 1).sum();
   }));
+}
+
+// The CPU's flash kernel takes fewer heads of keys and values as they are: one node, forward and backward.
+TEST(Capture, GroupedQueryAttentionIsOneNode) {
+  const auto forward = [](ToyImpl& toy, const Batch& batch) {
+    const auto heads = toy.second(toy.first(batch[0])).view({1, 4, 3, 2});
+    const auto shared = heads.slice(2, 0, 1).transpose(1, 2);
+    return torch::scaled_dot_product_attention(heads.transpose(1, 2), shared, shared, {}, 0.0, true,
+                                               std::nullopt,
+                                               /*enable_gqa=*/true)
+        .pow(2)
+        .mean();
+  };
+  expect_captured(forward);
+  const auto graph = graph_of(forward);
+  EXPECT_EQ(std::ranges::count(graph.nodes, "aten::_scaled_dot_product_fused_attention_overrideable",
+                               &graph::Node::op),
+            1);
 }
 
 TEST(Capture, BuffersAreRead) {
@@ -166,6 +188,19 @@ TEST(Capture, Bf16CastsInputsWeightsAndWidensLosses) {
                   });
                 }),
                 call, sample(), Precision::kBF16);
+}
+
+TEST(Capture, ALlamaInBf16) {
+  const auto tokens = torch::arange(12).view({2, 6});
+  const auto loss = [](models::Llama& llama, const Batch& batch) {
+    return torch::cross_entropy_loss(llama(batch[0]).view({12, 13}), batch[0].view({12}));
+  };
+  check_capture(
+      describe([] {
+        return models::Llama(models::LlamaConfig{
+            .vocabulary = 13, .layers = 1, .width = 24, .heads = 4, .kv_heads = 2, .tied_head = true});
+      }),
+      loss, {tokens}, Precision::kBF16);
 }
 
 TEST(Capture, ReadingANumberIsRefused) {

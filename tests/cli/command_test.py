@@ -255,7 +255,7 @@ class CommandTest(unittest.TestCase):
         self.assertLess(lines[-1]["validation_loss"], 1.5)
         refused = self.shoal("generate", "runs/mlp-1/checkpoints/latest", "--prompt", "x")
         self.assertEqual(refused.returncode, 2)
-        self.assertRegex(refused.stderr, r"^shoal: runs/mlp-1/checkpoints/step-150 - model: got an mlp, want a gpt, which knows text\n$")
+        self.assertRegex(refused.stderr, r"^shoal: runs/mlp-1/checkpoints/step-150 - model: got mlp, want gpt or llama, which know text\n$")
 
     def test_two_runs_at_once_get_two_folders(self):
         both = [subprocess.Popen([SHOAL, "train", "r.toml", "--devices", "2"], cwd=self.folder, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -268,10 +268,11 @@ class CommandTest(unittest.TestCase):
     def test_generate_is_the_same_on_any_devices(self):
         prompts = ["--prompt", "line 3", "--prompt", "x" * 40, "--prompt", "fox\xe9"]  # one is longer than the context
         plain, other = [], ["--set", "train.precision=bf16", "--set", "model.tied_head=true", "--set", "model.dropout=0.1"]
+        llama = ["--set", "model.name=llama", "--set", "model.kv_heads=1"]
         greedy, sampled = [], ["--temperature", "0.8", "--seed", "5"]
         texts = {}
-        for name, model, how in [("plain", plain, greedy), ("sampled", None, sampled), ("other", other, sampled)]:
-            out = "other" if model is other else "plain"
+        for name, model, how in [("plain", plain, greedy), ("sampled", None, sampled), ("other", other, sampled), ("llama", llama, sampled)]:
+            out = name if name in ("other", "llama") else "plain"
             if model is not None:
                 self.train("--out", out, *model)
             for devices in [1, 2, 3]:
@@ -280,7 +281,7 @@ class CommandTest(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertEqual(texts.setdefault(name, done.stdout), done.stdout)
             self.assertRegex(texts[name], rb"(?s)^line 3.+\n---\nx{40}.+\n---\nfox\xc3\xa9.+\n$")
-        self.assertEqual(len(set(texts.values())), 3)
+        self.assertEqual(len(set(texts.values())), 4)
         checkpoint = "plain/checkpoints/latest"
         (self.folder / "prompts.txt").write_text("one\n\n")
         self.assert_refused(["generate", checkpoint, "--prompts", "prompts.txt"], "prompts.txt:2 - got an empty line, want a prompt on each line")

@@ -90,8 +90,8 @@ TEST_F(RecipeTest, EveryKeyHasADefaultThatItAccepts) {
   for (const Key& key : recipe_keys()) {
     if (key.need == Need::kRequired) continue;
     std::vector<std::string> sets = {cat(key.full_name(), "=", value_text(key.field, Recipe{}))};
-    if (!key.only_key.empty()) sets.push_back(cat(key.only_key, "=", key.only_value));
-    if (key.only_value == "mlp") {
+    if (!key.only_key.empty()) sets.push_back(cat(key.only_key, "=", key.only_values[0]));
+    if (key.only_key == "model.name" && key.only_values[0] == "mlp") {
       EXPECT_NO_THROW(
           load("[model]\nname = \"mlp\"\n[data]\nsource = \"random\"\n[train]\nsteps = 1\n", sets))
           << key.full_name();
@@ -137,8 +137,9 @@ TEST_F(RecipeTest, WrongTypesAndRanges) {
   EXPECT_EQ(refusal(with_line(4, "heads = [4]")),
             "r.toml:4 - model.heads: got a list, want a whole number from 1 to 4096");
   EXPECT_EQ(refusal(with_line(2, "name = \"gtp\"")),
-            "r.toml:2 - model.name: got \"gtp\", want \"gpt\" or \"mlp\"");
-  EXPECT_EQ(refusal(with_line(2, "name = 3")), "r.toml:2 - model.name: got 3, want \"gpt\" or \"mlp\"");
+            "r.toml:2 - model.name: got \"gtp\", want \"gpt\", \"llama\" or \"mlp\"");
+  EXPECT_EQ(refusal(with_line(2, "name = 3")),
+            "r.toml:2 - model.name: got 3, want \"gpt\", \"llama\" or \"mlp\"");
   EXPECT_EQ(refusal_of_set("model.tied_head=1"),
             "--set model.tied_head=1 - model.tied_head: got 1, want true or false");
   EXPECT_EQ(refusal_of_set("model.dropout=1"),
@@ -182,8 +183,16 @@ TEST_F(RecipeTest, ValuesThatDoNotGoTogether) {
             "0 with it");
   EXPECT_EQ(
       refusal("[model]\nname = \"mlp\"\n[data]\nsource = \"store\"\npath = \"x\"\n[train]\nsteps = 1\n"),
-      "r.toml:4 - data.source: got \"store\", want \"random\" for an mlp; a store holds text, which a gpt "
-      "learns");
+      "r.toml:4 - data.source: got \"store\", want \"random\" where model.name is \"mlp\"; a store holds "
+      "text, which a gpt or a llama learns");
+  EXPECT_EQ(refusal(kGpt, {"model.name=llama", "model.heads=64"}),
+            "r.toml:3 - model.width: got 64, want a multiple of twice model.heads (64)");
+  EXPECT_EQ(
+      refusal(kGpt, {"model.name=llama", "model.kv_heads=3"}),
+      "--set model.kv_heads=3 - model.kv_heads: got 3, want a divisor of model.heads (4), or 0 for as many");
+  EXPECT_EQ(
+      refusal_of_set("model.kv_heads=2"),
+      "--set model.kv_heads=2 - model.kv_heads: it has no meaning where model.name is \"gpt\"; leave it out");
 }
 
 TEST_F(RecipeTest, DevicesAndMeshSayTheSame) {

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "comm/comm.h"
 #include "models/gpt.h"
+#include "models/llama.h"
 #include "models/mlp.h"
 #include "shoal/shoal.h"
 #include "state/checkpoint.h"
@@ -21,6 +22,7 @@ namespace fs = std::filesystem;
 // Large enough that parameters span several blocks, so that shares of one parameter have several owners.
 const models::GptConfig kGpt{
     .vocabulary = 1031, .layers = 2, .width = 64, .heads = 4, .context = 12, .dropout = 0.1};
+const models::LlamaConfig kLlama{.vocabulary = 1031, .layers = 2, .width = 64, .heads = 4, .kv_heads = 2};
 const models::MlpConfig kMlp{.inputs = 24, .width = 301, .layers = 2, .outputs = 7, .dropout = 0.1};
 constexpr int64_t kSamples = 2;  // in a microbatch
 
@@ -38,18 +40,16 @@ Trainer make_trainer(World& world, const Cell& cell) {
                                .precision = cell.bf16 ? Precision::kBF16 : Precision::kFP32,
                                .clip_norm = 0.5,
                                .schedule = {.warmup_steps = 3, .total_steps = kSteps}};
-  if (cell.model == Model::kMlp) {
-    const auto loss = [](models::Mlp& mlp, const Batch& batch) {
-      return torch::cross_entropy_loss(mlp(batch[0]), batch[1]);
-    };
-    return Trainer(world, describe([] { return models::Mlp(kMlp); }), loss, options);
-  }
-  models::GptConfig config = kGpt;
-  config.tied_head = cell.model == Model::kTiedGpt;
-  const auto loss = [](models::Gpt& gpt, const Batch& batch) {
-    const torch::Tensor logits = gpt(batch[0]);
+  const auto loss = [](auto& model, const Batch& batch) {
+    const torch::Tensor logits = model(batch[0]);
     return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
   };
+  if (cell.model == Model::kMlp)
+    return Trainer(world, describe([] { return models::Mlp(kMlp); }), loss, options);
+  if (cell.model == Model::kLlama)
+    return Trainer(world, describe([] { return models::Llama(kLlama); }), loss, options);
+  models::GptConfig config = kGpt;
+  config.tied_head = cell.model == Model::kTiedGpt;
   return Trainer(world, describe([&] { return models::Gpt(config); }), loss, options);
 }
 
@@ -64,13 +64,13 @@ std::string bits_of(float loss) {
 }  // namespace
 
 std::string Cell::name() const {
-  const char* models[] = {"mlp", "gpt", "gpt-tied"};
+  const char* models[] = {"mlp", "gpt", "gpt-tied", "llama"};
   return cat(models[static_cast<int>(model)], bf16 ? " bf16" : " fp32", " M=", microbatches);
 }
 
 std::vector<Cell> all_cells() {
   std::vector<Cell> cells;
-  for (Model model : {Model::kMlp, Model::kGpt, Model::kTiedGpt})
+  for (Model model : {Model::kMlp, Model::kGpt, Model::kTiedGpt, Model::kLlama})
     for (bool bf16 : {false, true})
       for (int64_t microbatches : {8, 6}) cells.push_back({model, bf16, microbatches});
   return cells;

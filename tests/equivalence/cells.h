@@ -10,7 +10,7 @@
 
 namespace shoal::test {
 
-enum class Model { kMlp, kGpt, kTiedGpt };  // all with dropout
+enum class Model { kMlp, kGpt, kTiedGpt, kLlama };  // the first three with dropout
 
 struct Cell {
   Model model;

@@ -3,6 +3,7 @@
 
 #include "comm/comm.h"
 #include "models/gpt.h"
+#include "models/llama.h"
 #include "models/mlp.h"
 #include "run/reproducible.h"
 #include "shoal/shoal.h"
@@ -14,10 +15,10 @@ namespace {
 using models::Gpt;
 using models::GptConfig;
 
-torch::Tensor gpt_loss(Gpt& gpt, const Batch& batch) {
-  const torch::Tensor logits = gpt(batch[0]);
+const auto token_loss = [](auto& model, const Batch& batch) {
+  const torch::Tensor logits = model(batch[0]);
   return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
-}
+};
 
 void expect_same_bits(const torch::Tensor& got, const torch::Tensor& want, const std::string& name) {
   EXPECT_TRUE(torch::equal(got, want))
@@ -33,21 +34,20 @@ class EagerTest : public testing::TestWithParam<int64_t> {
   }
 };
 
-TEST_P(EagerTest, GptTrainsToTheSameBits) {
-  const int64_t microbatches = GetParam(), steps = 6;
-  const GptConfig config{.vocabulary = 61, .layers = 2, .width = 48, .heads = 4, .context = 16};
-  const auto tokens = [&](int64_t step, int64_t m) {
-    return test::random_tokens(step, m, 3, config.context, config.vocabulary);
-  };
+// Trains what `construct` makes eagerly and, described, here: losses and weights are the same.
+template <class Construct>
+void expect_same_training_on_tokens(int64_t microbatches, const Construct& construct) {
+  const int64_t steps = 6;
+  const auto tokens = [](int64_t step, int64_t m) { return test::random_tokens(step, m, 3, 16, 61); };
 
   torch::manual_seed(7);
-  Gpt eager(config);
+  auto eager = construct();
   const std::vector<float> want =
       test::eager_adamw_loop(*eager, steps, microbatches, {1e-2, 0.9, 0.95, 1e-8, 0.1},
-                             [&](int64_t step, int64_t m) { return gpt_loss(eager, tokens(step, m)); });
+                             [&](int64_t step, int64_t m) { return token_loss(eager, tokens(step, m)); });
 
   World world(comm::single());
-  Trainer trainer(world, describe([&] { return Gpt(config); }), gpt_loss,
+  Trainer trainer(world, describe(construct), token_loss,
                   {.optimizer = AdamW{.lr = 1e-2, .betas = {0.9, 0.95}, .weight_decay = 0.1},
                    .microbatches = microbatches,
                    .seed = 7});
@@ -57,6 +57,20 @@ TEST_P(EagerTest, GptTrainsToTheSameBits) {
   }
   for (const auto& parameter : eager->named_parameters())
     expect_same_bits(trainer.parameter(parameter.key()), parameter.value(), parameter.key());
+}
+
+TEST_P(EagerTest, GptTrainsToTheSameBits) {
+  const GptConfig config{.vocabulary = 61, .layers = 2, .width = 48, .heads = 4, .context = 16};
+  expect_same_training_on_tokens(GetParam(), [&] { return Gpt(config); });
+}
+
+TEST_P(EagerTest, LlamaTrainsToTheSameBits) {
+  for (const int64_t kv_heads : {1, 2, 4}) {
+    SCOPED_TRACE(kv_heads);
+    const models::LlamaConfig config{
+        .vocabulary = 61, .layers = 2, .width = 48, .heads = 4, .kv_heads = kv_heads};
+    expect_same_training_on_tokens(GetParam(), [&] { return models::Llama(config); });
+  }
 }
 
 TEST_P(EagerTest, MlpBuiltOnTheCpuTrainsToTheSameBits) {
