@@ -30,7 +30,7 @@ struct TrainerOptions {
   std::optional<Layout> layout = {};  // none: every device takes its share of the microbatches
 };
 
-/// What one step did. The same on every device, but for `seconds`.
+/// What one step did. The same on every device, but for `bytes_read` and `seconds`.
 struct StepResult {
   int64_t step = 0;      // 0-based
   float loss = 0;        // mean over the microbatches, before the update
@@ -38,6 +38,10 @@ struct StepResult {
   double lr = 0;
   int64_t samples = 0;          // in this step's global batch
   bool stop_requested = false;  // Ctrl-C or SIGTERM reached a device: save and end
+  struct BytesRead {
+    int64_t gradients = 0, weights = 0, boards = 0;
+    int64_t activations = 0;  // with tp: of values that its devices exchange inside a microbatch
+  } bytes_read;  // of the other devices' memory by this one, in this step (docs/layouts.md)
   struct Seconds {
     double total = 0, compute = 0, reduce = 0, update = 0, gather = 0, wait = 0;
   } seconds;  // of this device
@@ -78,8 +82,19 @@ class Trainer {
   int64_t steps_done() const;
   int64_t samples_done() const;
   int64_t num_parameters() const;
-  /// The whole value of a parameter as forward reads it, by its name in the module. For inspection.
+  /// The whole value of a parameter as forward reads it, by its name in the module: a copy, put together from
+  /// the devices that keep it. For inspection.
   at::Tensor parameter(const std::string& name) const;
+
+  /// What this device has allocated, in bytes. Activations and the batch are not among it.
+  struct Memory {
+    int64_t parameters = 0;  // as forward reads them, masters, frozen ones, and the module's buffers
+    int64_t gradients = 0;   // sums of gradients, and what the devices tell each other in a step
+    int64_t optimizer = 0;   // its state
+    int64_t buffers = 0;     // the most so far: gathered parameters, gradients on their way
+    int64_t total() const { return parameters + gradients + optimizer + buffers; }
+  };
+  Memory memory() const;
 
   /// What this device does in a step, as text, and what the devices hold.
   std::string plan() const;

@@ -1,6 +1,7 @@
 #include "lower/storage.h"
 
-#include <map>
+#include <algorithm>
+#include <tuple>
 
 #include "base/text.h"
 #include "shoal/error.h"
@@ -18,61 +19,81 @@ comm::DType dtype_of(const std::string& what, c10::ScalarType dtype) {
 }  // namespace
 
 Storage plan_storage(const graph::Graph& graph) {
-  std::map<std::string, const graph::Gradient*> gradients;
-  for (const graph::Gradient& gradient : graph.gradients) gradients[gradient.parameter] = &gradient;
+  std::map<std::pair<std::string, int>, const graph::Gradient*> gradients;
+  for (const graph::Gradient& gradient : graph.gradients)
+    gradients[{gradient.parameter, gradient.part}] = &gradient;
   Storage storage;
+  storage.num_parts = graph.num_parts;
+  std::map<std::string, size_t> position;  // of a parameter among the inputs: parts need not be neighbours
+  std::vector<std::tuple<size_t, int, Unit>> found;
   for (const graph::Input& input : graph.inputs) {
-    const auto gradient = gradients.find(input.name);
+    const auto gradient = gradients.find({input.name, input.part});
     if (input.kind != graph::InputKind::kParameter || gradient == gradients.end()) continue;
     const graph::TensorType& type = graph.type(input.value);
-    StoredParameter parameter{
-        input.name,           type.shape, type.numel(),      dtype_of(input.name, type.dtype),
-        storage.weight_bytes, {},         storage.num_blocks};
-    storage.weight_bytes +=
-        align_up(parameter.numel * static_cast<int64_t>(comm::element_bytes(parameter.dtype)));
-    for (graph::ValueId id : gradient->second->contributions) {
-      parameter.contributions.push_back({dtype_of(input.name, graph.type(id).dtype), storage.slot_bytes});
-      storage.slot_bytes += align_up(parameter.numel * static_cast<int64_t>(sizeof(float)));
-    }
-    storage.num_blocks += num_blocks(parameter.numel);
-    storage.parameters.push_back(std::move(parameter));
+    Unit unit{.parameter = input.name,
+              .part = input.part,
+              .shape = type.shape,
+              .dtype = dtype_of(input.name, type.dtype),
+              .contributions = {},
+              .numel = type.numel()};
+    for (graph::ValueId id : gradient->second->contributions)
+      unit.contributions.push_back(dtype_of(input.name, graph.type(id).dtype));
+    if (const auto cut = graph.cuts.find(input.name); cut != graph.cuts.end()) storage.cuts.insert(*cut);
+    const size_t place = position.try_emplace(input.name, position.size()).first->second;
+    found.emplace_back(place, input.part, std::move(unit));
+  }
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    return std::tie(std::get<0>(a), std::get<1>(a)) < std::tie(std::get<0>(b), std::get<1>(b));
+  });
+  for (auto& [place, part, unit] : found) {
+    unit.first_block = storage.num_blocks;
+    storage.num_blocks += num_blocks(unit.numel);
+    storage.units.push_back(std::move(unit));
   }
   return storage;
 }
 
-std::string print(const Storage& storage) {
-  std::string text = cat("storage: ", storage.parameters.size(), " parameters in ", storage.num_blocks,
-                         " blocks, weights ", human_bytes(static_cast<uint64_t>(storage.weight_bytes)),
-                         ", a gradient slot ", human_bytes(static_cast<uint64_t>(storage.slot_bytes)), "\n");
-  for (const StoredParameter& parameter : storage.parameters)
-    text += cat("  ", parameter.name, " ", parameter.dtype == comm::DType::kBF16 ? "bf16[" : "f32[",
-                join(parameter.shape, ","), "] blocks ", parameter.first_block, "..",
-                parameter.first_block + num_blocks(parameter.numel) - 1, ", ", parameter.contributions.size(),
-                parameter.contributions.size() == 1 ? " contribution\n" : " contributions\n");
-  return text;
+std::optional<size_t> Storage::find(const std::string& parameter, int part) const {
+  for (size_t u = 0; u < units.size(); ++u)
+    if (units[u].part == part && units[u].parameter == parameter) return u;
+  return std::nullopt;
 }
 
-std::vector<Piece> Storage::owned(int size, int rank) const {
-  int64_t total = 0;
-  for (const StoredParameter& parameter : parameters) total += parameter.numel;
-  // Block b belongs to the device in whose share of all elements its middle lies.
-  const auto owner = [&](int64_t middle) {
-    return static_cast<int>(middle * size / std::max<int64_t>(total, 1));
-  };
-  std::vector<Piece> pieces;
-  int64_t before = 0;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    for (int64_t begin = 0; begin < parameters[i].numel; begin += kBlockElements) {
-      const int64_t end = std::min(begin + kBlockElements, parameters[i].numel);
-      if (owner(before + (begin + end) / 2) != rank) continue;
-      if (!pieces.empty() && pieces.back().parameter == i && pieces.back().elements.end == begin)
-        pieces.back().elements.end = end;
-      else
-        pieces.push_back({i, {begin, end}});
-    }
-    before += parameters[i].numel;
+std::vector<size_t> Storage::units_of(const std::string& parameter) const {
+  std::vector<size_t> found;
+  for (size_t u = 0; u < units.size(); ++u)
+    if (units[u].parameter == parameter) found.push_back(u);
+  return found;
+}
+
+std::vector<int64_t> Storage::global_shape(const Unit& unit) const {
+  std::vector<int64_t> shape = unit.shape;
+  if (unit.part != graph::kWhole) shape[static_cast<size_t>(cuts.at(unit.parameter).dim)] *= num_parts;
+  return shape;
+}
+
+std::vector<Contribution> contributions_of(const graph::Graph& graph, const Storage& storage) {
+  std::vector<Contribution> all;
+  for (const graph::Gradient& gradient : graph.gradients) {
+    const auto unit = storage.find(gradient.parameter, gradient.part);
+    if (!unit || storage.units[*unit].contributions.size() != gradient.contributions.size())
+      throw JobError(cat("storage - gradient of ", gradient.parameter, ": the graph has ",
+                         gradient.contributions.size(), " contributions, the storage ",
+                         unit ? storage.units[*unit].contributions.size() : 0));
+    for (size_t c = 0; c < gradient.contributions.size(); ++c) all.push_back({*unit, c});
   }
-  return pieces;
+  return all;
+}
+
+std::string print(const Storage& storage) {
+  std::string text = cat("storage: ", storage.units.size(), " units in ", storage.num_blocks, " blocks\n");
+  for (const Unit& unit : storage.units)
+    text += cat(
+        "  ", unit.parameter, unit.part == graph::kWhole ? "" : cat("#", unit.part, "of", storage.num_parts),
+        " ", unit.dtype == comm::DType::kBF16 ? "bf16[" : "f32[", join(unit.shape, ","), "] blocks ",
+        unit.first_block, "..", unit.first_block + num_blocks(unit.numel) - 1, ", ",
+        unit.contributions.size(), unit.contributions.size() == 1 ? " contribution\n" : " contributions\n");
+  return text;
 }
 
 }  // namespace shoal::lower

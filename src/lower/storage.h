@@ -1,11 +1,13 @@
-// Where every parameter, gradient and piece of optimizer state lies, and who owns it. Knows sizes, not
-// tensors.
+// What is kept of a model between steps, in units that no layout changes: the parts of its trained
+// parameters. Knows sizes, not tensors; who holds what is in lower/ownership.h.
 //
-// All parameters lie one after the other, each aligned; each is cut in blocks of kBlockElements
-// (docs/numerics.md, "storage"). A device owns a run of whole blocks: it sums their gradients, keeps their
-// master weights and optimizer state, and updates them.
+// A unit is a whole parameter, or one of the C parts of a divided one (docs/numerics.md, "storage"). It is
+// flat, in the order of its own shape, and cut in blocks of kBlockElements. Blocks are numbered through all
+// units in order (parameter, part, block): the tree of the gradient's norm is over these numbers.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,41 +17,49 @@
 
 namespace shoal::lower {
 
-/// A parameter that is trained.
-struct StoredParameter {
-  std::string name;
-  std::vector<int64_t> shape;
+struct Unit {
+  std::string parameter;
+  int part = graph::kWhole;                // of Storage::num_parts; kWhole: the whole parameter
+  std::vector<int64_t> shape;              // its own
+  comm::DType dtype = comm::DType::kF32;   // what forward reads
+  std::vector<comm::DType> contributions;  // to its gradient, as their kernels leave them
   int64_t numel = 0;
-  comm::DType dtype = comm::DType::kF32;  // what forward reads
-  int64_t weight_offset = 0;              // bytes, in the weight window
-  struct Contribution {
-    comm::DType dtype;
-    int64_t offset;  // bytes, in a gradient slot
-  };
-  std::vector<Contribution> contributions;
   int64_t first_block = 0;
 };
 
-/// Consecutive elements of one parameter: whole blocks, but for the parameter's end.
+/// Consecutive elements of one unit: whole blocks, but for the unit's end.
 struct Piece {
-  size_t parameter;
+  size_t unit;
   Range elements;
+  friend bool operator==(const Piece&, const Piece&) = default;
 };
 
 struct Storage {
-  std::vector<StoredParameter> parameters;  // those with a gradient, in the module's order
+  std::vector<Unit> units;  // of parameters with a gradient, in the module's order, parts in order
   int64_t num_blocks = 0;
-  int64_t weight_bytes = 0;  // of the weight window
-  int64_t slot_bytes = 0;    // of one gradient slot; every contribution has room for fp32
+  int64_t num_parts = 1;
+  std::map<std::string, graph::Cut> cuts;  // of the divided parameters
 
-  /// The blocks of device `rank` of `size`: shares of the elements, cut at blocks.
-  std::vector<Piece> owned(int size, int rank) const;
+  /// The index of a unit; nothing when there is none.
+  std::optional<size_t> find(const std::string& parameter, int part) const;
+  /// The units of `parameter` in order of their parts; empty when it is not trained.
+  std::vector<size_t> units_of(const std::string& parameter) const;
+  /// The shape of the undivided parameter that `unit` belongs to.
+  std::vector<int64_t> global_shape(const Unit& unit) const;
 };
 
-/// From the graph's gradients. Throws InputError for a parameter dtype other than fp32 and bf16.
+/// From the inputs and gradients of a graph, divided or not. Throws InputError for a parameter dtype other
+/// than fp32 and bf16.
 Storage plan_storage(const graph::Graph&);
 
-/// One line per parameter: name, shape, dtype, bytes, contributions.
+/// Where a graph's gradients go: for each contribution, in the order of graph::outputs, its unit and which of
+/// the unit's contributions it is. `graph` may have a part of the storage's units only.
+struct Contribution {
+  size_t unit, index;
+};
+std::vector<Contribution> contributions_of(const graph::Graph&, const Storage&);
+
+/// One line per unit: name, shape, dtype, blocks, contributions.
 std::string print(const Storage&);
 
 }  // namespace shoal::lower

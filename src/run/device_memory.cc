@@ -3,17 +3,23 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/text.h"
+#include "run/parts.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
 namespace {
 
+constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
+
 c10::ScalarType scalar_type(comm::DType dtype) {
   return dtype == comm::DType::kBF16 ? at::kBFloat16 : at::kFloat;
 }
+int64_t width_of(comm::DType dtype) { return static_cast<int64_t>(comm::element_bytes(dtype)); }
 
 at::Tensor view_of(void* data, at::IntArrayRef shape, c10::ScalarType dtype) {
   return at::from_blob(data, shape, at::TensorOptions().dtype(dtype));
@@ -21,112 +27,234 @@ at::Tensor view_of(void* data, at::IntArrayRef shape, c10::ScalarType dtype) {
 
 }  // namespace
 
-DeviceMemory::DeviceMemory(comm::Communicator& communicator, const lower::Storage& storage,
+DeviceMemory::DeviceMemory(comm::Communicator& communicator, const lower::Ownership& ownership,
                            const lower::Program& program)
-    : communicator_(communicator), storage_(storage), num_microbatches_(program.num_microbatches) {
-  const int64_t board_bytes =
-      static_cast<int64_t>(sizeof(double)) * (num_microbatches_ + storage.num_blocks + 1);
-  slots_offset_ = align_up(board_bytes);
-  window_bytes_ = slots_offset_ + program.num_slots * storage.slot_bytes + storage.weight_bytes;
-  weights_ = communicator.window(static_cast<size_t>(storage.weight_bytes));
-  gradients_ =
-      communicator.window(static_cast<size_t>(slots_offset_ + program.num_slots * storage.slot_bytes));
-  for (int rank = 0; rank < communicator.size(); ++rank)
-    pieces_.push_back(storage.owned(communicator.size(), rank));
-  for (size_t i = 0; i < storage.parameters.size(); ++i) index_[storage.parameters[i].name] = i;
+    : communicator_(communicator),
+      ownership_(ownership),
+      storage_(ownership.storage()),
+      rank_(communicator.rank()),
+      num_microbatches_(program.num_microbatches),
+      slots_offset_(align_up(static_cast<int64_t>(sizeof(double)) *
+                             (program.num_microbatches + ownership.storage().num_blocks + 1))),
+      first_slot_(static_cast<size_t>(ownership.layout().dp), -1) {
+  for (const lower::SlotRoot& root : program.roots)
+    if (int& slot = first_slot_[static_cast<size_t>(root.dp)]; slot < 0) slot = root.slot;
+  weights_ = communicator.window(static_cast<size_t>(ownership.weight_bytes(rank_)));
+  gradients_ = communicator.window(
+      static_cast<size_t>(slots_offset_ + program.num_slots * ownership.slot_bytes(rank_)));
 
+  const bool partial_sums = ownership.shards_gradients();
+  if (partial_sums) {
+    for (const lower::Piece& piece : ownership.owned(rank_)) {
+      partial_offset_.push_back(partial_elements_);
+      partial_elements_ += align_up(piece.elements.size() * kFloatBytes) / kFloatBytes *
+                           std::ssize(storage_.units[piece.unit].contributions);
+    }
+    partials_ = at::empty({program.num_slots, partial_elements_}, at::kFloat);
+  }
   // A sum may replace this device's own root of it, when that root is kept in fp32; else it needs memory of
   // its own.
+  const lower::Role& role = ownership.role(rank_);
   const auto own_sum =
       std::find_if(program.roots.begin(), program.roots.end(),
-                   [&](const lower::SlotRoot& root) { return root.rank == communicator.rank(); });
-  for (const lower::Piece& piece : pieces_[static_cast<size_t>(communicator.rank())]) {
-    const lower::StoredParameter& parameter = storage.parameters[piece.parameter];
-    OwnedPiece owned{piece, {}, {}};
-    if (parameter.dtype == comm::DType::kF32)
-      owned.master = weight_view(piece.parameter, piece.elements);
+                   [&](const lower::SlotRoot& root) { return role.computes && root.dp == role.dp; });
+  for (const lower::Piece& piece : ownership.owned(rank_)) {
+    const lower::Unit& unit = storage_.units[piece.unit];
+    OwnedPiece& owned = owned_.emplace_back(OwnedPiece{piece, {}, {}});
+    if (unit.dtype == comm::DType::kF32)
+      owned.master = weight_view(piece.unit, piece.elements);
     else
       owned.master = at::empty({piece.elements.size()}, at::kFloat);
-    if (parameter.contributions[0].dtype == comm::DType::kF32 || !own_sum->is_leaf()) {
-      std::byte* place = slot(own_sum->slot) + parameter.contributions[0].offset +
-                         piece.elements.begin * static_cast<int64_t>(sizeof(float));
-      owned.gradient = view_of(place, {piece.elements.size()}, at::kFloat);
-    } else {
+    if (own_sum != program.roots.end() && (own_sum->in_fp32 || unit.contributions[0] == comm::DType::kF32))
+      owned.gradient = view_of(slot(own_sum->slot, piece.unit, 0) + piece.elements.begin * kFloatBytes,
+                               {piece.elements.size()}, at::kFloat);
+    else if (!partial_sums)
       owned.gradient = at::empty({piece.elements.size()}, at::kFloat);
-    }
-    owned_.push_back(std::move(owned));
   }
+  for (OwnedPiece& owned : owned_)
+    if (partial_sums)
+      owned.gradient = view_of(partial(0, owned, 0, owned.piece.elements.begin),
+                               {owned.piece.elements.size()}, at::kFloat);
 }
 
-at::Tensor DeviceMemory::weight_view(size_t index, Range elements) const {
-  const lower::StoredParameter& parameter = storage_.parameters[index];
-  std::byte* data = weights_->mine().data() + parameter.weight_offset +
-                    elements.begin * static_cast<int64_t>(comm::element_bytes(parameter.dtype));
-  return view_of(data, {elements.size()}, scalar_type(parameter.dtype));
+at::Tensor DeviceMemory::weight_view(size_t unit, Range elements) const {
+  const comm::DType dtype = storage_.units[unit].dtype;
+  if (elements.empty()) return at::empty({0}, scalar_type(dtype));
+  return view_of(weights_->mine().data() + ownership_.weight_offset(rank_, unit, elements.begin),
+                 {elements.size()}, scalar_type(dtype));
 }
 
 void DeviceMemory::install(const std::string& name, const at::Tensor& tensor, c10::ScalarType dtype) {
-  const auto found = index_.find(name);
-  if (found == index_.end()) {
+  const std::vector<size_t> units = storage_.units_of(name);
+  if (units.empty()) {
     originals_[name] = tensor.clone();
     others_[name] = originals_[name].to(dtype);
     return;
   }
-  const lower::StoredParameter& parameter = storage_.parameters[found->second];
-  const at::Tensor flat = tensor.contiguous().view({-1});
-  weight_view(found->second, {0, parameter.numel}).copy_(flat);
-  for (OwnedPiece& owned : owned_)
-    if (owned.piece.parameter == found->second)
-      owned.master.copy_(flat.slice(0, owned.piece.elements.begin, owned.piece.elements.end));
+  const auto of_unit = [](const std::vector<lower::Piece>& pieces, size_t unit) {
+    return std::any_of(pieces.begin(), pieces.end(), [&](const auto& piece) { return piece.unit == unit; });
+  };
+  for (size_t u : units) {
+    if (!of_unit(ownership_.kept(rank_), u)) continue;  // what is owned is kept
+    const lower::Unit& unit = storage_.units[u];
+    const at::Tensor part = unit.part == graph::kWhole
+                                ? tensor
+                                : take_part(tensor, storage_.cuts.at(name), storage_.num_parts, unit.part);
+    const at::Tensor flat = part.contiguous().view({-1});
+    for (const lower::Piece& piece : ownership_.kept(rank_))
+      if (piece.unit == u)
+        weight_view(u, piece.elements).copy_(flat.slice(0, piece.elements.begin, piece.elements.end));
+    for (OwnedPiece& owned : owned_)
+      if (owned.piece.unit == u)
+        owned.master.copy_(flat.slice(0, owned.piece.elements.begin, owned.piece.elements.end));
+  }
 }
 
-at::Tensor DeviceMemory::value(const std::string& name) const {
-  const auto found = index_.find(name);
-  if (found != index_.end()) {
-    const lower::StoredParameter& parameter = storage_.parameters[found->second];
-    return weight_view(found->second, {0, parameter.numel}).view(parameter.shape);
+at::Tensor DeviceMemory::value(const std::string& name, int part) const {
+  if (const auto unit = storage_.find(name, part)) {
+    const Range all{0, storage_.units[*unit].numel};
+    if (!ownership_.keeps(rank_, *unit, all)) return {};
+    return weight_view(*unit, all).view(storage_.units[*unit].shape);
   }
   const auto other = others_.find(name);
   return other == others_.end() ? at::Tensor() : other->second;
 }
 
+void DeviceMemory::read_weights(int rank, size_t unit, Range elements, std::byte* into) {
+  const auto bytes = static_cast<size_t>(elements.size() * width_of(storage_.units[unit].dtype));
+  const auto offset = static_cast<size_t>(ownership_.weight_offset(rank, unit, elements.begin));
+  const std::byte* from =
+      rank == rank_ ? weights_->mine().data() + offset : weights_->read(rank, offset, bytes, {into, bytes});
+  if (from != into) std::memcpy(into, from, bytes);
+  if (rank != rank_) traffic_.weights += static_cast<int64_t>(bytes);
+}
+
+at::Tensor DeviceMemory::gather(size_t u) {
+  const lower::Unit& unit = storage_.units[u];
+  const at::Tensor whole = at::empty(unit.shape, scalar_type(unit.dtype));
+  auto* const data = static_cast<std::byte*>(whole.mutable_data_ptr());
+  if (ownership_.keeps(rank_, u, {0, unit.numel})) {
+    read_weights(rank_, u, {0, unit.numel}, data);
+  } else {
+    for (const auto& [rank, elements] : ownership_.sharers(u))
+      read_weights(rank, u, elements, data + elements.begin * width_of(unit.dtype));
+  }
+  return whole;
+}
+
+at::Tensor DeviceMemory::whole(const std::string& name) {
+  const std::vector<size_t> units = storage_.units_of(name);
+  if (units.empty()) {
+    const at::Tensor kept = value(name, graph::kWhole);
+    return kept.defined() ? kept.clone() : kept;
+  }
+  std::vector<at::Tensor> parts;
+  for (size_t u : units) parts.push_back(gather(u));
+  return storage_.units[units[0]].part == graph::kWhole ? parts[0]
+                                                        : join_parts(parts, storage_.cuts.at(name));
+}
+
+OwnedPiece& DeviceMemory::owner_of(size_t unit, Range elements) {
+  for (OwnedPiece& owned : owned_)
+    if (owned.piece.unit == unit && owned.piece.elements.contains(elements)) return owned;
+  throw JobError(cat("device memory - gradient of ", storage_.units[unit].parameter, ": rank ", rank_,
+                     " does not own elements [", elements.begin, ", ", elements.end, ")"));
+}
+
+std::span<float> DeviceMemory::gradient(size_t unit, Range elements) {
+  OwnedPiece& owned = owner_of(unit, elements);
+  return {owned.gradient.mutable_data_ptr<float>() + (elements.begin - owned.piece.elements.begin),
+          static_cast<size_t>(elements.size())};
+}
+
+float* DeviceMemory::partial(int index, const OwnedPiece& owned, size_t contribution, int64_t element) {
+  const auto piece = static_cast<size_t>(&owned - owned_.data());
+  const int64_t each = align_up(owned.piece.elements.size() * kFloatBytes) / kFloatBytes;
+  return partials_.mutable_data_ptr<float>() + index * partial_elements_ + partial_offset_[piece] +
+         static_cast<int64_t>(contribution) * each + (element - owned.piece.elements.begin);
+}
+
 void DeviceMemory::publish_masters() {
   for (OwnedPiece& owned : owned_)
-    if (storage_.parameters[owned.piece.parameter].dtype != comm::DType::kF32)
-      weight_view(owned.piece.parameter, owned.piece.elements).copy_(owned.master);
+    if (storage_.units[owned.piece.unit].dtype != comm::DType::kF32)
+      weight_view(owned.piece.unit, owned.piece.elements).copy_(owned.master);
 }
 
 void DeviceMemory::gather_weights() {
-  for (int rank = 0; rank < communicator_.size(); ++rank) {
-    if (rank == communicator_.rank()) continue;
-    for (const lower::Piece& piece : pieces_of(rank)) {
-      const lower::StoredParameter& parameter = storage_.parameters[piece.parameter];
-      const auto element = static_cast<int64_t>(comm::element_bytes(parameter.dtype));
-      const auto offset = static_cast<size_t>(parameter.weight_offset + piece.elements.begin * element);
-      const auto bytes = static_cast<size_t>(piece.elements.size() * element);
-      const std::span<std::byte> mine = weights_->mine().subspan(offset, bytes);
-      const std::byte* theirs = weights_->read(rank, offset, bytes, mine);
-      if (theirs != mine.data()) std::memcpy(mine.data(), theirs, bytes);
+  if (ownership_.replicates_optimizer() || ownership_.shards_parameters()) return;
+  for (size_t u : ownership_.held(rank_))
+    for (const auto& [rank, elements] : ownership_.sharers(u))
+      if (rank != rank_)
+        read_weights(rank, u, elements,
+                     weights_->mine().data() + ownership_.weight_offset(rank_, u, elements.begin));
+}
+
+void DeviceMemory::gather_gradients() {
+  for (size_t u : ownership_.held(rank_)) {
+    for (const auto& [rank, elements] : ownership_.sharers(u)) {
+      if (rank == rank_) continue;
+      const std::span<float> into = gradient(u, elements);
+      const std::span<std::byte> bytes = std::as_writable_bytes(into);
+      const int slot = first_slot_[static_cast<size_t>(ownership_.role(rank).dp)];
+      const int64_t offset = slots_offset_ + slot * ownership_.slot_bytes(rank) +
+                             ownership_.slot_offset(rank, u, 0) + elements.begin * kFloatBytes;
+      const std::byte* from = gradients_->read(rank, static_cast<size_t>(offset), bytes.size(), bytes);
+      if (from != bytes.data()) std::memcpy(bytes.data(), from, bytes.size());
+      traffic_.gradients += std::ssize(bytes);
     }
   }
 }
 
-const std::byte* DeviceMemory::read_slot(int rank, int index, int64_t offset, size_t bytes,
-                                         std::vector<std::byte>& scratch) {
-  if (rank == communicator_.rank()) return slot(index) + offset;
-  if (!gradients_->in_place()) scratch.resize(bytes);
-  return gradients_->read(rank, static_cast<size_t>(slots_offset_ + index * storage_.slot_bytes + offset),
-                          bytes, scratch);
+const std::byte* DeviceMemory::read_root(const lower::SlotRoot& root, size_t unit, size_t contribution,
+                                         Range elements, comm::DType dtype, std::vector<std::byte>& scratch) {
+  const int rank = lower::rank_of(ownership_.layout(), root.dp, ownership_.gradient_group(rank_, unit));
+  const int64_t begin = elements.begin * width_of(dtype), bytes = elements.size() * width_of(dtype);
+  if (rank == rank_) return slot(root.slot, unit, contribution) + begin;
+  if (!gradients_->in_place()) scratch.resize(static_cast<size_t>(bytes));
+  traffic_.gradients += bytes;
+  return gradients_->read(rank,
+                          static_cast<size_t>(slots_offset_ + root.slot * ownership_.slot_bytes(rank) +
+                                              ownership_.slot_offset(rank, unit, contribution) + begin),
+                          static_cast<size_t>(bytes), scratch);
 }
 
 double DeviceMemory::read_board(int rank, int64_t index) {
-  if (rank == communicator_.rank()) return board()[index];
+  if (rank == rank_) return board()[index];
   double value;
   std::array<std::byte, sizeof value> scratch;
   std::memcpy(&value,
               gradients_->read(rank, static_cast<size_t>(index) * sizeof value, sizeof value, scratch),
               sizeof value);
+  traffic_.boards += static_cast<int64_t>(sizeof value);
   return value;
+}
+
+int64_t DeviceMemory::window_bytes() const {
+  return std::ssize(weights_->mine()) + std::ssize(gradients_->mine());
+}
+
+int64_t DeviceMemory::parameter_bytes() const {
+  int64_t bytes = std::ssize(weights_->mine());
+  for (const OwnedPiece& owned : owned_)
+    if (storage_.units[owned.piece.unit].dtype != comm::DType::kF32)
+      bytes += static_cast<int64_t>(owned.master.nbytes());
+  for (const auto& [name, tensor] : originals_) {
+    bytes += static_cast<int64_t>(tensor.nbytes());
+    if (!others_.at(name).is_same(tensor)) bytes += static_cast<int64_t>(others_.at(name).nbytes());
+  }
+  return bytes;
+}
+
+int64_t DeviceMemory::gradient_bytes() const {
+  int64_t bytes = std::ssize(gradients_->mine());
+  if (partials_.defined()) return bytes + static_cast<int64_t>(partials_.nbytes());
+  const std::byte* begin = gradients_->mine().data();
+  for (const OwnedPiece& owned : owned_) {
+    const auto* data = static_cast<const std::byte*>(owned.gradient.const_data_ptr());
+    if (data < begin || data >= begin + gradients_->mine().size())
+      bytes += static_cast<int64_t>(owned.gradient.nbytes());
+  }
+  return bytes;
 }
 
 }  // namespace shoal::run

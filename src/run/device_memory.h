@@ -1,14 +1,16 @@
-// What one device keeps between steps: weights as forward reads them, gradient slots, and the master weights
-// of what it owns.
+// What one device keeps between steps, as its layout's Ownership says: weights as forward reads them,
+// gradients, and the master weights of what it owns; and all that it reads of its peers' memory.
 #pragma once
 
 #include <ATen/core/TensorBody.h>
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "comm/comm.h"
+#include "lower/ownership.h"
 #include "lower/program.h"
 #include "lower/storage.h"
 
@@ -18,38 +20,58 @@ namespace shoal::run {
 struct OwnedPiece {
   lower::Piece piece;
   at::Tensor master;    // fp32 [elements]; in fp32 runs the weights themselves
-  at::Tensor gradient;  // fp32 [elements]; valid between reduce_scatter and update
+  at::Tensor gradient;  // fp32 [elements]; valid between the sums and update
+};
+
+/// Bytes that a device read of its peers' memory.
+struct Traffic {
+  int64_t gradients = 0, weights = 0, boards = 0;
 };
 
 class DeviceMemory {
  public:
   /// Collective: makes the windows.
-  DeviceMemory(comm::Communicator&, const lower::Storage&, const lower::Program&);
+  DeviceMemory(comm::Communicator&, const lower::Ownership&, const lower::Program&);
 
-  /// The numbers of a parameter or buffer, fp32 or as captured. Weights go where forward reads them, masters
-  /// where they are owned. `tensor`: the undivided tensor; other tensors (frozen parameters, buffers) are
-  /// kept whole, in `dtype`.
+  /// The numbers of a parameter or buffer, fp32 or as captured, whole: what this device keeps of it is taken.
+  /// Other tensors (frozen parameters, buffers) are kept whole, in `dtype`.
   void install(const std::string& name, const at::Tensor& tensor, c10::ScalarType dtype);
 
-  /// What forward reads; undefined when `name` was never installed.
-  at::Tensor value(const std::string& name) const;
+  /// What forward reads, where it lies; undefined when this device has no such parameter or buffer, or does
+  /// not keep it whole (zero = 3: gather).
+  at::Tensor value(const std::string& name, int part) const;
   /// Frozen parameters and buffers, as they were installed.
   const std::map<std::string, at::Tensor>& unowned() const { return originals_; }
 
+  /// A fresh copy of a whole unit, from whoever keeps it, in the dtype that forward reads. Its bytes do not
+  /// change between the barrier of all_gather and the second barrier of the next step.
+  at::Tensor gather(size_t unit);
+  /// The same for a whole parameter or buffer; undefined when there is none of this name.
+  at::Tensor whole(const std::string& name);
+
   std::vector<OwnedPiece>& owned() { return owned_; }
-  const std::vector<lower::Piece>& pieces_of(int rank) const { return pieces_[static_cast<size_t>(rank)]; }
+  /// The owned piece that has these elements.
+  OwnedPiece& owner_of(size_t unit, Range elements);
+  /// The place of these elements' summed gradient. REQUIRES: they are owned.
+  std::span<float> gradient(size_t unit, Range elements);
 
   /// After masters changed: this device's own weights follow (a rounding in bf16, nothing in fp32).
   void publish_masters();
-  /// After publish_masters on all devices and a barrier: copies what the others own.
+  /// After publish_masters on all devices and a barrier: copies what others own of the held units.
   void gather_weights();
+  /// zero = 0, after all shares are summed and a barrier: copies the sums of the others' shares.
+  void gather_gradients();
 
-  std::byte* slot(int index) {
-    return gradients_->mine().data() + slots_offset_ + index * storage_.slot_bytes;
+  // --- Gradient slots: with zero < 2, of all held units, for all to read ---
+  std::byte* slot(int index, size_t unit, size_t contribution) {
+    return gradients_->mine().data() + slots_offset_ + index * ownership_.slot_bytes(rank_) +
+           ownership_.slot_offset(rank_, unit, contribution);
   }
-  /// `bytes` bytes of a slot of any device.
-  const std::byte* read_slot(int rank, int index, int64_t offset, size_t bytes,
-                             std::vector<std::byte>& scratch);
+  /// These elements of a root, in `dtype`, of the group of devices whose gradients this rank sums.
+  const std::byte* read_root(const lower::SlotRoot&, size_t unit, size_t contribution, Range elements,
+                             comm::DType dtype, std::vector<std::byte>& scratch);
+  // --- with zero >= 2, of owned pieces, private ---
+  float* partial(int index, const OwnedPiece&, size_t contribution, int64_t element);
 
   /// A line of numbers that each device shows to the others: losses by microbatch, squares by block, and the
   /// wish to stop.
@@ -60,24 +82,37 @@ class DeviceMemory {
   double read_square(int rank, int64_t block) { return read_board(rank, num_microbatches_ + block); }
   double read_stop(int rank) { return read_board(rank, num_microbatches_ + storage_.num_blocks); }
 
-  int64_t window_bytes() const { return window_bytes_; }
+  const lower::Ownership& ownership() const { return ownership_; }
+  const lower::Storage& storage() const { return storage_; }
+  int rank() const { return rank_; }
+  /// Since the start; whoever reads peers' memory by another way adds to it.
+  Traffic& traffic() { return traffic_; }
+  int64_t window_bytes() const;
+  /// Allocated: weights, masters, frozen parameters and buffers; slots, partial sums and sums.
+  int64_t parameter_bytes() const;
+  int64_t gradient_bytes() const;
 
  private:
   double* board() { return reinterpret_cast<double*>(gradients_->mine().data()); }
   double read_board(int rank, int64_t index);
-  at::Tensor weight_view(size_t parameter, Range elements) const;
+  at::Tensor weight_view(size_t unit, Range elements) const;
+  void read_weights(int rank, size_t unit, Range elements, std::byte* into);
 
   comm::Communicator& communicator_;
+  const lower::Ownership& ownership_;
   const lower::Storage& storage_;
+  const int rank_;
   int64_t num_microbatches_;
   int64_t slots_offset_;
-  int64_t window_bytes_;
+  std::vector<int> first_slot_;  // by dp coordinate: of its first root, where it makes its sums
   std::shared_ptr<comm::Window> weights_, gradients_;
-  std::vector<std::vector<lower::Piece>> pieces_;  // by rank
   std::vector<OwnedPiece> owned_;
-  std::map<std::string, size_t> index_;  // stored parameters by name
+  at::Tensor partials_;                  // fp32 [slots, partial_elements_]
+  std::vector<int64_t> partial_offset_;  // by owned piece, in elements
+  int64_t partial_elements_ = 0;
   std::map<std::string, at::Tensor> originals_,
       others_;  // frozen parameters and buffers: as installed, as forward reads them
+  Traffic traffic_;
 };
 
 }  // namespace shoal::run

@@ -10,17 +10,25 @@
 
 namespace shoal::run {
 
-Exchanger::Exchanger(comm::Communicator& communicator, std::vector<int> group, const lower::LocalGraph& local)
+Exchanger::Exchanger(comm::Communicator& communicator, std::vector<int> group, int rank, int64_t half_bytes)
     : communicator_(communicator),
       group_(std::move(group)),
-      local_(local),
-      half_bytes_(local.half_bytes),
+      rank_(rank),
+      half_bytes_(half_bytes),
       window_(communicator.window(static_cast<size_t>(2 * half_bytes_))) {}
 
+void Exchanger::begin(const lower::LocalGraph& local) {
+  if (local.half_bytes > half_bytes_)
+    throw InputError(cat("trainer - batch: with tp its devices would show each other ",
+                         human_bytes(static_cast<uint64_t>(local.half_bytes)), " at a time, and the first batch made room for ",
+                         human_bytes(static_cast<uint64_t>(half_bytes_)), "; begin with the largest batch"));
+  local_ = &local;
+}
+
 std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine, size_t number) {
-  const lower::Exchange& exchange = local_.exchanges.at(number);
+  const lower::Exchange& exchange = local_->exchanges.at(number);
   const int64_t half = static_cast<int64_t>(turn_++ % 2) * half_bytes_;
-  const auto& shown = exchange.shown[static_cast<size_t>(local_.rank)];
+  const auto& shown = exchange.shown[static_cast<size_t>(rank_)];
   if (mine.size() != shown.size())
     throw JobError(cat("exchange ", number, " - values: got ", mine.size(), ", want ", shown.size()));
   for (size_t i = 0; i < mine.size(); ++i) {
@@ -30,7 +38,7 @@ std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine,
   const uint64_t count = communicator_.post(kChannel);
   std::vector<at::Tensor> theirs;
   for (size_t rank = 0; rank < group_.size(); ++rank) {
-    if (static_cast<int>(rank) == local_.rank) continue;
+    if (static_cast<int>(rank) == rank_) continue;
     communicator_.await(group_[rank], kChannel, count);
     for (const lower::Exchange::Shown& value : exchange.shown[rank]) {
       const auto options = at::TensorOptions().dtype(value.type.dtype);

@@ -11,7 +11,7 @@
 
 namespace shoal::run {
 
-/// Belongs to its device's thread. All devices of the group run the same graph in the same order.
+/// Belongs to its device's thread. All devices of the group run the same graphs in the same order.
 ///
 /// The window has two halves in turn. A device that makes exchange n + 1 has read all of exchange n; so once its peers
 /// have posted n + 1, a device may write again where it showed n.
@@ -19,22 +19,25 @@ class Exchanger {
  public:
   static constexpr int kChannel = 0;
 
-  /// Collective over the world: makes the window. `group`: the world's ranks of the group, in order.
-  Exchanger(comm::Communicator&, std::vector<int> group, const lower::LocalGraph&);
+  /// Collective over the world: makes the window, two times `half_bytes`. `group`: the world's ranks of the group, in
+  /// order; of it this device is number `rank`.
+  Exchanger(comm::Communicator&, std::vector<int> group, int rank, int64_t half_bytes);
+
+  /// The graph that runs from now on; kept by reference. Throws InputError when it shows more at a time than the window
+  /// has room for.
+  void begin(const lower::LocalGraph&);
 
   /// The peers' values, device by device, as views of their memory (where the transport reads in place): valid until the
   /// next exchange.
   std::vector<at::Tensor> exchange(const std::vector<at::Tensor>& mine, size_t number);
 
-  /// Bytes of the window of this device.
-  int64_t window_bytes() const { return 2 * half_bytes_; }
-
  private:
   comm::Communicator& communicator_;
   std::vector<int> group_;
-  const lower::LocalGraph& local_;
+  int rank_;
   int64_t half_bytes_;
   std::shared_ptr<comm::Window> window_;
+  const lower::LocalGraph* local_ = nullptr;
   uint64_t turn_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "graph/ivalue.h"
 #include "graph/operator.h"
+#include "lower/gather_plan.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
@@ -15,12 +16,12 @@ namespace shoal::run {
 using graph::kNoValue;
 using graph::ValueId;
 
-Executor::Executor(const graph::Graph& graph) : graph_(graph), values_(graph.values.size()) {
+Executor::Executor(const graph::Graph& graph, bool gathers) : graph_(graph), values_(graph.values.size()) {
   std::map<ValueId, std::vector<int>> outputs;
   const auto all = graph::outputs(graph);
   for (size_t i = 0; i < all.size(); ++i) outputs[all[i]].push_back(static_cast<int>(i));
-  for (const graph::Input& input : graph.inputs)
-    for (int index : outputs[input.value]) input_outputs_.emplace_back(input.value, index);
+  for (size_t i = 0; i < graph.inputs.size(); ++i)
+    for (int index : outputs[graph.inputs[i].value]) input_outputs_.emplace_back(i, index);
 
   std::vector<size_t> last_use(graph.values.size(), 0);
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
@@ -51,6 +52,48 @@ Executor::Executor(const graph::Graph& graph) : graph_(graph), values_(graph.val
   for (const graph::Input& input : graph.inputs) is_input[static_cast<size_t>(input.value)] = true;
   for (size_t id = 0; id < last_use.size(); ++id)
     if (!is_input[id] && !steps_.empty()) steps_[last_use[id]].last_uses.push_back(static_cast<ValueId>(id));
+  if (gathers) plan_gathers();
+}
+
+void Executor::plan_gathers() {
+  lower::GatherPlan plan = lower::plan_gathers(graph_);
+  std::vector<bool> is_view(graph_.values.size(), false);
+  for (const std::vector<size_t>& views : plan.views) {
+    for (size_t node : views) {
+      steps_[node].is_view = true;
+      for (ValueId id : graph_.nodes[node].results)
+        if (id != kNoValue) is_view[static_cast<size_t>(id)] = true;
+    }
+  }
+  for (Step& step : steps_)
+    std::erase_if(step.last_uses, [&](ValueId id) { return is_view[static_cast<size_t>(id)]; });
+  for (const lower::ParameterUse& use : plan.uses) {
+    steps_[use.first].gathers.push_back(use.input);
+    steps_[use.last].drops.push_back(use.input);
+  }
+  views_ = std::move(plan.views);
+}
+
+void Executor::gather(size_t input, const Run& run) {
+  at::Tensor& value = values_[static_cast<size_t>(graph_.inputs[input].value)];
+  value = run.inputs[input];
+  if (!value.defined()) {
+    if (run.fetch) value = run.fetch(input);
+    if (!value.defined())
+      throw JobError(cat("executor - input ", graph_.inputs[input].name, ": it has no value"));
+    fetched_bytes_ += static_cast<int64_t>(value.nbytes());
+    peak_fetched_bytes_ = std::max(peak_fetched_bytes_, fetched_bytes_);
+  }
+  for (size_t view : views_[input]) execute(steps_[view], run, !types_checked_);
+}
+
+void Executor::drop(size_t input, const Run& run) {
+  at::Tensor& value = values_[static_cast<size_t>(graph_.inputs[input].value)];
+  if (!run.inputs[input].defined()) fetched_bytes_ -= static_cast<int64_t>(value.nbytes());
+  value = at::Tensor();
+  for (size_t view : views_[input])
+    for (ValueId id : graph_.nodes[view].results)
+      if (id != kNoValue) values_[static_cast<size_t>(id)] = at::Tensor();
 }
 
 void Executor::run(const Run& run) {
@@ -63,6 +106,7 @@ void Executor::run(const Run& run) {
     if (!value.defined() && input.kind == graph::InputKind::kConstant &&
         graph_.constants.contains(input.value))
       value = graph_.constants.at(input.value);
+    if (!views_.empty() && input.kind == graph::InputKind::kParameter) continue;
     if (!value.defined()) throw JobError(cat("executor - input ", input.name, ": it has no value"));
     values_[static_cast<size_t>(input.value)] = std::move(value);
   }
@@ -70,10 +114,19 @@ void Executor::run(const Run& run) {
     std::vector<at::Tensor>& values;
     ~Clear() { std::fill(values.begin(), values.end(), at::Tensor()); }
   } clear{values_};
+  fetched_bytes_ = 0;
 
-  for (const auto& [id, index] : input_outputs_) deliver(id, index, run);
+  for (const auto& [input, index] : input_outputs_) {
+    const ValueId id = graph_.inputs[input].value;
+    const bool absent = !values_[static_cast<size_t>(id)].defined();
+    if (absent) gather(input, run);
+    deliver(id, index, run);
+    if (absent) drop(input, run);
+  }
   const Arena::Scope scope(arena_, run.placement);
   for (const Step& step : steps_) {
+    if (step.is_view) continue;
+    for (size_t input : step.gathers) gather(input, run);
     const auto start =
         profiling_ ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
     try {
@@ -90,6 +143,7 @@ void Executor::run(const Run& run) {
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     for (const auto& [id, index] : step.outputs) deliver(id, index, run);
     for (ValueId id : step.last_uses) values_[static_cast<size_t>(id)] = at::Tensor();
+    for (size_t input : step.drops) drop(input, run);
   }
   types_checked_ = true;
 }

@@ -16,8 +16,9 @@ namespace shoal::run {
 
 class Executor {
  public:
-  /// `graph` is kept by reference and must outlive the executor.
-  explicit Executor(const graph::Graph& graph);
+  /// `graph` is kept by reference and must outlive the executor. `gathers`: parameters are bound only while
+  /// they are used (lower/gather_plan.h); those that a run leaves undefined are fetched.
+  explicit Executor(const graph::Graph& graph, bool gathers = false);
 
   /// What becomes of output `index` (of graph::outputs): called once its node has run; the tensor is valid
   /// during the call and, when kept, after it.
@@ -25,6 +26,7 @@ class Executor {
 
   struct Run {
     std::span<const at::Tensor> inputs;  // as graph.inputs; constants may be undefined (the graph has them)
+    std::function<at::Tensor(size_t input)> fetch;  // a parameter that is undefined in `inputs`
     RandomKey random;
     Sink sink;
     Arena::Placement placement;  // where outputs should lie, if anywhere in particular; may be empty
@@ -40,6 +42,8 @@ class Executor {
   const std::map<std::string, double>& seconds_by_operator() const { return seconds_; }
 
   size_t arena_bytes() const { return arena_.bytes(); }
+  /// The most bytes of fetched parameters that were there at a time.
+  int64_t peak_fetched_bytes() const { return peak_fetched_bytes_; }
 
  private:
   struct Step {
@@ -50,14 +54,22 @@ class Executor {
     std::vector<size_t> tensor_arguments;
     std::vector<std::pair<graph::ValueId, int>> outputs;
     std::vector<graph::ValueId> last_uses;
+    // When parameters are gathered:
+    bool is_view = false;                // of a parameter: runs after its gathering
+    std::vector<size_t> gathers, drops;  // inputs, before and after
   };
+  void plan_gathers();
+  void gather(size_t input, const Run&);
+  void drop(size_t input, const Run&);
   void execute(const Step&, const Run&, bool check_types);
   void deliver(graph::ValueId id, int index, const Run&);
 
   const graph::Graph& graph_;
   std::vector<Step> steps_;
-  std::vector<std::pair<graph::ValueId, int>> input_outputs_;  // outputs that are inputs
+  std::vector<std::pair<size_t, int>> input_outputs_;  // outputs that are inputs, by position
   std::vector<at::Tensor> values_;
+  std::vector<std::vector<size_t>> views_;  // by input: steps, when parameters are gathered; else empty
+  int64_t fetched_bytes_ = 0, peak_fetched_bytes_ = 0;
   Arena arena_;
   bool types_checked_ = false;
   bool profiling_ = false;

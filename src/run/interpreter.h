@@ -4,14 +4,20 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "comm/comm.h"
+#include "lower/buckets.h"
 #include "lower/program.h"
 #include "lower/storage.h"
 #include "run/buffer_updates.h"
 #include "run/device_memory.h"
+#include "run/exchange.h"
 #include "run/executor.h"
+#include "run/gradient_stream.h"
 
 namespace shoal::run {
 
@@ -20,9 +26,12 @@ namespace shoal::run {
 using Update = std::function<void(std::vector<OwnedPiece>& owned, float divisor)>;
 
 struct StepRequest {
-  const graph::Graph* graph;
-  Executor* executor;      // of that graph
-  BufferUpdates* buffers;  // of that graph
+  const graph::Graph* graph;                              // this device's
+  Executor* executor;                                     // of that graph
+  const std::vector<lower::Contribution>* contributions;  // lower::contributions_of(graph)
+  const std::vector<lower::Bucket>* buckets;              // lower::plan_buckets(graph); used by rounds
+  BufferUpdates* buffers;                                 // of that graph
+  Exchanger* exchanger;                                   // null unless tp > 1
   std::function<std::vector<at::Tensor>(int64_t microbatch)> batch;
   uint64_t seed;
   int64_t step;
@@ -39,40 +48,50 @@ struct StepOutcome {
   float loss = 0;        // the mean over the microbatches
   double grad_norm = 0;  // of the mean gradient, before clipping
   bool stop = false;     // some device wishes to stop
+  Traffic traffic;       // of this device, in this step
   StepSeconds seconds;
 };
 
-/// The graph's inputs from what the device keeps and the batch; constants are left to the executor.
+/// The graph's inputs from what the device keeps and the batch. Undefined are constants, which the executor
+/// has, and parameters that are gathered on use.
 std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&,
                                     const std::vector<at::Tensor>& batch);
+/// Gathers input `index` of the graph: Executor::Run::fetch.
+std::function<at::Tensor(size_t)> gather_inputs(const graph::Graph&, DeviceMemory&);
 
 class Interpreter {
  public:
-  /// References must outlive the interpreter.
-  Interpreter(comm::Communicator&, const lower::Storage&, const lower::Program&, DeviceMemory&, Update);
+  /// Collective. References must outlive the interpreter.
+  Interpreter(comm::Communicator&, const lower::Program&, DeviceMemory&, Update);
 
   /// Collective. Throws JobError, before any weight changes, when the gradient is not finite.
   StepOutcome run(const StepRequest&);
 
+  /// Room for gradients on their way to their owners.
+  int64_t buffer_bytes() const;
+
  private:
+  using GradientSink = std::function<void(size_t contribution, const at::Tensor&)>;
+  void run_microbatch(int64_t microbatch, const StepRequest&, const Arena::Placement&, const GradientSink&);
   void compute(const lower::Instruction&, const StepRequest&);
+  void round(const lower::Instruction&, const StepRequest&);
   void add_slot(const lower::Instruction&);
   void reduce_scatter();
-  void reduce_block(OwnedPiece&, Range elements);
+  void sum_roots(size_t unit, size_t contribution, Range elements, std::span<float> into);
   void all_reduce_norm(const StepRequest&);
+  void all_gather_gradients();
   void update();
   void all_gather();
   void barrier();
 
   comm::Communicator& communicator_;
-  const lower::Storage& storage_;
   const lower::Program& program_;
   DeviceMemory& memory_;
+  const lower::Storage& storage_;
   Update update_;
+  std::optional<GradientStream> stream_;  // with rounds
   StepOutcome outcome_;
   float divisor_ = 1;
-  std::vector<std::pair<size_t, size_t>>
-      contribution_of_output_;                   // graph output - 1 -> (parameter, contribution)
   std::vector<std::vector<std::byte>> scratch_;  // one per root, for transports that cannot read in place
   std::vector<float> sum_;
 };

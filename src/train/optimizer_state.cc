@@ -52,11 +52,18 @@ OptimizerState::OptimizerState(const Optimizer& optimizer, const lower::Storage&
     : optimizer_(optimizer) {
   const bool all = std::visit([](const auto& o) { return o.decay_all; }, optimizer);
   for (const run::OwnedPiece& piece : owned)
-    decays_.push_back(all || storage.parameters[piece.piece.parameter].shape.size() >= 2);
+    decays_.push_back(all || storage.units[piece.piece.unit].shape.size() >= 2);
   for (const std::string& role : std::visit([](const auto& o) { return roles(o); }, optimizer)) {
     std::vector<at::Tensor>& tensors = state_[role];  // there, if empty, on a device that owns nothing
     for (const run::OwnedPiece& piece : owned) tensors.push_back(at::zeros_like(piece.master));
   }
+}
+
+int64_t OptimizerState::bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [role, tensors] : state_)
+    for (const at::Tensor& tensor : tensors) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
 }
 
 void OptimizerState::apply(std::vector<run::OwnedPiece>& owned, int64_t step, double lr_factor,

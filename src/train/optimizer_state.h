@@ -22,6 +22,7 @@ class OptimizerState {
 
   /// What a checkpoint holds beside the weights, by role; one tensor per owned piece, fp32.
   std::map<std::string, std::vector<at::Tensor>>& state() { return state_; }
+  int64_t bytes() const;
 
  private:
   Optimizer optimizer_;

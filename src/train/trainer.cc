@@ -12,27 +12,38 @@
 #include "base/text.h"
 #include "capture/capture.h"
 #include "comm/collectives.h"
+#include "lower/buckets.h"
+#include "lower/local_graph.h"
+#include "lower/ownership.h"
 #include "lower/program.h"
 #include "lower/storage.h"
+#include "plan/layout.h"
+#include "run/buffer_updates.h"
 #include "run/device_memory.h"
+#include "run/exchange.h"
 #include "run/executor.h"
 #include "run/initialise.h"
 #include "run/interpreter.h"
 #include "run/reproducible.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
+#include "train/divided_run.h"
 #include "train/optimizer_state.h"
 #include "train/run_definition.h"
 
 namespace shoal {
 namespace {
 
-// A graph with the executor that runs it; one per shape of microbatch.
+// What this device runs of a captured graph, with the executor; one per shape of microbatch.
 struct Captured {
-  explicit Captured(graph::Graph captured) : graph(std::move(captured)), executor(graph), buffers(graph) {}
-  graph::Graph graph;
+  Captured(lower::LocalGraph local_in, bool gathers)
+      : local(std::move(local_in)), graph(local.graph), executor(graph, gathers), buffers(graph) {}
+  lower::LocalGraph local;
+  const graph::Graph& graph;
   run::Executor executor;
   run::BufferUpdates buffers;
+  std::vector<lower::Contribution> contributions;
+  std::vector<lower::Bucket> buckets;
 };
 
 using Shapes = std::vector<graph::TensorType>;
@@ -124,28 +135,64 @@ struct Trainer::Impl {
       throw InputError(cat("trainer - clip_norm: got ", options.clip_norm, ", want 0 (off) or more"));
     at::set_num_threads(options.threads);
     kind_of_device = run::make_reproducible();
-    program = lower::lower_data_parallel(options.microbatches, world.size(), world.rank());
+    if (options.tensor_chunks < 1)
+      throw InputError(cat("trainer - tensor_chunks: got ", options.tensor_chunks, ", want 1 or more"));
+    const plan::Limits limits{world.size(), options.microbatches, options.tensor_chunks};
+    layout = options.layout ? *options.layout : plan::default_layout(limits, "trainer - layout");
+    plan::check_layout(layout, limits, "trainer - layout");
+    if (layout.devices() != world.size())
+      throw InputError(cat("layout - devices: got ", layout.devices(), ", want the ", world.size(),
+                           " of this job (dp * tp + servers)"));
+    role = lower::role_of(layout, world.rank());
+    program = lower::lower_step(options.microbatches, layout, world.rank());
     std::vector<lower::Program> all;
     for (int rank = 0; rank < world.size(); ++rank)
-      all.push_back(lower::lower_data_parallel(options.microbatches, world.size(), rank));
+      all.push_back(lower::lower_step(options.microbatches, layout, rank));
     lower::program_check(all);
     tensors = capture::named_tensors(*model.module);
   }
+
+  // What this device runs of a divided graph: its own parts.
+  lower::LocalGraph localise(const graph::Graph& divided) const {
+    return lower::local_graph(divided, layout.tp, role.tp);
+  }
+
+  // Null without tensor parallelism.
+  run::Exchanger* exchange_for(const Captured& captured) {
+    if (!exchanger) return nullptr;
+    exchanger->begin(captured.local);
+    return &*exchanger;
+  }
+
+  bool gathers_on_use() const { return layout.zero == 3 && layout.servers == 0; }
 
   Captured& capture(const Batch& microbatch) {
     const Shapes shapes = shapes_of(microbatch);
     for (auto& [known, captured] : training)
       if (known == shapes) return *captured;
     model.module->train();
-    auto captured = std::make_unique<Captured>(capture::capture_training(model, shapes, options.precision));
+    graph::Graph whole = capture::capture_training(model, shapes, options.precision);
+    if (!memory) definition = train::run_definition(options, whole, kind_of_device);
+    train::DividedRun run =
+        train::divide_run(std::move(whole), options.tensor_chunks, memory ? &storage.cuts : nullptr);
+    const graph::Graph& graph = run.graph;
     if (!memory) {
-      definition = train::run_definition(options, captured->graph, kind_of_device);
-      build_memory(captured->graph);
-    } else if (lower::print(lower::plan_storage(captured->graph)) != lower::print(storage)) {
+      cut_map = run.cut_map;
+      if (options.tensor_chunks > 1) definition["divided_graph"] = hash_hex(graph::print(graph));
+      build_memory(graph);
+    } else if (lower::print(lower::plan_storage(graph)) != lower::print(storage)) {
       throw InputError(cat("trainer - batch: with tensors ", print_shapes(shapes),
                            " the model trains other parameters than with its first batch; make each "
                            "parameter take part in every loss"));
     }
+    auto captured = std::make_unique<Captured>(localise(graph), gathers_on_use());
+    if (layout.tp > 1 && !exchanger) {
+      std::vector<int> group;
+      for (int tp = 0; tp < layout.tp; ++tp) group.push_back(lower::rank_of(layout, role.dp, tp));
+      exchanger.emplace(communicator, std::move(group), role.tp, captured->local.half_bytes);
+    }
+    captured->contributions = lower::contributions_of(captured->graph, storage);
+    captured->buckets = lower::plan_buckets(captured->graph, storage);
     captured->executor.set_profiling(profiling);
     training.emplace_back(shapes, std::move(captured));
     return *training.back().second;
@@ -153,13 +200,14 @@ struct Trainer::Impl {
 
   void build_memory(const graph::Graph& graph) {
     storage = lower::plan_storage(graph);
-    if (storage.parameters.empty())
+    if (storage.units.empty())
       throw InputError("trainer - model: it has no parameter that takes part in the loss");
-    memory = std::make_unique<run::DeviceMemory>(communicator, storage, program);
+    ownership = std::make_unique<lower::Ownership>(storage, layout);
+    memory = std::make_unique<run::DeviceMemory>(communicator, *ownership, program);
     initialise();
     optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
     interpreter = std::make_unique<run::Interpreter>(
-        communicator, storage, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
+        communicator, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
           optimizer->apply(owned, steps, options.schedule.factor(steps), divisor);
         });
   }
@@ -184,17 +232,22 @@ struct Trainer::Impl {
   StepResult step(const std::function<Batch(int64_t)>& microbatch) {
     const auto start = std::chrono::steady_clock::now();
     // Every device captures on its first microbatch, so that all make the same collective calls.
-    const Range mine = share(options.microbatches, world.size(), world.rank());
-    std::optional<Batch> first = contiguous(microbatch(mine.begin));
+    // A server computes none and looks at the first one's shapes only.
+    const std::vector<int64_t> mine = program.microbatches();
+    const int64_t first_index = mine.empty() ? 0 : mine.front();
+    std::optional<Batch> first = contiguous(microbatch(first_index));
     const int64_t samples_each = check_batch(*first);
     Captured& captured = capture(*first);
     const Shapes shapes = shapes_of(*first);
     run::StepRequest request;
     request.graph = &captured.graph;
     request.executor = &captured.executor;
+    request.contributions = &captured.contributions;
+    request.buckets = &captured.buckets;
     request.buffers = &captured.buffers;
+    request.exchanger = exchange_for(captured);
     request.batch = [&](int64_t m) -> Batch {
-      if (m == mine.begin && first) return *std::exchange(first, std::nullopt);
+      if (m == first_index && first) return *std::exchange(first, std::nullopt);
       Batch batch = contiguous(microbatch(m));
       if (shapes_of(batch) != shapes)
         throw InputError(cat("batch - microbatch ", m, ": got ", print_shapes(shapes_of(batch)), ", want ",
@@ -215,6 +268,8 @@ struct Trainer::Impl {
         std::visit([](const auto& o) { return o.lr; }, options.optimizer) * options.schedule.factor(steps);
     result.samples = samples_each * options.microbatches;
     result.stop_requested = outcome.stop;
+    result.bytes_read = {outcome.traffic.gradients, outcome.traffic.weights, outcome.traffic.boards,
+                         captured.local.bytes_read * static_cast<int64_t>(mine.size())};
     const run::StepSeconds& s = outcome.seconds;
     const double total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     result.seconds = {total, s.compute, s.reduce, s.update, s.gather, s.wait};
@@ -229,33 +284,46 @@ struct Trainer::Impl {
           cat("trainer - ", what, ": the model has no numbers yet; call prepare() or step() first"));
   }
 
-  // What a checkpoint holds: for each trained parameter its weight and optimizer state, then what is frozen.
-  // `visit(spec, piece, tensor)` gets every piece that this device keeps.
+  // What a checkpoint holds: for each trained unit its weight and optimizer state, then what is frozen.
   std::vector<state::TensorSpec> specs() {
     std::vector<state::TensorSpec> specs;
-    for (const lower::StoredParameter& parameter : storage.parameters)
-      specs.push_back({parameter.name, "weight", "F32", parameter.shape});
-    for (const auto& [role, pieces] : optimizer->state())
-      for (const lower::StoredParameter& parameter : storage.parameters)
-        specs.push_back({parameter.name, role, "F32", parameter.shape});
+    const auto add_units = [&](const std::string& role_name) {
+      for (const lower::Unit& unit : storage.units) specs.push_back(spec_of(unit, role_name));
+    };
+    add_units("weight");
+    for (const auto& [role_name, pieces] : optimizer->state()) add_units(role_name);
     for (const auto& [name, tensor] : memory->unowned()) {
       const bool buffer = std::any_of(tensors.buffers.begin(), tensors.buffers.end(),
                                       [&](auto& named) { return named.name == name; });
-      specs.push_back({name, buffer ? "buffer" : "weight", safetensors_dtype(tensor), tensor.sizes().vec()});
+      specs.push_back(
+          {name, buffer ? "buffer" : "weight", safetensors_dtype(tensor), tensor.sizes().vec(), {}});
     }
     return specs;
   }
+  state::TensorSpec spec_of(const lower::Unit& unit, const std::string& role_name) const {
+    state::TensorSpec spec{unit.parameter, role_name, "F32", storage.global_shape(unit), {}};
+    if (unit.part != graph::kWhole) {
+      const graph::Cut& cut = storage.cuts.at(unit.parameter);
+      spec.division = state::Division{unit.part, storage.num_parts, cut.dim, cut.outer};
+    }
+    return spec;
+  }
+
+  // `visit(index in specs(), elements, tensor)`, for `pieces` of what this device owns.
   template <class Visit>
-  void for_each_kept(const Visit& visit) {
-    const size_t count = storage.parameters.size();
-    auto& owned = memory->owned();
-    for (size_t i = 0; i < owned.size(); ++i)
-      visit(owned[i].piece.parameter, owned[i].piece.elements, owned[i].master);
-    size_t first = count;
-    for (auto& [role, pieces] : optimizer->state()) {
-      for (size_t i = 0; i < owned.size(); ++i)
-        visit(first + owned[i].piece.parameter, owned[i].piece.elements, pieces[i]);
-      first += count;
+  void for_each_owned(const std::vector<lower::Piece>& pieces, const Visit& visit) {
+    for (const lower::Piece& piece : pieces) {
+      const run::OwnedPiece& owned = memory->owner_of(piece.unit, piece.elements);
+      const auto index = static_cast<size_t>(&owned - memory->owned().data());
+      const auto slice = [&](const at::Tensor& tensor) {
+        return tensor.narrow(0, piece.elements.begin - owned.piece.elements.begin, piece.elements.size());
+      };
+      visit(piece.unit, piece.elements, slice(owned.master));
+      size_t first = storage.units.size();
+      for (auto& [role_name, state] : optimizer->state()) {
+        visit(first + piece.unit, piece.elements, slice(state[index]));
+        first += storage.units.size();
+      }
     }
   }
 
@@ -264,9 +332,10 @@ struct Trainer::Impl {
     state::Contents contents{definition, steps, samples, specs()};
     contents.run["notes"] = notes;
     std::vector<state::Slice> slices;
-    for_each_kept([&](size_t tensor, Range elements, const at::Tensor& value) {
-      slices.push_back({tensor, elements, bytes_of(value)});
-    });
+    for_each_owned(ownership->share(world.rank()),
+                   [&](size_t tensor, Range elements, const at::Tensor& value) {
+                     slices.push_back({tensor, elements, bytes_of(value)});
+                   });
     if (world.rank() == 0) {
       size_t tensor = contents.tensors.size() - memory->unowned().size();
       for (const auto& [name, value] : memory->unowned())
@@ -283,9 +352,10 @@ struct Trainer::Impl {
     const std::vector<state::TensorSpec> wanted = specs();
     std::vector<size_t> index;
     for (const state::TensorSpec& spec : wanted) index.push_back(checkpoint.find(spec));
-    for_each_kept([&](size_t tensor, Range elements, const at::Tensor& value) {
-      checkpoint.read(index[tensor], elements, mutable_bytes_of(value));
-    });
+    for_each_owned(ownership->owned(world.rank()),
+                   [&](size_t tensor, Range elements, const at::Tensor& value) {
+                     checkpoint.read(index[tensor], elements, mutable_bytes_of(value));
+                   });
     size_t tensor = wanted.size() - memory->unowned().size();
     const auto unowned = memory->unowned();
     for (const auto& [name, value] : unowned) {
@@ -306,7 +376,7 @@ struct Trainer::Impl {
   double evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) {
     require_memory("evaluate");
     if (count < 1) throw InputError(cat("trainer - evaluate: got ", count, " batches, want 1 or more"));
-    const Range mine = share(count, world.size(), world.rank());
+    const Range mine = role.computes ? share(count, layout.dp, role.dp) : Range{};
     std::vector<double> losses;
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       communicator.set_activity(cat("step ", steps, ": evaluate batch ", i));
@@ -314,6 +384,8 @@ struct Trainer::Impl {
       check_batch(inputs);
       losses.push_back(forward_loss(inputs));
     }
+    // The devices that share a microbatch have the same losses: one of them says so.
+    if (role.tp != 0) losses.clear();
     std::vector<double> all;
     for (const auto& part : comm::all_gather(communicator, std::as_bytes(std::span(losses)))) {
       const size_t before = all.size();
@@ -329,8 +401,10 @@ struct Trainer::Impl {
                               [&](auto& known) { return known.first == shapes; });
     if (found == evaluation.end()) {
       model.module->eval();
-      evaluation.emplace_back(shapes, std::make_unique<Captured>(capture::capture_forward(
-                                          *model.module, model.loss, shapes, options.precision)));
+      const train::DividedRun run =
+          train::divide_run(capture::capture_forward(*model.module, model.loss, shapes, options.precision),
+                            options.tensor_chunks, &storage.cuts);
+      evaluation.emplace_back(shapes, std::make_unique<Captured>(localise(run.graph), gathers_on_use()));
       model.module->train();
       found = std::prev(evaluation.end());
     }
@@ -339,6 +413,8 @@ struct Trainer::Impl {
     run::Executor::Run run;
     const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, batch);
     run.inputs = inputs;
+    run.fetch = run::gather_inputs(captured.graph, *memory);
+    run.exchanger = exchange_for(captured);
     run.sink = [&](int, const at::Tensor& value) {
       if (value.numel() != 1)
         throw InputError(
@@ -355,8 +431,13 @@ struct Trainer::Impl {
   TrainerOptions options;
   std::string kind_of_device;
   capture::NamedTensors tensors;
+  Layout layout;
+  lower::Role role;
   lower::Program program;
   lower::Storage storage;
+  std::unique_ptr<lower::Ownership> ownership;
+  std::string cut_map;                       // as text; "" with one chunk
+  std::optional<run::Exchanger> exchanger;   // with tp > 1
   nlohmann::json definition;  // of the run
   nlohmann::json notes = nlohmann::json::object();
   std::vector<std::pair<Shapes, std::unique_ptr<Captured>>> training, evaluation;
@@ -407,7 +488,7 @@ int64_t Trainer::num_parameters() const {
 
 at::Tensor Trainer::parameter(const std::string& name) const {
   impl_->require_memory("parameter");
-  const at::Tensor value = impl_->memory->value(name);
+  const at::Tensor value = impl_->memory->whole(name);
   if (!value.defined()) throw InputError(cat("trainer - parameter: the module has none named ", name));
   return value;
 }
@@ -418,9 +499,19 @@ void Trainer::set_note(const std::string& key, const std::string& json_text) {
 
 std::string Trainer::plan() const {
   impl_->require_memory("plan");
-  return cat(lower::print(impl_->program), "\n", lower::print(impl_->storage),
-             "shared memory of this device: ",
+  return cat(lower::print(impl_->program), "\n", lower::print(impl_->storage), "\n",
+             lower::print(*impl_->ownership), impl_->cut_map, "shared memory of this device: ",
              human_bytes(static_cast<uint64_t>(impl_->memory->window_bytes())), "\n");
+}
+
+Trainer::Memory Trainer::memory() const {
+  impl_->require_memory("memory");
+  int64_t gathered = 0;
+  for (const auto* graphs : {&impl_->training, &impl_->evaluation})
+    for (const auto& [shapes, captured] : *graphs)
+      gathered = std::max(gathered, captured->executor.peak_fetched_bytes());
+  return {impl_->memory->parameter_bytes(), impl_->memory->gradient_bytes(), impl_->optimizer->bytes(),
+          impl_->interpreter->buffer_bytes() + gathered};
 }
 
 void Trainer::profile(bool on) {

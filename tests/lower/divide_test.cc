@@ -206,7 +206,8 @@ TEST(Divide, DevicesOfAGroupComputeTheSameBits) {
         graph::verify(local.graph, "local");
         std::vector<int> group;
         for (int rank = 0; rank < tp; ++rank) group.push_back(rank);
-        run::Exchanger exchanger(world.communicator(), group, local);
+        run::Exchanger exchanger(world.communicator(), group, world.rank(), local.half_bytes);
+        exchanger.begin(local);
         for (int again = 0; again < 2; ++again) {
           const std::vector<at::Tensor> got = run(local.graph, values, &exchanger);
           EXPECT_TRUE(at::equal(got[0], want[0])) << "loss on rank " << world.rank();

@@ -1,0 +1,166 @@
+#include "lower/ownership.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/text.h"
+#include "shoal/error.h"
+
+namespace shoal::lower {
+
+Role role_of(const Layout& layout, int rank) {
+  const auto tp = static_cast<int>(layout.tp), workers = static_cast<int>(layout.dp) * tp;
+  if (rank < workers) return {true, rank / tp, rank % tp};
+  return {false, 0, (rank - workers) % tp};
+}
+
+Ownership::Ownership(const Storage& storage, const Layout& layout)
+    : storage_(storage),
+      layout_(layout),
+      ranks_(static_cast<size_t>(layout.devices())),
+      sharers_(storage.units.size()) {
+  if (storage.num_parts % layout.tp != 0)
+    throw InputError(
+        cat("layout - tp: got ", layout.tp, ", want a divisor of tensor_chunks (", storage.num_parts, ")"));
+  const auto coordinate = [&](const Unit& unit) {
+    return static_cast<int>(unit.part * layout.tp / storage.num_parts);
+  };
+  const auto workers = static_cast<int>(layout.dp * layout.tp);
+  std::vector<size_t> whole;
+  std::vector<std::vector<size_t>> divided(static_cast<size_t>(layout.tp));
+  for (size_t u = 0; u < storage.units.size(); ++u) {
+    const Unit& unit = storage.units[u];
+    if (unit.part == graph::kWhole)
+      whole.push_back(u);
+    else
+      divided[static_cast<size_t>(coordinate(unit))].push_back(u);
+  }
+  for (int rank = 0; rank < num_ranks(); ++rank) {
+    Rank& r = ranks_[static_cast<size_t>(rank)];
+    r.role = role_of(layout, rank);
+    if (!r.role.computes) continue;
+    for (size_t u = 0; u < storage.units.size(); ++u)
+      if (storage.units[u].part == graph::kWhole || coordinate(storage.units[u]) == r.role.tp)
+        r.held.push_back(u);
+  }
+
+  if (layout.servers > 0) {
+    std::vector<size_t> all(storage.units.size());
+    std::iota(all.begin(), all.end(), size_t{0});
+    std::vector<int> servers(static_cast<size_t>(layout.servers));
+    std::iota(servers.begin(), servers.end(), workers);
+    deal(all, servers);
+  } else {
+    std::vector<int> everyone(static_cast<size_t>(workers));
+    std::iota(everyone.begin(), everyone.end(), 0);
+    deal(whole, everyone);
+    for (int t = 0; t < layout.tp; ++t) {
+      std::vector<int> group;
+      for (int d = 0; d < layout.dp; ++d) group.push_back(rank_of(layout, d, t));
+      deal(divided[static_cast<size_t>(t)], group);
+    }
+  }
+
+  for (Rank& r : ranks_) {
+    std::sort(r.share.begin(), r.share.end(), [](const Piece& a, const Piece& b) {
+      return std::pair(a.unit, a.elements.begin) < std::pair(b.unit, b.elements.begin);
+    });
+    if (!replicates_optimizer())
+      r.owned = r.share;
+    else
+      for (size_t u : r.held) r.owned.push_back({u, {0, storage.units[u].numel}});
+    place(r);
+  }
+}
+
+// Block b of the pool goes to the rank in whose share of all elements its middle lies.
+void Ownership::deal(const std::vector<size_t>& pool, const std::vector<int>& ranks) {
+  int64_t total = 0, before = 0;
+  for (size_t u : pool) total += storage_.units[u].numel;
+  for (size_t u : pool) {
+    const int64_t numel = storage_.units[u].numel;
+    for (int64_t begin = 0; begin < numel; begin += kBlockElements) {
+      const int64_t end = std::min(begin + kBlockElements, numel), middle = before + (begin + end) / 2;
+      const int rank = ranks[static_cast<size_t>(middle * std::ssize(ranks) / total)];
+      if (auto& sharers = sharers_[u]; !sharers.empty() && sharers.back().rank == rank) {
+        sharers.back().elements.end = end;
+        ranks_[static_cast<size_t>(rank)].share.back().elements.end = end;
+      } else {
+        sharers.push_back({rank, {begin, end}});
+        ranks_[static_cast<size_t>(rank)].share.push_back({u, {begin, end}});
+      }
+    }
+    before += numel;
+  }
+}
+
+void Ownership::place(Rank& r) const {
+  r.kept_of.resize(storage_.units.size());
+  r.contributions.resize(storage_.units.size());
+  const auto keep = [&](size_t unit, Range elements) {
+    r.kept_of[unit].push_back(r.kept.size());
+    r.kept.push_back({unit, elements});
+    r.weights.push_back(r.weight_bytes);
+    r.weight_bytes +=
+        align_up(elements.size() * static_cast<int64_t>(comm::element_bytes(storage_.units[unit].dtype)));
+  };
+  if (r.role.computes && !shards_parameters())
+    for (size_t u : r.held) keep(u, {0, storage_.units[u].numel});
+  else
+    for (const Piece& piece : r.share) keep(piece.unit, piece.elements);
+  if (shards_gradients()) return;
+  for (size_t u : r.held) {
+    for (size_t c = 0; c < storage_.units[u].contributions.size(); ++c) {
+      r.contributions[u].push_back(r.slot_bytes);
+      r.slot_bytes += align_up(storage_.units[u].numel * static_cast<int64_t>(sizeof(float)));
+    }
+  }
+}
+
+bool Ownership::holds(int rank, size_t unit) const {
+  return std::binary_search(held(rank).begin(), held(rank).end(), unit);
+}
+
+int Ownership::gradient_group(int rank, size_t unit) const {
+  const int part = storage_.units[unit].part;
+  return part == graph::kWhole ? role(rank).tp : static_cast<int>(part * layout_.tp / storage_.num_parts);
+}
+
+bool Ownership::keeps(int rank, size_t unit, Range elements) const {
+  const Rank& r = of(rank);
+  return std::any_of(r.kept_of[unit].begin(), r.kept_of[unit].end(),
+                     [&](size_t k) { return r.kept[k].elements.contains(elements); });
+}
+
+int64_t Ownership::weight_offset(int rank, size_t unit, int64_t element) const {
+  const Rank& r = of(rank);
+  const auto width = static_cast<int64_t>(comm::element_bytes(storage_.units[unit].dtype));
+  for (size_t k : r.kept_of[unit])
+    if (const Range elements = r.kept[k].elements; elements.contains({element, element + 1}))
+      return r.weights[k] + (element - elements.begin) * width;
+  throw JobError(cat("ownership - weight ", storage_.units[unit].parameter, ": rank ", rank,
+                     " does not keep element ", element));
+}
+
+int64_t Ownership::slot_offset(int rank, size_t unit, size_t contribution) const {
+  return of(rank).contributions.at(unit).at(contribution);
+}
+
+std::string print(const Ownership& ownership) {
+  std::string text;
+  const auto elements = [](const std::vector<Piece>& pieces) {
+    int64_t sum = 0;
+    for (const Piece& piece : pieces) sum += piece.elements.size();
+    return sum;
+  };
+  for (int rank = 0; rank < ownership.num_ranks(); ++rank) {
+    const Role& role = ownership.role(rank);
+    text += cat("rank ", rank, role.computes ? cat(" dp=", role.dp, " tp=", role.tp) : " server", ": holds ",
+                ownership.held(rank).size(), " units, owns ", elements(ownership.owned(rank)),
+                " elements, weights ", human_bytes(static_cast<uint64_t>(ownership.weight_bytes(rank))),
+                ", a gradient slot ", human_bytes(static_cast<uint64_t>(ownership.slot_bytes(rank))), "\n");
+  }
+  return text;
+}
+
+}  // namespace shoal::lower

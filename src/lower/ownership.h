@@ -1,0 +1,98 @@
+// Who keeps what, and where it lies: one answer for replicated parameters, ZeRO and servers
+// (docs/layouts.md). Every rank works it out for all ranks, so nobody asks anybody.
+//
+// Three questions, for each rank:
+//   held    whose numbers it computes with: a worker holds the whole units and those parts that its tensor-
+//           parallel coordinate computes; a server holds none.
+//   share   whose gradients it sums, whose squares it reports and which it saves: every block is in one
+//           rank's share.
+//   owned   what it updates, so keeps master weights and optimizer state of: its share; with zero = 0 all
+//           that it holds.
+// A share is a run of whole blocks, one for each *pool* of units: units that are whole are divided over all
+// workers, the parts of one tensor-parallel coordinate over the workers with that coordinate, and with
+// servers everything over the servers.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lower/storage.h"
+#include "shoal/layout.h"
+
+namespace shoal::lower {
+
+/// What a rank is in its layout.
+struct Role {
+  bool computes = true;  // else it is a server
+  int dp = 0, tp = 0;    // its coordinates; of a server: tp is the coordinate whose whole gradients it reads
+};
+Role role_of(const Layout&, int rank);
+inline int rank_of(const Layout& layout, int dp, int tp) { return dp * static_cast<int>(layout.tp) + tp; }
+
+class Ownership {
+ public:
+  /// `storage` must outlive it. REQUIRES: layout.tp divides storage.num_parts.
+  Ownership(const Storage& storage, const Layout& layout);
+
+  const Storage& storage() const { return storage_; }
+  const Layout& layout() const { return layout_; }
+  int num_ranks() const { return static_cast<int>(ranks_.size()); }
+  const Role& role(int rank) const { return of(rank).role; }
+
+  /// Units, in order.
+  const std::vector<size_t>& held(int rank) const { return of(rank).held; }
+  bool holds(int rank, size_t unit) const;
+  const std::vector<Piece>& share(int rank) const { return of(rank).share; }
+  const std::vector<Piece>& owned(int rank) const { return of(rank).owned; }
+  /// The pieces of a unit's share-holders, in the order of their elements.
+  struct Shared {
+    int rank;
+    Range elements;
+  };
+  const std::vector<Shared>& sharers(size_t unit) const { return sharers_[unit]; }
+
+  /// The tensor-parallel coordinate whose gradients of `unit` `rank` sums.
+  int gradient_group(int rank, size_t unit) const;
+
+  // --- Addresses, in bytes. Each piece is aligned. ---
+  /// The weight window has, in the dtype that forward reads: held units whole; with zero = 3 and on servers
+  /// only the share.
+  const std::vector<Piece>& kept(int rank) const { return of(rank).kept; }
+  bool keeps(int rank, size_t unit, Range elements) const;
+  int64_t weight_bytes(int rank) const { return of(rank).weight_bytes; }
+  /// REQUIRES: the rank keeps the element.
+  int64_t weight_offset(int rank, size_t unit, int64_t element) const;
+  /// A gradient slot: every contribution to the held units, with room for fp32. 0 for servers and zero >= 2.
+  int64_t slot_bytes(int rank) const { return of(rank).slot_bytes; }
+  int64_t slot_offset(int rank, size_t unit, size_t contribution) const;
+
+  // --- What the layout is, in the words of the settings ---
+  bool replicates_optimizer() const { return layout_.zero == 0 && layout_.servers == 0; }
+  bool shards_gradients() const { return layout_.zero >= 2 && layout_.servers == 0; }
+  bool shards_parameters() const { return layout_.zero >= 3 && layout_.servers == 0; }
+
+ private:
+  struct Rank {
+    Role role;
+    std::vector<size_t> held;
+    std::vector<Piece> share, owned, kept;
+    std::vector<int64_t> weights;                     // offsets, by kept piece
+    std::vector<std::vector<size_t>> kept_of;         // by unit: indices into kept
+    std::vector<std::vector<int64_t>> contributions;  // by unit, in a slot
+    int64_t weight_bytes = 0, slot_bytes = 0;
+  };
+  const Rank& of(int rank) const { return ranks_.at(static_cast<size_t>(rank)); }
+  void deal(const std::vector<size_t>& pool, const std::vector<int>& ranks);
+  void place(Rank&) const;
+
+  const Storage& storage_;
+  Layout layout_;
+  std::vector<Rank> ranks_;
+  std::vector<std::vector<Shared>> sharers_;  // by unit
+};
+
+/// What each rank keeps, one line each.
+std::string print(const Ownership&);
+
+}  // namespace shoal::lower
