@@ -301,9 +301,12 @@ TEST_F(RecipeTest, TheLearningRateRisesAndFalls) {
   EXPECT_DOUBLE_EQ(trainer_options(load(kGpt, {"optimizer.final_factor=1"})).schedule.factor(77), 1);
 }
 
-TEST(SamplesTest, PointsAreTheSameHoweverTheyAreDealtOut) {
+class SamplesTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(SamplesTest, AreTheSameHoweverTheyAreDealtOut) {
   Recipe recipe;
-  recipe.model.name = "mlp";
+  recipe.model.name = GetParam();
+  recipe.model.image = 5;
   recipe.data.source = "random";
   const Samples samples = open_samples(recipe);
   const Batch whole = samples.training(10, 6), part = samples.training(13, 2);
@@ -314,6 +317,7 @@ TEST(SamplesTest, PointsAreTheSameHoweverTheyAreDealtOut) {
   recipe.train.seed = 2;
   EXPECT_FALSE(whole[0].equal(open_samples(recipe).training(10, 6)[0]));
 }
+INSTANTIATE_TEST_SUITE_P(MadeUp, SamplesTest, testing::Values("mlp", "resnet"));
 
 }  // namespace
 }  // namespace shoal::train
