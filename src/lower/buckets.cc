@@ -44,7 +44,8 @@ std::vector<Bucket> plan_buckets(const graph::Graph& graph, const Storage& stora
     for (int64_t begin = 0; begin < unit.numel;) {
       // As many blocks as there is room for, or the rest.
       const int64_t room = (capacity - used) / width;
-      const int64_t fits = unit.numel - begin <= room ? unit.numel - begin : room / kBlockElements * kBlockElements;
+      const int64_t fits =
+          unit.numel - begin <= room ? unit.numel - begin : room / kBlockElements * kBlockElements;
       if (fits == 0) {
         buckets.emplace_back();
         used = 0;

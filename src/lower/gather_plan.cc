@@ -36,8 +36,7 @@ GatherPlan plan_gathers(const graph::Graph& graph) {
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const graph::Node& node = graph.nodes[n];
     std::vector<size_t> read;  // an input for each tensor that the node takes, or kNone
-    graph::for_each_input(node,
-                          [&](graph::ValueId id) { read.push_back(root[static_cast<size_t>(id)]); });
+    graph::for_each_input(node, [&](graph::ValueId id) { read.push_back(root[static_cast<size_t>(id)]); });
     const bool leaves = std::any_of(node.results.begin(), node.results.end(), [&](graph::ValueId id) {
       return id != graph::kNoValue && is_output[static_cast<size_t>(id)];
     });

@@ -10,8 +10,8 @@ namespace shoal::lower {
 /// A parameter of the graph is gathered before the first node of a phase that reads it and dropped after the
 /// last: once in forward, once in backward (or once in all, should the phases be mixed).
 struct ParameterUse {
-  size_t input;              // index into graph.inputs
-  size_t first, last;        // indices into graph.nodes
+  size_t input;        // index into graph.inputs
+  size_t first, last;  // indices into graph.nodes
 };
 
 struct GatherPlan {

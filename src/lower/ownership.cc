@@ -20,8 +20,8 @@ Ownership::Ownership(const Storage& storage, const Layout& layout)
       ranks_(static_cast<size_t>(layout.devices())),
       sharers_(storage.units.size()) {
   if (storage.num_parts % layout.tp != 0)
-    throw InputError(cat("layout - tp: got ", layout.tp, ", want a divisor of tensor_chunks (",
-                         storage.num_parts, ")"));
+    throw InputError(
+        cat("layout - tp: got ", layout.tp, ", want a divisor of tensor_chunks (", storage.num_parts, ")"));
   const auto coordinate = [&](const Unit& unit) {
     return static_cast<int>(unit.part * layout.tp / storage.num_parts);
   };

@@ -9,8 +9,8 @@
 //   owned   what it updates, so keeps master weights and optimizer state of: its share; with zero = 0 all
 //           that it holds.
 // A share is a run of whole blocks, one for each *pool* of units: units that are whole are divided over all
-// workers, the parts of one tensor-parallel coordinate over the workers with that coordinate, and with servers
-// everything over the servers.
+// workers, the parts of one tensor-parallel coordinate over the workers with that coordinate, and with
+// servers everything over the servers.
 #pragma once
 
 #include <optional>
@@ -79,7 +79,7 @@ class Ownership {
     std::vector<Piece> share, owned, kept;
     std::vector<int64_t> weights;                     // offsets, by kept piece
     std::vector<std::vector<size_t>> kept_of;         // by unit: indices into kept
-    std::vector<std::vector<int64_t>> contributions;              // by unit, in a slot
+    std::vector<std::vector<int64_t>> contributions;  // by unit, in a slot
     int64_t weight_bytes = 0, slot_bytes = 0;
   };
   const Rank& of(int rank) const { return ranks_.at(static_cast<size_t>(rank)); }

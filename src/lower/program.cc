@@ -66,8 +66,8 @@ Accumulation accumulate(int64_t n, Range held) {
   return plan;
 }
 
-// Round k is microbatches [k dp, (k+1) dp). After it an owner keeps the roots of the tree inside [0, (k+1) dp):
-// those before, which this round's leaves did not reach, and new ones.
+// Round k is microbatches [k dp, (k+1) dp). After it an owner keeps the roots of the tree inside [0, (k+1)
+// dp): those before, which this round's leaves did not reach, and new ones.
 std::vector<Instruction> rounds(int64_t n, int64_t dp, int* num_slots) {
   std::vector<Instruction> all;
   std::vector<RoundSum::Earlier> kept;
@@ -187,8 +187,7 @@ void program_check(const std::vector<Program>& programs) {
         }
         case Kind::kAddSlot: {
           const auto from = slots.find(instruction.from);
-          if (held == slots.end() || from == slots.end() ||
-              !are_siblings(n, held->second, from->second))
+          if (held == slots.end() || from == slots.end() || !are_siblings(n, held->second, from->second))
             fail(cat("slot ", instruction.from, " is added to slot ", instruction.slot,
                      " out of the tree's order"));
           held->second.end = from->second.end;
@@ -227,8 +226,8 @@ void program_check(const std::vector<Program>& programs) {
           break;
         }
         case Kind::kReduceScatter:
-          if (program.roots.empty() && (slots.size() != 1 || slots.begin()->first != 0 ||
-                                        slots.begin()->second != Range{0, n}))
+          if (program.roots.empty() &&
+              (slots.size() != 1 || slots.begin()->first != 0 || slots.begin()->second != Range{0, n}))
             fail("the rounds do not end with the whole sum in slot 0");
           [[fallthrough]];
         case Kind::kAllReduceNorm:
@@ -288,7 +287,8 @@ std::string print(const Program& program) {
       }
       case Kind::kReduceScatter: {
         std::vector<std::string> roots;
-        for (const SlotRoot& root : program.roots) roots.push_back(cat(range(root.microbatches), "@", root.dp));
+        for (const SlotRoot& root : program.roots)
+          roots.push_back(cat(range(root.microbatches), "@", root.dp));
         text += roots.empty() ? "  reduce_scatter done, slot 0\n"
                               : cat("  reduce_scatter gradients, roots ", join(roots, " "), "\n");
         break;

@@ -88,12 +88,11 @@ std::vector<Contribution> contributions_of(const graph::Graph& graph, const Stor
 std::string print(const Storage& storage) {
   std::string text = cat("storage: ", storage.units.size(), " units in ", storage.num_blocks, " blocks\n");
   for (const Unit& unit : storage.units)
-    text += cat("  ", unit.parameter,
-                unit.part == graph::kWhole ? "" : cat("#", unit.part, "of", storage.num_parts), " ",
-                unit.dtype == comm::DType::kBF16 ? "bf16[" : "f32[", join(unit.shape, ","), "] blocks ",
-                unit.first_block, "..", unit.first_block + num_blocks(unit.numel) - 1, ", ",
-                unit.contributions.size(),
-                unit.contributions.size() == 1 ? " contribution\n" : " contributions\n");
+    text += cat(
+        "  ", unit.parameter, unit.part == graph::kWhole ? "" : cat("#", unit.part, "of", storage.num_parts),
+        " ", unit.dtype == comm::DType::kBF16 ? "bf16[" : "f32[", join(unit.shape, ","), "] blocks ",
+        unit.first_block, "..", unit.first_block + num_blocks(unit.numel) - 1, ", ",
+        unit.contributions.size(), unit.contributions.size() == 1 ? " contribution\n" : " contributions\n");
   return text;
 }
 

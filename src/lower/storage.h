@@ -1,5 +1,5 @@
-// What is kept of a model between steps, in units that no layout changes: the parts of its trained parameters.
-// Knows sizes, not tensors; who holds what is in lower/ownership.h.
+// What is kept of a model between steps, in units that no layout changes: the parts of its trained
+// parameters. Knows sizes, not tensors; who holds what is in lower/ownership.h.
 //
 // A unit is a whole parameter, or one of the C parts of a divided one (docs/numerics.md, "storage"). It is
 // flat, in the order of its own shape, and cut in blocks of kBlockElements. Blocks are numbered through all

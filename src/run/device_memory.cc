@@ -56,9 +56,8 @@ DeviceMemory::DeviceMemory(comm::Communicator& communicator, const lower::Owners
   // its own.
   const lower::Role& role = ownership.role(rank_);
   const auto own_sum =
-      std::find_if(program.roots.begin(), program.roots.end(), [&](const lower::SlotRoot& root) {
-        return role.computes && root.dp == role.dp;
-      });
+      std::find_if(program.roots.begin(), program.roots.end(),
+                   [&](const lower::SlotRoot& root) { return role.computes && root.dp == role.dp; });
   for (const lower::Piece& piece : ownership.owned(rank_)) {
     const lower::Unit& unit = storage_.units[piece.unit];
     OwnedPiece& owned = owned_.emplace_back(OwnedPiece{piece, {}, {}});
@@ -124,8 +123,8 @@ at::Tensor DeviceMemory::value(const std::string& name, int part) const {
 void DeviceMemory::read_weights(int rank, size_t unit, Range elements, std::byte* into) {
   const auto bytes = static_cast<size_t>(elements.size() * width_of(storage_.units[unit].dtype));
   const auto offset = static_cast<size_t>(ownership_.weight_offset(rank, unit, elements.begin));
-  const std::byte* from = rank == rank_ ? weights_->mine().data() + offset
-                                        : weights_->read(rank, offset, bytes, {into, bytes});
+  const std::byte* from =
+      rank == rank_ ? weights_->mine().data() + offset : weights_->read(rank, offset, bytes, {into, bytes});
   if (from != into) std::memcpy(into, from, bytes);
   if (rank != rank_) traffic_.weights += static_cast<int64_t>(bytes);
 }
@@ -213,11 +212,10 @@ const std::byte* DeviceMemory::read_root(const lower::SlotRoot& root, size_t uni
   if (rank == rank_) return slot(root.slot, unit, contribution) + begin;
   if (!gradients_->in_place()) scratch.resize(static_cast<size_t>(bytes));
   traffic_.gradients += bytes;
-  return gradients_->read(
-      rank,
-      static_cast<size_t>(slots_offset_ + root.slot * ownership_.slot_bytes(rank) +
-                          ownership_.slot_offset(rank, unit, contribution) + begin),
-      static_cast<size_t>(bytes), scratch);
+  return gradients_->read(rank,
+                          static_cast<size_t>(slots_offset_ + root.slot * ownership_.slot_bytes(rank) +
+                                              ownership_.slot_offset(rank, unit, contribution) + begin),
+                          static_cast<size_t>(bytes), scratch);
 }
 
 double DeviceMemory::read_board(int rank, int64_t index) {

@@ -1,5 +1,5 @@
-// What one device keeps between steps, as its layout's Ownership says: weights as forward reads them, gradients,
-// and the master weights of what it owns; and all that it reads of its peers' memory.
+// What one device keeps between steps, as its layout's Ownership says: weights as forward reads them,
+// gradients, and the master weights of what it owns; and all that it reads of its peers' memory.
 #pragma once
 
 #include <ATen/core/TensorBody.h>
@@ -107,8 +107,8 @@ class DeviceMemory {
   std::vector<int> first_slot_;  // by dp coordinate: of its first root, where it makes its sums
   std::shared_ptr<comm::Window> weights_, gradients_;
   std::vector<OwnedPiece> owned_;
-  at::Tensor partials_;                     // fp32 [slots, partial_elements_]
-  std::vector<int64_t> partial_offset_;     // by owned piece, in elements
+  at::Tensor partials_;                  // fp32 [slots, partial_elements_]
+  std::vector<int64_t> partial_offset_;  // by owned piece, in elements
   int64_t partial_elements_ = 0;
   std::map<std::string, at::Tensor> originals_,
       others_;  // frozen parameters and buffers: as installed, as forward reads them

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "comm/collectives.h"
 #include "comm/reduce.h"
 #include "shoal/error.h"
 
@@ -14,9 +15,7 @@ namespace {
 class AddSeconds {
  public:
   explicit AddSeconds(double& to) : to_(to) {}
-  ~AddSeconds() {
-    to_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
+  ~AddSeconds() { to_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
 
  private:
   double& to_;
@@ -32,6 +31,15 @@ GradientStream::GradientStream(comm::Communicator& communicator, DeviceMemory& m
   for (int d = 0; d < ownership.layout().dp; ++d)
     group_.push_back(lower::rank_of(ownership.layout(), d, ownership.role(memory.rank()).tp));
   scratch_.resize(group_.size());
+  const uint64_t mine = communicator.post(kChannel);
+  const auto counts = comm::all_gather(communicator, std::as_bytes(std::span(&mine, 1)));
+  for (const int rank : group_)
+    std::memcpy(&zero_.emplace_back(), counts[static_cast<size_t>(rank)].data(), sizeof(uint64_t));
+}
+
+void GradientStream::post() {
+  communicator_.post(kChannel);
+  ++posted_;
 }
 
 void GradientStream::begin(const lower::Instruction& round, const std::vector<lower::Bucket>& buckets) {
@@ -67,7 +75,7 @@ void GradientStream::put(size_t contribution, const at::Tensor& gradient) {
 }
 
 void GradientStream::close_bucket() {
-  posted_ = static_cast<int64_t>(communicator_.post(kChannel));
+  post();
   ++written_;
   next_item_ = 0;
   if (written_ > kLag) read_bucket();
@@ -87,7 +95,7 @@ void GradientStream::await_all(int64_t active, int64_t count) {
   const AddSeconds timer(seconds_.wait);
   for (int64_t d = 0; d < active; ++d)
     if (const int rank = group_[static_cast<size_t>(d)]; rank != memory_.rank())
-      communicator_.await(rank, kChannel, static_cast<uint64_t>(count));
+      communicator_.await(rank, kChannel, zero_[static_cast<size_t>(d)] + static_cast<uint64_t>(count));
 }
 
 void GradientStream::await_written(int64_t bucket) {
@@ -114,7 +122,7 @@ void GradientStream::read_bucket() {
       sum(item, owned, elements, read_);
     }
   }
-  posted_ = static_cast<int64_t>(communicator_.post(kChannel));
+  post();
   ++read_;
 }
 
@@ -128,9 +136,9 @@ void GradientStream::sum(const lower::BucketItem& item, OwnedPiece& owned, Range
     if (group_[d] == memory_.rank()) return place(bucket) + offset;
     if (!window_->in_place()) scratch_[d].resize(bytes);
     memory_.traffic().gradients += static_cast<int64_t>(bytes);
-    return window_->read(
-        group_[d], static_cast<size_t>((first_ + bucket) % lower::kBuckets * bucket_bytes_ + offset), bytes,
-        scratch_[d]);
+    return window_->read(group_[d],
+                         static_cast<size_t>((first_ + bucket) % lower::kBuckets * bucket_bytes_ + offset),
+                         bytes, scratch_[d]);
   };
   std::vector<comm::Root> roots;
   for (const lower::RoundSum& sum : round_->sums) {

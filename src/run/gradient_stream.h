@@ -1,9 +1,10 @@
 // Gradients on their way to their owners while backward runs (zero >= 2): a ring of buckets in shared memory.
 //
 // All devices of a data-parallel group fill the same sequence of buckets (lower/buckets.h), one round of
-// microbatches after the other; a device without a microbatch in the round takes part as an owner. Bucket i is
-// written, and, kLag buckets later, read by its owners, who add it to their partial sums along the tree. Both
-// are posted, so a device's count on the channel says how far it is: within a round of n buckets, after
+// microbatches after the other; a device without a microbatch in the round takes part as an owner. Bucket i
+// is written, and, kLag buckets later, read by its owners, who add it to their partial sums along the tree.
+// Both are posted, so a device's count on the channel (since the stream was made) says how far it is: within
+// a round of n buckets, after
 //   writing i:   base + (i + 1) + max(0, i - kLag)
 //   reading i:   base + min(i + kLag + 1, n) + (i + 1)
 // A bucket is written again when all have read what it held.
@@ -50,6 +51,7 @@ class GradientStream {
   void await_written(int64_t bucket);
   void await_free(int64_t bucket);
   void await_all(int64_t active, int64_t count);
+  void post();
   void close_bucket();
   void read_bucket();
   void sum(const lower::BucketItem&, OwnedPiece&, Range elements, int64_t bucket);
@@ -58,13 +60,14 @@ class GradientStream {
   DeviceMemory& memory_;
   const int64_t bucket_bytes_;
   std::shared_ptr<comm::Window> window_;
-  std::vector<int> group_;  // ranks by dp coordinate
+  std::vector<int> group_;      // ranks by dp coordinate
+  std::vector<uint64_t> zero_;  // and their counts when the stream was made: a job may have had others
   const lower::Instruction* round_ = nullptr;
   const std::vector<lower::Bucket>* buckets_ = nullptr;
-  int64_t base_ = 0, posted_ = 0;    // counts on the channel: at the round's beginning, now
-  int64_t first_ = 0;                // buckets before this round
-  int64_t written_ = 0, read_ = 0;   // of this round's
-  size_t next_item_ = 0;             // of the bucket that is being filled
+  int64_t base_ = 0, posted_ = 0;                // counts on the channel: at the round's beginning, now
+  int64_t first_ = 0;                            // buckets before this round
+  int64_t written_ = 0, read_ = 0;               // of this round's
+  size_t next_item_ = 0;                         // of the bucket that is being filled
   std::vector<std::vector<std::byte>> scratch_;  // one per peer, for transports that cannot read in place
   int64_t largest_gradient_ = 0;
   Seconds seconds_;

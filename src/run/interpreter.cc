@@ -81,7 +81,8 @@ StepOutcome Interpreter::run(const StepRequest& request) {
     const StepSeconds start = outcome_.seconds;
     const auto since = [&] {  // without what was noted elsewhere meanwhile
       const StepSeconds& now = outcome_.seconds;
-      return watch.lap() - (now.wait - start.wait) - (now.reduce - start.reduce) - (now.gather - start.gather);
+      return watch.lap() - (now.wait - start.wait) - (now.reduce - start.reduce) -
+             (now.gather - start.gather);
     };
     const auto act = [&](std::string_view what) {
       communicator_.set_activity(cat("step ", request.step, ": ", what));
@@ -207,8 +208,9 @@ void Interpreter::compute(const Instruction& instruction, const StepRequest& req
 void Interpreter::round(const Instruction& instruction, const StepRequest& request) {
   stream_->begin(instruction, *request.buckets);
   if (instruction.microbatch != lower::kIdle)
-    run_microbatch(instruction.microbatch, request, {},
-                   [&](size_t contribution, const at::Tensor& tensor) { stream_->put(contribution, tensor); });
+    run_microbatch(instruction.microbatch, request, {}, [&](size_t contribution, const at::Tensor& tensor) {
+      stream_->put(contribution, tensor);
+    });
   stream_->finish();
   const auto [wait, reduce] = stream_->take_seconds();
   outcome_.seconds.wait += wait;
@@ -223,8 +225,8 @@ void Interpreter::add_slot(const Instruction& instruction) {
                      memory_.slot(instruction.from, u, c), comm::DType::kF32);
 }
 
-// Each block of this rank's share: every contribution summed over the tree, then the contributions in captured
-// order; and its sum of squares.
+// Each block of this rank's share: every contribution summed over the tree, then the contributions in
+// captured order; and its sum of squares.
 void Interpreter::reduce_scatter() {
   barrier();
   std::vector<double> losses;
@@ -262,8 +264,8 @@ void Interpreter::sum_roots(size_t u, size_t contribution, Range elements, std::
     const lower::SlotRoot& root = program_.roots[r];
     const comm::DType dtype =
         root.in_fp32 ? comm::DType::kF32 : storage_.units[u].contributions[contribution];
-    roots.push_back({root.microbatches,
-                     memory_.read_root(root, u, contribution, elements, dtype, scratch_[r]), dtype});
+    roots.push_back(
+        {root.microbatches, memory_.read_root(root, u, contribution, elements, dtype, scratch_[r]), dtype});
   }
   if (roots.size() == 1 && roots[0].data == reinterpret_cast<const std::byte*>(into.data())) return;
   comm::sum_roots(program_.num_microbatches, roots, into);

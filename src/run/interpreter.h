@@ -24,8 +24,8 @@ namespace shoal::run {
 using Update = std::function<void(std::vector<OwnedPiece>& owned, float divisor)>;
 
 struct StepRequest {
-  const graph::Graph* graph;  // this device's
-  Executor* executor;         // of that graph
+  const graph::Graph* graph;                              // this device's
+  Executor* executor;                                     // of that graph
   const std::vector<lower::Contribution>* contributions;  // lower::contributions_of(graph)
   const std::vector<lower::Bucket>* buckets;              // lower::plan_buckets(graph); used by rounds
   std::function<std::vector<at::Tensor>(int64_t microbatch)> batch;

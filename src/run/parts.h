@@ -1,5 +1,5 @@
-// A parameter and its parts (graph::Cut): the cut dim is seen as [outer, parts, rest]; part p is index p in the
-// middle.
+// A parameter and its parts (graph::Cut): the cut dim is seen as [outer, parts, rest]; part p is index p in
+// the middle.
 #pragma once
 
 #include <ATen/core/TensorBody.h>

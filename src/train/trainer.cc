@@ -367,8 +367,7 @@ struct Trainer::Impl {
                               [&](auto& known) { return known.first == shapes; });
     if (found == evaluation.end()) {
       model.module->eval();
-      graph::Graph graph =
-          capture::capture_forward(*model.module, model.loss, shapes, options.precision);
+      graph::Graph graph = capture::capture_forward(*model.module, model.loss, shapes, options.precision);
       evaluation.emplace_back(shapes,
                               std::make_unique<Captured>(localise(std::move(graph)), gathers_on_use()));
       model.module->train();
@@ -463,8 +462,7 @@ void Trainer::set_note(const std::string& key, const std::string& json_text) {
 std::string Trainer::plan() const {
   impl_->require_memory("plan");
   return cat(lower::print(impl_->program), "\n", lower::print(impl_->storage), "\n",
-             lower::print(*impl_->ownership),
-             "shared memory of this device: ",
+             lower::print(*impl_->ownership), "shared memory of this device: ",
              human_bytes(static_cast<uint64_t>(impl_->memory->window_bytes())), "\n");
 }
 

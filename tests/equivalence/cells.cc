@@ -33,13 +33,14 @@ Batch batch_of(const Cell& cell, int64_t step, int64_t microbatch) {
   return {tokens[0].to(torch::kFloat) / 500.0 - 1.0, tokens[1].select(1, 0).remainder(kMlp.outputs)};
 }
 
-Trainer make_trainer(World& world, const Cell& cell) {
+Trainer make_trainer(World& world, const Cell& cell, const Layout& layout) {
   const TrainerOptions options{.optimizer = AdamW{.lr = 3e-3, .weight_decay = 0.1},
                                .microbatches = cell.microbatches,
                                .seed = 11,
                                .precision = cell.bf16 ? Precision::kBF16 : Precision::kFP32,
                                .clip_norm = 0.5,
-                               .schedule = {.warmup_steps = 3, .total_steps = kSteps}};
+                               .schedule = {.warmup_steps = 3, .total_steps = kSteps},
+                               .layout = layout};
   const auto loss = [](auto& model, const Batch& batch) {
     const torch::Tensor logits = model(batch[0]);
     return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
@@ -72,19 +73,26 @@ std::vector<Cell> all_cells() {
   std::vector<Cell> cells;
   for (Model model : {Model::kMlp, Model::kGpt, Model::kTiedGpt, Model::kLlama})
     for (bool bf16 : {false, true})
-      for (int64_t microbatches : {8, 6}) cells.push_back({model, bf16, microbatches});
+      for (int64_t microbatches : {8, 6, 4}) cells.push_back({model, bf16, microbatches});
   return cells;
 }
 
-CellResult run_cell(World& world, const Cell& cell, const fs::path& folder, const fs::path& resume_from) {
+std::string name_of(const Layout& layout) {
+  return cat("dp=", layout.dp, ",tp=", layout.tp, ",zero=", layout.zero, ",servers=", layout.servers);
+}
+
+CellResult run_cell(World& world, const Cell& cell, const Layout& layout, const fs::path& folder,
+                    const fs::path& resume_from) {
   CellResult result;
   std::string first_half;
   {
-    Trainer trainer = make_trainer(world, cell);
+    Trainer trainer = make_trainer(world, cell, layout);
     for (int64_t step = 0; step < kSteps; ++step) {
       const StepResult r = trainer.step([&](int64_t m) { return batch_of(cell, step, m); });
       result.whole.losses += bits_of(r.loss);
       if (step + 1 == kHalf) {
+        const double loss = trainer.evaluate(3, [&](int64_t i) { return batch_of(cell, 1000, i); });
+        result.whole.losses += cat("(", bits_of(static_cast<float>(loss)), ")");
         first_half = result.whole.losses;
         trainer.save(folder / "half");
       }
@@ -92,7 +100,7 @@ CellResult run_cell(World& world, const Cell& cell, const fs::path& folder, cons
     trainer.save(folder / "end");
   }
   if (!resume_from.empty()) {
-    Trainer trainer = make_trainer(world, cell);
+    Trainer trainer = make_trainer(world, cell, layout);
     trainer.prepare(batch_of(cell, 0, 0));
     trainer.load(resume_from);
     result.resumed.losses = first_half;
@@ -109,20 +117,20 @@ CellResult run_cell(World& world, const Cell& cell, const fs::path& folder, cons
   return result;
 }
 
-void run_cells(World& world, const fs::path& out, const fs::path& previous) {
+void run_cells(World& world, const std::vector<Cell>& cells, const Layout& layout, const fs::path& out,
+               const fs::path& previous) {
   std::ofstream results;
   if (world.rank() == 0) {
     fs::create_directories(out);
     results.open(out / "results");
   }
-  const auto cells = all_cells();
   for (size_t i = 0; i < cells.size(); ++i) {
-    if (cells[i].microbatches < world.size()) continue;
+    if (cells[i].microbatches < layout.dp) continue;
     const fs::path folder = out / std::to_string(i), half = previous / std::to_string(i) / "half";
     if (world.rank() == 0) fs::create_directories(folder);
     world.communicator().barrier();
     const CellResult r =
-        run_cell(world, cells[i], folder, !previous.empty() && fs::exists(half) ? half : fs::path());
+        run_cell(world, cells[i], layout, folder, !previous.empty() && fs::exists(half) ? half : fs::path());
     if (world.rank() == 0)
       results << cells[i].name() << '|' << r.whole.losses << '|' << r.whole.hash << '|' << r.resumed.losses
               << '|' << r.resumed.hash << '\n';

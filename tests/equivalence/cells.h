@@ -1,4 +1,4 @@
-// The runs whose bits must not depend on the devices: model x precision x microbatches.
+// The runs whose bits must not depend on the layout: model x precision x microbatches.
 #pragma once
 
 #include <filesystem>
@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "shoal/layout.h"
 #include "shoal/world.h"
 
 namespace shoal::test {
@@ -21,27 +22,31 @@ struct Cell {
 
 std::vector<Cell> all_cells();
 
-inline constexpr int64_t kSteps = 20, kHalf = 10;
+inline constexpr int64_t kSteps = 10, kHalf = 5;
 
-/// What must be the same: the losses' bits and the content hash after kSteps.
+std::string name_of(const Layout&);
+
+/// What must be the same: the losses' bits (of the steps, and of an evaluation half-way) and the content hash
+/// after kSteps.
 struct Bits {
   std::string losses, hash;
   friend bool operator==(const Bits&, const Bits&) = default;
 };
 
-/// Trains the cell for kSteps on the world's devices, keeping checkpoints folder/half and folder/end. Then,
+/// Trains the cell for kSteps in this layout, keeping checkpoints folder/half and folder/end. Then,
 /// when `resume_from` is not empty, goes on from that checkpoint (of kHalf steps) to the end as
 /// folder/resumed. Returns the bits of both (rank 0; others nothing).
 struct CellResult {
   Bits whole, resumed;
 };
-CellResult run_cell(World&, const Cell&, const std::filesystem::path& folder,
+CellResult run_cell(World&, const Cell&, const Layout&, const std::filesystem::path& folder,
                     const std::filesystem::path& resume_from);
 
-/// All cells that fit the world, as text: one line "name|losses|hash|resumed losses|resumed hash" each;
-/// written to out/results by rank 0. Cell folders are out/<index>. `previous`: an out folder of another
-/// number of devices to resume from, or empty.
-void run_cells(World&, const std::filesystem::path& out, const std::filesystem::path& previous);
+/// Those of the cells that the layout suits, as text: one line "name|losses|hash|resumed losses|resumed hash"
+/// each; written to out/results by rank 0. Cell folders are out/<index>. `previous`: an out folder of another
+/// layout to resume from, or empty.
+void run_cells(World&, const std::vector<Cell>&, const Layout&, const std::filesystem::path& out,
+               const std::filesystem::path& previous);
 std::map<std::string, CellResult> read_results(const std::filesystem::path& out);
 
 }  // namespace shoal::test

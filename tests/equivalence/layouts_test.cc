@@ -1,8 +1,9 @@
-// The promise: for one run every number of devices gives the same bits, over every transport, stopped and
-// resumed anywhere.
+// The promise: for one run every layout gives the same bits, over every transport, stopped and resumed in any
+// other.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -27,57 +28,119 @@ class TemporaryFolder {
   fs::path path_;
 };
 
-// Runs all cells on each number of devices, resuming each time what the number before had saved half-way;
-// compares with the first.
-void expect_one_answer(
-    const std::function<void(int devices, const fs::path& out, const fs::path& previous)>& run) {
+using Run = std::function<void(const std::vector<Cell>&, const Layout&, const fs::path& out,
+                               const fs::path& previous)>;
+
+void over_threads(const std::vector<Cell>& cells, const Layout& layout, const fs::path& out,
+                  const fs::path& previous) {
+  World::threads(static_cast<int>(layout.devices()),
+                 [&](World& world) { run_cells(world, cells, layout, out, previous); });
+}
+
+void over_shared_memory(const std::vector<Cell>& cells, const Layout& layout, const fs::path& out,
+                        const fs::path& previous) {
+  std::vector<size_t> indices;
+  const auto all = all_cells();
+  for (const Cell& cell : cells)
+    indices.push_back(static_cast<size_t>(
+        std::find_if(all.begin(), all.end(), [&](const Cell& c) { return c.name() == cell.name(); }) -
+        all.begin()));
+  const std::string command =
+      cat(SHOAL_COMMAND, " run -n ", layout.devices(), " ", CELLS_PROGRAM, " ", join(indices, ","), " ",
+          layout.dp, ",", layout.tp, ",", layout.zero, ",", layout.servers, " ", out.string(),
+          previous.empty() ? "" : " ", previous.string());
+  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+}
+
+// Runs the cells in each layout, resuming each time what the layout before had saved half-way; compares with
+// the first. Prints a row for each layout: cells run and cells equal. Returns how many were run.
+int expect_one_answer(const std::vector<Cell>& cells, const std::vector<Layout>& layouts, const Run& run) {
   const TemporaryFolder folder;
   std::map<std::string, Bits> reference;
-  int cells = 0, equal = 0;
+  int all_run = 0, all_equal = 0;
   fs::path previous;
-  for (const int devices : {1, 8, 2, 6, 3, 4, 1}) {
-    const fs::path out = folder.path() / cat(devices, previous.empty() ? "" : "-again");
-    run(devices, out, previous);
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    const fs::path out = folder.path() / std::to_string(i);
+    run(cells, layouts[i], out, previous);
     const auto results = read_results(out);
-    ASSERT_EQ(results.size(), all_cells().size() / (devices == 8 ? 2 : 1)) << devices << " devices";
+    const auto fit = std::count_if(cells.begin(), cells.end(),
+                                   [&](const Cell& cell) { return cell.microbatches >= layouts[i].dp; });
+    EXPECT_EQ(std::ssize(results), fit) << name_of(layouts[i]);
+    int count = 0, equal = 0;
     for (const auto& [name, result] : results) {
       const Bits& want = reference.try_emplace(name, result.whole).first->second;
       for (const Bits* got : {&result.whole, &result.resumed}) {
-        if (got->hash.empty()) continue;  // the first has nothing to resume from
-        ++cells;
+        if (got->hash.empty()) continue;  // there was nothing to resume from
+        ++count;
         equal += *got == want;
         const char* how = got == &result.whole ? " from the start" : " resumed";
         EXPECT_EQ(got->losses, want.losses)
-            << name << " on " << devices << " devices," << how << ": losses differ";
+            << name << " with " << name_of(layouts[i]) << how << ": losses differ";
         EXPECT_EQ(got->hash, want.hash)
-            << name << " on " << devices << " devices," << how << ": the content hash differs";
+            << name << " with " << name_of(layouts[i]) << how << ": the content hash differs";
       }
     }
+    std::printf("%-32s devices %lld  cells run %3d  equal %3d\n", name_of(layouts[i]).c_str(),
+                static_cast<long long>(layouts[i].devices()), count, equal);
+    all_run += count;
+    all_equal += equal;
+    fs::remove_all(previous);
     previous = out;
   }
-  std::printf("cells run %d, cells equal %d\n", cells, equal);
-  EXPECT_EQ(cells,
-            static_cast<int>(all_cells().size()) * 23 / 2);  // half of them need 8 microbatches for 8 devices
+  std::printf("cells run %d, cells equal %d\n", all_run, all_equal);
+  return all_run;
 }
 
-TEST(Layouts, GiveOneAnswerOverThreads) {
-  expect_one_answer([](int devices, const fs::path& out, const fs::path& previous) {
-    World::threads(devices, [&](World& world) { run_cells(world, out, previous); });
-  });
+std::vector<Cell> cells_of(const std::function<bool(const Cell&)>& wanted) {
+  std::vector<Cell> cells;
+  for (const Cell& cell : all_cells())
+    if (wanted(cell)) cells.push_back(cell);
+  return cells;
+}
+
+// Uneven shares, rounds that are not full, a resume in each: the small part of the table.
+TEST(Layouts, GiveOneAnswer) {
+  const auto cells = cells_of([](const Cell& cell) { return cell.microbatches == 6; });
+  const int run = expect_one_answer(cells,
+                                    {{},
+                                     {.dp = 4, .zero = 3},
+                                     {.dp = 2, .zero = 0},
+                                     {.dp = 3, .servers = 1},
+                                     {.dp = 4, .zero = 2},
+                                     {.dp = 6},
+                                     {.dp = 4, .zero = 0},
+                                     {.dp = 1, .servers = 2},
+                                     {.dp = 2, .zero = 3}},
+                                    over_threads);
+  EXPECT_EQ(run, static_cast<int>(cells.size()) * 17);
 }
 
 TEST(Layouts, GiveOneAnswerOverSharedMemory) {
-  expect_one_answer([](int devices, const fs::path& out, const fs::path& previous) {
-    const std::string command = cat(SHOAL_COMMAND, " run -n ", devices, " ", CELLS_PROGRAM, " ", out.string(),
-                                    previous.empty() ? "" : " ", previous.string());
-    ASSERT_EQ(std::system(command.c_str()), 0) << command;
-  });
+  const auto cells = cells_of(
+      [](const Cell& cell) { return cell.microbatches == 6 && cell.model != Model::kMlp && cell.bf16; });
+  expect_one_answer(cells, {{}, {.dp = 4, .zero = 3}, {.dp = 2, .servers = 1}, {.dp = 2, .zero = 0}},
+                    over_shared_memory);
+}
+
+// All of it: SHOAL_ALL_CELLS=1, as `make test-all` sets it.
+TEST(Layouts, AllGiveOneAnswer) {
+  if (std::getenv("SHOAL_ALL_CELLS") == nullptr) GTEST_SKIP() << "set SHOAL_ALL_CELLS=1, or make test-all";
+  std::vector<Layout> layouts = {{}};
+  for (const int64_t dp : {1, 2, 4, 8, 3, 6})
+    for (const int zero : {0, 1, 2, 3}) layouts.push_back({.dp = dp, .zero = zero});
+  for (const auto& [dp, servers] : std::vector<std::pair<int64_t, int64_t>>{
+           {1, 1}, {2, 1}, {2, 2}, {3, 1}, {4, 2}, {4, 4}, {6, 2}, {7, 1}})
+    layouts.push_back({.dp = dp, .servers = servers});
+  EXPECT_GE(expect_one_answer(all_cells(), layouts, over_threads), 300);
+  expect_one_answer(all_cells(), {{}, {.dp = 8, .zero = 3}, {.dp = 4, .zero = 2}, {.dp = 6, .servers = 2}},
+                    over_shared_memory);
 }
 
 // The comparison can fail: another seed, another learning rate or another order of sums is another answer.
 TEST(Layouts, AnotherNumberOfMicrobatchesIsAnotherRun) {
   const TemporaryFolder folder;
-  World::threads(1, [&](World& world) { run_cells(world, folder.path() / "out", ""); });
+  const auto cells = cells_of([](const Cell& cell) { return cell.model == Model::kGpt; });
+  over_threads(cells, {}, folder.path() / "out", "");
   const auto results = read_results(folder.path() / "out");
   EXPECT_NE(results.at("gpt fp32 M=8").whole.hash, results.at("gpt fp32 M=6").whole.hash);
   EXPECT_NE(results.at("gpt fp32 M=8").whole.losses, results.at("gpt bf16 M=8").whole.losses);

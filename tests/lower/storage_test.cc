@@ -17,34 +17,38 @@ const char* const kGraph =
     "gradient \"b\" %2 %2\n"
     "gradient \"c\" %3\n";
 
-TEST(Storage, LaysOutWhatIsTrained) {
+TEST(Storage, NumbersWhatIsTrained) {
   const Storage storage = plan_storage(graph::parse(kGraph));
-  ASSERT_EQ(storage.parameters.size(), 3u);
+  ASSERT_EQ(storage.units.size(), 3u);
   EXPECT_EQ(storage.num_blocks, 2 + 1 + 7);
-  EXPECT_EQ(storage.parameters[2].first_block, 3);
-  EXPECT_EQ(storage.parameters[1].contributions.size(), 2u);
-  for (const StoredParameter& parameter : storage.parameters) {
-    EXPECT_EQ(parameter.weight_offset % kAlignment, 0);
-    for (const auto& contribution : parameter.contributions) EXPECT_EQ(contribution.offset % kAlignment, 0);
-  }
+  EXPECT_EQ(storage.units[2].first_block, 3);
+  EXPECT_EQ(storage.units[1].contributions.size(), 2u);
+  EXPECT_EQ(storage.find("c", graph::kWhole), 2u);
+  EXPECT_EQ(storage.find("frozen", graph::kWhole), std::nullopt);
 }
 
-TEST(Storage, EveryBlockHasOneOwner) {
-  const Storage storage = plan_storage(graph::parse(kGraph));
-  for (int size = 1; size <= 12; ++size) {
-    std::vector<int> owners(static_cast<size_t>(storage.num_blocks), 0);
-    for (int rank = 0; rank < size; ++rank) {
-      for (const Piece& piece : storage.owned(size, rank)) {
-        const StoredParameter& parameter = storage.parameters[piece.parameter];
-        EXPECT_EQ(piece.elements.begin % kBlockElements, 0);
-        EXPECT_TRUE(piece.elements.end % kBlockElements == 0 || piece.elements.end == parameter.numel);
-        for (int64_t block = piece.elements.begin / kBlockElements; block < num_blocks(piece.elements.end);
-             ++block)
-          ++owners[static_cast<size_t>(parameter.first_block + block)];
-      }
-    }
-    EXPECT_EQ(owners, std::vector<int>(static_cast<size_t>(storage.num_blocks), 1)) << size << " devices";
-  }
+// The parts of a parameter are units of their own, next to each other wherever the graph has them.
+TEST(Storage, PartsAreUnits) {
+  const graph::Graph graph = graph::parse(
+      "%0 = parameter \"a\" : f32[2,70000] part=0\n"
+      "%1 = parameter \"b\" : f32[5]\n"
+      "%2 = parameter \"a\" : f32[2,70000] part=1\n"
+      "gradient \"b\" %1\n"
+      "gradient \"a\" %2 part=1\n"
+      "gradient \"a\" %0 %0 part=0\n"
+      "parts 2\n"
+      "cut \"a\" dim=1 outer=1\n");
+  const Storage storage = plan_storage(graph);
+  ASSERT_EQ(storage.units.size(), 3u);
+  EXPECT_EQ(storage.units[0].parameter, "a");
+  EXPECT_EQ(storage.units[1].part, 1);
+  EXPECT_EQ(storage.units[1].first_block, 3);
+  EXPECT_EQ(storage.units[2].first_block, 6);
+  EXPECT_EQ(storage.units_of("a"), (std::vector<size_t>{0, 1}));
+  EXPECT_EQ(storage.global_shape(storage.units[1]), (std::vector<int64_t>{2, 140000}));
+  std::vector<std::pair<size_t, size_t>> targets;
+  for (const auto& [unit, index] : contributions_of(graph, storage)) targets.emplace_back(unit, index);
+  EXPECT_EQ(targets, (std::vector<std::pair<size_t, size_t>>{{2, 0}, {1, 0}, {0, 0}, {0, 1}}));
 }
 
 TEST(Storage, OtherDtypesAreRefused) {
