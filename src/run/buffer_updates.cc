@@ -67,7 +67,7 @@ void BufferUpdates::apply(comm::Communicator& communicator, DeviceMemory& memory
   const graph::Graph& update = *graph_.buffer_update.update;
   std::map<std::string, at::Tensor> buffers;  // as they are after the microbatches so far
   for (const graph::Input& input : update.inputs)
-    if (input.kind == graph::InputKind::kBuffer) buffers[input.name] = memory.value(input.name);
+    if (input.kind == graph::InputKind::kBuffer) buffers[input.name] = memory.value(input.name, graph::kWhole);
   for (const auto& [microbatch, observed] : all) {
     std::span<const std::byte> bytes = observed;
     std::vector<at::Tensor> inputs;
