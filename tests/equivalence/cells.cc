@@ -26,6 +26,12 @@ const models::GptConfig kGpt{
 const models::LlamaConfig kLlama{.vocabulary = 1031, .layers = 2, .width = 64, .heads = 4, .kv_heads = 2};
 const models::MlpConfig kMlp{.inputs = 24, .width = 301, .layers = 2, .outputs = 7, .dropout = 0.1};
 const models::ResnetConfig kResnet{.stages = 2, .layers = 1, .width = 8, .outputs = 7};
+// The same with sizes that come apart in four. What does not (kResnet's 3 colours) stays whole.
+const models::GptConfig kGptIn4{
+    .vocabulary = 1032, .layers = 2, .width = 64, .heads = 4, .context = 12, .dropout = 0.1};
+const models::LlamaConfig kLlamaIn4{.vocabulary = 1032, .layers = 2, .width = 64, .heads = 8, .kv_heads = 4};
+const models::MlpConfig kMlpIn4{.inputs = 24, .width = 304, .layers = 2, .outputs = 8, .dropout = 0.1};
+const models::ResnetConfig kResnetIn4{.stages = 2, .layers = 1, .width = 8, .outputs = 8};
 constexpr int64_t kSamples = 2;  // in a microbatch
 
 Batch batch_of(const Cell& cell, int64_t step, int64_t microbatch) {
@@ -47,18 +53,20 @@ Trainer make_trainer(World& world, const Cell& cell, const Layout& layout) {
                                .precision = cell.bf16 ? Precision::kBF16 : Precision::kFP32,
                                .clip_norm = 0.5,
                                .schedule = {.warmup_steps = 3, .total_steps = kSteps},
+                               .tensor_chunks = cell.chunks,
                                .layout = layout};
   const auto loss = [](auto& model, const Batch& batch) {
     const torch::Tensor logits = model(batch[0]);
     return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
   };
+  const bool cut = cell.chunks > 1;
   if (cell.model == Model::kMlp)
-    return Trainer(world, describe([] { return models::Mlp(kMlp); }), loss, options);
+    return Trainer(world, describe([&] { return models::Mlp(cut ? kMlpIn4 : kMlp); }), loss, options);
   if (cell.model == Model::kResnet)
-    return Trainer(world, describe([] { return models::Resnet(kResnet); }), loss, options);
+    return Trainer(world, describe([&] { return models::Resnet(cut ? kResnetIn4 : kResnet); }), loss, options);
   if (cell.model == Model::kLlama)
-    return Trainer(world, describe([] { return models::Llama(kLlama); }), loss, options);
-  models::GptConfig config = kGpt;
+    return Trainer(world, describe([&] { return models::Llama(cut ? kLlamaIn4 : kLlama); }), loss, options);
+  models::GptConfig config = cut ? kGptIn4 : kGpt;
   config.tied_head = cell.model == Model::kTiedGpt;
   return Trainer(world, describe([&] { return models::Gpt(config); }), loss, options);
 }
@@ -75,14 +83,19 @@ std::string bits_of(float loss) {
 
 std::string Cell::name() const {
   const char* models[] = {"mlp", "gpt", "gpt-tied", "llama", "resnet"};
-  return cat(models[static_cast<int>(model)], bf16 ? " bf16" : " fp32", " M=", microbatches);
+  return cat(models[static_cast<int>(model)], bf16 ? " bf16" : " fp32", " M=", microbatches, " C=", chunks);
+}
+
+bool suits(const Layout& layout, const Cell& cell) {
+  return cell.microbatches >= layout.dp && cell.chunks % layout.tp == 0;
 }
 
 std::vector<Cell> all_cells() {
   std::vector<Cell> cells;
   for (Model model : {Model::kMlp, Model::kGpt, Model::kTiedGpt, Model::kLlama, Model::kResnet})
     for (bool bf16 : {false, true})
-      for (int64_t microbatches : {8, 6, 4}) cells.push_back({model, bf16, microbatches});
+      for (const auto& [microbatches, chunks] : {std::pair{8, 1}, {6, 1}, {4, 1}, {4, 4}})
+        cells.push_back({model, bf16, microbatches, chunks});
   return cells;
 }
 
@@ -134,7 +147,7 @@ void run_cells(World& world, const std::vector<Cell>& cells, const Layout& layou
     results.open(out / "results");
   }
   for (size_t i = 0; i < cells.size(); ++i) {
-    if (cells[i].microbatches < layout.dp) continue;
+    if (!suits(layout, cells[i])) continue;
     const fs::path folder = out / std::to_string(i), half = previous / std::to_string(i) / "half";
     if (world.rank() == 0) fs::create_directories(folder);
     world.communicator().barrier();

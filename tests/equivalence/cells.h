@@ -1,4 +1,4 @@
-// The runs whose bits must not depend on the layout: model x precision x microbatches.
+// The runs whose bits must not depend on the layout: model x precision x microbatches x tensor chunks.
 #pragma once
 
 #include <filesystem>
@@ -17,8 +17,12 @@ struct Cell {
   Model model;
   bool bf16;
   int64_t microbatches;
-  std::string name() const;  // "gpt-tied bf16 M=6"
+  int64_t chunks = 1;
+  std::string name() const;  // "gpt-tied bf16 M=6 C=1"
 };
+
+/// Whether the layout can run the cell.
+bool suits(const Layout&, const Cell&);
 
 std::vector<Cell> all_cells();
 

@@ -64,7 +64,7 @@ int expect_one_answer(const std::vector<Cell>& cells, const std::vector<Layout>&
     run(cells, layouts[i], out, previous);
     const auto results = read_results(out);
     const auto fit = std::count_if(cells.begin(), cells.end(),
-                                   [&](const Cell& cell) { return cell.microbatches >= layouts[i].dp; });
+                                   [&](const Cell& cell) { return suits(layouts[i], cell); });
     EXPECT_EQ(std::ssize(results), fit) << name_of(layouts[i]);
     int count = 0, equal = 0;
     for (const auto& [name, result] : results) {
@@ -115,6 +115,28 @@ TEST(Layouts, GiveOneAnswer) {
   EXPECT_EQ(run, static_cast<int>(cells.size()) * 17);
 }
 
+// Four tensor chunks on one, two and four devices each, alone and with the data axis.
+TEST(Layouts, GiveOneAnswerWithTensorChunks) {
+  const auto cells = cells_of([](const Cell& cell) { return cell.chunks == 4; });
+  const int run = expect_one_answer(cells,
+                                    {{},
+                                     {.tp = 2},
+                                     {.dp = 2, .tp = 2, .zero = 3},
+                                     {.tp = 4},
+                                     {.dp = 3, .tp = 2, .servers = 2},
+                                     {.dp = 2, .tp = 4, .zero = 0},
+                                     {.dp = 2, .tp = 2, .zero = 2}},
+                                    over_threads);
+  EXPECT_EQ(run, static_cast<int>(cells.size()) * 13);
+}
+
+TEST(Layouts, GiveOneAnswerWithTensorChunksOverSharedMemory) {
+  const auto cells = cells_of([](const Cell& cell) {
+    return cell.chunks == 4 && ((cell.model == Model::kTiedGpt && cell.bf16) || (cell.model == Model::kLlama && !cell.bf16));
+  });
+  expect_one_answer(cells, {{}, {.tp = 2}, {.dp = 2, .tp = 2, .zero = 3}, {.tp = 4, .servers = 1}}, over_shared_memory);
+}
+
 TEST(Layouts, GiveOneAnswerOverSharedMemory) {
   const auto cells = cells_of(
       [](const Cell& cell) { return cell.microbatches == 6 && cell.model != Model::kMlp && cell.bf16; });
@@ -131,6 +153,11 @@ TEST(Layouts, AllGiveOneAnswer) {
   for (const auto& [dp, servers] : std::vector<std::pair<int64_t, int64_t>>{
            {1, 1}, {2, 1}, {2, 2}, {3, 1}, {4, 2}, {4, 4}, {6, 2}, {7, 1}})
     layouts.push_back({.dp = dp, .servers = servers});
+  for (const auto& [dp, tp] : std::vector<std::pair<int64_t, int64_t>>{{1, 2}, {1, 4}, {2, 2}, {4, 2}, {2, 4}, {3, 2}})
+    for (const int zero : {0, 1, 2, 3}) layouts.push_back({.dp = dp, .tp = tp, .zero = zero});
+  for (const auto& [dp, tp, servers] :
+       std::vector<std::array<int64_t, 3>>{{1, 2, 1}, {1, 2, 2}, {2, 2, 2}, {1, 4, 4}, {3, 2, 2}, {2, 2, 4}})
+    layouts.push_back({.dp = dp, .tp = tp, .servers = servers});
   EXPECT_GE(expect_one_answer(all_cells(), layouts, over_threads), 300);
   expect_one_answer(all_cells(), {{}, {.dp = 8, .zero = 3}, {.dp = 4, .zero = 2}, {.dp = 6, .servers = 2}},
                     over_shared_memory);
@@ -142,8 +169,8 @@ TEST(Layouts, AnotherNumberOfMicrobatchesIsAnotherRun) {
   const auto cells = cells_of([](const Cell& cell) { return cell.model == Model::kGpt; });
   over_threads(cells, {}, folder.path() / "out", "");
   const auto results = read_results(folder.path() / "out");
-  EXPECT_NE(results.at("gpt fp32 M=8").whole.hash, results.at("gpt fp32 M=6").whole.hash);
-  EXPECT_NE(results.at("gpt fp32 M=8").whole.losses, results.at("gpt bf16 M=8").whole.losses);
+  EXPECT_NE(results.at("gpt fp32 M=8 C=1").whole.hash, results.at("gpt fp32 M=6 C=1").whole.hash);
+  EXPECT_NE(results.at("gpt fp32 M=8 C=1").whole.losses, results.at("gpt bf16 M=8 C=1").whole.losses);
 }
 
 }  // namespace
