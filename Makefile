@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 export PYTHON CMAKE_PREFIX_PATH
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench tsan asan format install clean help
+.PHONY: build demo test test-all bench tsan asan format install clean help
 
 build: ## set up and build: the command is build/shoal
 	@tools/setup release
@@ -13,8 +13,11 @@ build: ## set up and build: the command is build/shoal
 demo: build ## train a GPT on real text on two devices, then let it write
 	@tools/demo
 
-test: build ## every test
+test: build ## every test, of the equivalence of layouts a small part
 	@ctest --preset release --parallel $(JOBS)
+
+test-all: build ## the same with every layout of every model: some minutes more
+	@SHOAL_ALL_CELLS=1 ctest --preset release --parallel $(JOBS)
 
 bench: ## W1 beside PyTorch (ARGS="--comparison data --rounds 3" for a quick look)
 	@tools/setup release bench
@@ -43,4 +46,4 @@ clean: ## remove the build folders; what was installed into .deps stays
 	@rm -rf build build-dev build-asan build-tsan
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18

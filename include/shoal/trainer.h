@@ -91,7 +91,8 @@ class Trainer {
     int64_t parameters = 0;  // as forward reads them, masters, frozen ones, and the module's buffers
     int64_t gradients = 0;   // sums of gradients, and what the devices tell each other in a step
     int64_t optimizer = 0;   // its state
-    int64_t buffers = 0;     // the most so far: gathered parameters, gradients on their way
+    int64_t buffers = 0;     // the most so far: gathered parameters, gradients on their way, what a
+                             // tensor-parallel group shows each other
     int64_t total() const { return parameters + gradients + optimizer + buffers; }
   };
   Memory memory() const;

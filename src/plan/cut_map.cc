@@ -174,6 +174,7 @@ class Mapper {
     std::set<size_t> divided;
     std::set<ValueId> moved;
     const auto add = [&](ValueId id, Cut cut) {
+      if (const auto wanted = fixed_.find(id); wanted != fixed_.end() && wanted->second != cut) return;
       if (!component.cut_of.emplace(id, cut).second) return;
       component.members.emplace_back(id, cut);
     };
@@ -275,9 +276,13 @@ class Mapper {
   }
 
   void cut_as(const std::map<std::string, Cut>& fixed) {
-    for (const graph::Input& input : graph_.inputs)
-      if (const auto found = fixed.find(input.name); input.kind == graph::InputKind::kParameter && found != fixed.end())
-        accept(flood(input.value, found->second));
+    for (const graph::Input& input : graph_.inputs) {
+      if (input.kind != graph::InputKind::kParameter) continue;
+      const auto found = fixed.find(input.name);
+      fixed_[input.value] = found == fixed.end() ? std::nullopt : std::optional(found->second);
+    }
+    for (ValueId id : parameters_)
+      if (fixed_.at(id)) accept(flood(id, *fixed_.at(id)));
   }
 
   void fill() {
@@ -409,6 +414,7 @@ class Mapper {
   std::vector<bool> is_weight_;                // by value
   std::vector<ValueId> parameters_;
   std::map<ValueId, std::vector<ValueId>> twins_;  // a parameter and its gradients are cut alike
+  std::map<ValueId, std::optional<Cut>> fixed_;  // parameters, when another graph has decided
   std::set<ValueId> kept_whole_;
   std::map<Form, int> demand_;  // how many nodes read a value in that form
   CutMap map_;

@@ -27,6 +27,9 @@ class Exchanger {
   /// has room for.
   void begin(const lower::LocalGraph&);
 
+  /// Of this device's window.
+  int64_t window_bytes() const { return 2 * half_bytes_; }
+
   /// The peers' values, device by device, as views of their memory (where the transport reads in place): valid until the
   /// next exchange.
   std::vector<at::Tensor> exchange(const std::vector<at::Tensor>& mine, size_t number);

@@ -230,7 +230,7 @@ void check_division(const Recipe& recipe) {
   plan::Limits limits = {.devices = recipe.layout.devices,
                          .microbatches = recipe.train.microbatches,
                          .tensor_chunks = recipe.numerics.tensor_chunks};
-  if (recipe.model.name == "gpt")
+  if (recipe.model.name == "gpt" || recipe.model.name == "llama")
     limits.divided = {{"model.heads", recipe.model.heads}};
   else
     limits.divided = {{"model.width", recipe.model.width}};

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
 
 #include <chrono>
 #include <cstring>
@@ -203,13 +204,33 @@ struct Trainer::Impl {
     if (storage.units.empty())
       throw InputError("trainer - model: it has no parameter that takes part in the loss");
     ownership = std::make_unique<lower::Ownership>(storage, layout);
-    memory = std::make_unique<run::DeviceMemory>(communicator, *ownership, program);
-    initialise();
-    optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
+    try {
+      memory = std::make_unique<run::DeviceMemory>(communicator, *ownership, program);
+      initialise();
+      optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
+    } catch (const std::bad_alloc&) {
+      throw no_room();
+    } catch (const c10::Error& error) {  // LibTorch's allocator says so in words
+      if (std::string_view(error.what()).find("memory") == std::string_view::npos) throw;
+      throw no_room();
+    }
     interpreter = std::make_unique<run::Interpreter>(
         communicator, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
           optimizer->apply(owned, steps, options.schedule.factor(steps), divisor);
         });
+  }
+
+  // The system gives this device no more memory.
+  JobError no_room() const {
+    int64_t owned = 0;
+    for (const lower::Piece& piece : ownership->owned(world.rank())) owned += piece.elements.size();
+    const int64_t bytes = ownership->weight_bytes(world.rank()) +
+                          program.num_slots * ownership->slot_bytes(world.rank()) +
+                          owned * static_cast<int64_t>(3 * sizeof(float));
+    return JobError(cat("memory - the model's weights, gradients and optimizer state take some ",
+                        human_bytes(static_cast<uint64_t>(bytes)),
+                        " on this device, which has no room for them; use more devices, with zero=3 each keeps a "
+                        "share of everything"));
   }
 
   void install(const capture::NamedTensor& named, const at::Tensor& value) {
@@ -501,7 +522,9 @@ std::string Trainer::plan() const {
   impl_->require_memory("plan");
   return cat(lower::print(impl_->program), "\n", lower::print(impl_->storage), "\n",
              lower::print(*impl_->ownership), impl_->cut_map, "shared memory of this device: ",
-             human_bytes(static_cast<uint64_t>(impl_->memory->window_bytes())), "\n");
+             human_bytes(static_cast<uint64_t>(impl_->memory->window_bytes() +
+                                               (impl_->exchanger ? impl_->exchanger->window_bytes() : 0))),
+             "\n");
 }
 
 Trainer::Memory Trainer::memory() const {
@@ -511,7 +534,8 @@ Trainer::Memory Trainer::memory() const {
     for (const auto& [shapes, captured] : *graphs)
       gathered = std::max(gathered, captured->executor.peak_fetched_bytes());
   return {impl_->memory->parameter_bytes(), impl_->memory->gradient_bytes(), impl_->optimizer->bytes(),
-          impl_->interpreter->buffer_bytes() + gathered};
+          impl_->interpreter->buffer_bytes() + gathered +
+              (impl_->exchanger ? impl_->exchanger->window_bytes() : 0)};
 }
 
 void Trainer::profile(bool on) {

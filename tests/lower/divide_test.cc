@@ -189,6 +189,50 @@ TEST(Divide, ComputesWhatTheWholeGraphDoes) {
   }
 }
 
+// Evaluation is cut as training is, even where its own graph would lead elsewhere: fewer heads of keys and values than parts.
+TEST(Divide, EvaluationFollowsTheCutsOfTraining) {
+  const models::LlamaConfig config{.vocabulary = 64, .layers = 2, .width = 64, .heads = 8, .kv_heads = 2, .hidden = 96};
+  auto model = describe([&] { return models::Llama(config); });
+  const auto training = with_loss(model, [](models::Llama& llama, const Batch& batch) {
+    const auto logits = llama(batch[0]);
+    return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
+  });
+  const std::vector<graph::TensorType> types(2, graph::contiguous_type(at::kLong, {4, 8}));
+  const Graph trained = divided(capture::capture_training(training, types, Precision::kFP32), 4);
+  const Graph forward = capture::capture_forward(*training.module, training.loss, types, Precision::kFP32);
+  const Graph opened = plan::open_vocabulary(forward);
+  const Graph evaluated = lower::divide(opened, plan::make_cut_map(opened, 4, &trained.cuts));
+  EXPECT_EQ(evaluated.cuts, trained.cuts);
+  const auto values = numbers(forward, 64);
+  expect_close(run(evaluated, values)[0], run(forward, values)[0], 2e-5, "loss");
+}
+
+// docs/tensor_parallel.md, "Bytes".
+TEST(Divide, BytesReadAreThoseOfTheClosedForm) {
+  for (const int64_t layers : {1, 3})
+    for (const int64_t parts : {2, 4})
+      for (int64_t tp = 2; tp <= parts; tp *= 2)
+        for (const bool tied : {false, true}) {
+          const models::GptConfig config{
+              .vocabulary = 1024, .layers = layers, .width = 256, .heads = 8, .context = 64, .tied_head = tied};
+          auto model = describe([&] { return models::Gpt(config); });
+          const auto training = with_loss(model, [](models::Gpt& gpt, const Batch& batch) {
+            const auto logits = gpt(batch[0]);
+            return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
+          });
+          const int64_t T = config.context, D = config.width, n = 8 * T, E = 4;
+          const std::vector<graph::TensorType> types(2, graph::contiguous_type(at::kLong, {8, T}));
+          const Graph graph = divided(capture::capture_training(training, types, Precision::kFP32), parts);
+          const int64_t want = (8 * layers + 4) * n * D * E * (tp - 1) / tp +
+                               (tp - 1) * (2 * T * D * E + (6 * layers + 2) * D * E + 4 * n + 8);
+          for (int rank = 0; rank < tp; ++rank) {
+            const lower::LocalGraph local = lower::local_graph(graph, tp, rank);
+            EXPECT_EQ(local.bytes_read, want) << "layers " << layers << " parts " << parts << " tp " << tp << " tied " << tied;
+            EXPECT_EQ(std::ssize(local.exchanges), 8 * layers + 8);
+          }
+        }
+}
+
 TEST(Divide, DevicesOfAGroupComputeTheSameBits) {
   run::make_reproducible();
   torch::set_num_threads(1);
