@@ -41,7 +41,7 @@ struct StepResult {
   struct BytesRead {
     int64_t gradients = 0, weights = 0, boards = 0;
     int64_t activations = 0;  // with tp: of values that its devices exchange inside a microbatch
-  } bytes_read;  // of the other devices' memory by this one, in this step (docs/layouts.md)
+  } bytes_read;               // of the other devices' memory by this one, in this step (docs/layouts.md)
   struct Seconds {
     double total = 0, compute = 0, reduce = 0, update = 0, gather = 0, wait = 0;
   } seconds;  // of this device

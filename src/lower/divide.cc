@@ -36,10 +36,6 @@ const char* how(Kind kind) {
   }
 }
 
-bool is_partial(const Placement& placement) {
-  return placement.kind != Kind::kReplicate && placement.kind != Kind::kShard;
-}
-
 // Dense, with the dims in the order in memory that `like` has.
 std::vector<int64_t> dense_strides(const std::vector<int64_t>& shape, const std::vector<int64_t>& like) {
   std::vector<size_t> order(shape.size());
@@ -56,7 +52,7 @@ std::vector<int64_t> dense_strides(const std::vector<int64_t>& shape, const std:
 
 // The forms in which a value of the undivided graph exists: each as one value (whole), or one for each part.
 struct Forms {
-  Placement made;                                // how its node, or the graph's input, left it
+  Placement made;  // how its node, or the graph's input, left it
   std::map<std::pair<int, int64_t>, std::vector<ValueId>> cuts;  // by (dim, outer)
   std::vector<ValueId> partials;
   ValueId whole = kNoValue;
@@ -71,7 +67,8 @@ class Divider {
     for (const Node& node : from.nodes) {
       size_t inputs = 0;
       graph::for_each_input(node, [&](ValueId) { ++inputs; });
-      if (inputs == 1 && node.results.size() == 1 && ops::cost(from, node).bytes == 0) view_of_[node.results[0]] = &node;
+      if (inputs == 1 && node.results.size() == 1 && ops::cost(from, node).bytes == 0)
+        view_of_[node.results[0]] = &node;
     }
   }
 
@@ -176,7 +173,8 @@ class Divider {
 
   static TensorType dense(const TensorType& type) { return graph::contiguous_type(type.dtype, type.shape); }
 
-  // --- The value in the form that is asked for, converted by way of its home where it is none of those at hand ---
+  // --- The value in the form that is asked for, converted by way of its home where it is none of those at
+  // hand ---
 
   ValueId whole(ValueId id) {
     Forms& have = forms(id);
@@ -212,16 +210,19 @@ class Divider {
     if (const auto found = have.cuts.find(key); found != have.cuts.end()) return found->second;
     const TensorType type = dense(part_type(from_.type(id), cut));
     std::vector<ValueId> list;
-    if (have.whole == kNoValue && have.cuts.begin()->first.first == cut.dim) whole(id);  // the same dim, cut otherwise
+    if (have.whole == kNoValue && have.cuts.begin()->first.first == cut.dim)
+      whole(id);  // the same dim, cut otherwise
     for (int64_t part = 0; part < parts_; ++part) {
       if (have.whole != kNoValue) {
-        list.push_back(add(convert("shoal::cut_part", {Tensor{have.whole}, int64_t{cut.dim}, cut.outer, parts_, part}, type,
-                                   static_cast<int>(part))));
+        list.push_back(
+            add(convert("shoal::cut_part", {Tensor{have.whole}, int64_t{cut.dim}, cut.outer, parts_, part},
+                        type, static_cast<int>(part))));
       } else {
         const auto& [from, sources] = *have.cuts.begin();
-        list.push_back(add(convert("shoal::recut_part",
-                                   {TensorList{sources}, int64_t{from.first}, from.second, int64_t{cut.dim}, cut.outer, part},
-                                   type, static_cast<int>(part))));
+        list.push_back(add(convert(
+            "shoal::recut_part",
+            {TensorList{sources}, int64_t{from.first}, from.second, int64_t{cut.dim}, cut.outer, part}, type,
+            static_cast<int>(part))));
       }
     }
     return have.cuts[key] = std::move(list);
@@ -237,8 +238,8 @@ class Divider {
     const std::string kind = how(have.made.kind);
     const std::optional<Cut>& home = map_.homes[at(id)];
     if (!home) {
-      have.whole = add(
-          convert("shoal::reduce_parts", {TensorList{have.partials}, leaves, kind, dtype}, dense(type), kWhole));
+      have.whole = add(convert("shoal::reduce_parts", {TensorList{have.partials}, leaves, kind, dtype},
+                               dense(type), kWhole));
       return;
     }
     std::vector<ValueId> list;
@@ -347,7 +348,7 @@ class Divider {
   const Graph& from_;
   const plan::CutMap& map_;
   const int64_t parts_;
-  std::vector<Forms> forms_;  // by value of the undivided graph
+  std::vector<Forms> forms_;                // by value of the undivided graph
   std::map<ValueId, const Node*> view_of_;  // the node that makes a value, where it is a view
   graph::Phase phase_ = graph::Phase::kForward;
   std::string scope_;

@@ -17,7 +17,9 @@ using graph::TensorType;
 using graph::ValueId;
 
 bool is_join(const Node& node) { return node.op == "shoal::join_parts" || node.op == "shoal::recut_part"; }
-bool is_reduce(const Node& node) { return node.op == "shoal::reduce_parts" || node.op == "shoal::reduce_cut"; }
+bool is_reduce(const Node& node) {
+  return node.op == "shoal::reduce_parts" || node.op == "shoal::reduce_cut";
+}
 
 const std::vector<ValueId>& sources(const Node& node) { return std::get<TensorList>(node.arguments[0]).ids; }
 
@@ -62,14 +64,17 @@ class Localiser {
   Range held(int64_t rank) const { return parts_of(from_.num_parts, out_.tp, static_cast<int>(rank)); }
   bool mine(int part) const { return part == kWhole || held(out_.rank).contains({part, part + 1}); }
 
-  // Operators on parts of several devices that stand next to each other and do not read each other share an exchange.
+  // Operators on parts of several devices that stand next to each other and do not read each other share an
+  // exchange.
   size_t group_end(size_t begin) const {
     std::set<ValueId> made;
     size_t end = begin;
     for (; end < from_.nodes.size(); ++end) {
       const Node& node = from_.nodes[end];
       if (!is_join(node) && !is_reduce(node)) break;
-      if (std::any_of(sources(node).begin(), sources(node).end(), [&](ValueId id) { return made.contains(id); })) break;
+      if (std::any_of(sources(node).begin(), sources(node).end(),
+                      [&](ValueId id) { return made.contains(id); }))
+        break;
       made.insert(node.results[0]);
     }
     return end;
@@ -82,7 +87,8 @@ class Localiser {
   };
 
   void add_group(size_t begin, size_t end) {
-    // The same partial sums, or parts, are often read by several operators of a group (one for each part they make).
+    // The same partial sums, or parts, are often read by several operators of a group (one for each part they
+    // make).
     std::map<std::pair<ValueId, bool>, Pieces> all;
     Exchange exchange;
     exchange.shown.resize(static_cast<size_t>(out_.tp));
@@ -128,7 +134,8 @@ class Localiser {
     for (int64_t bytes : offsets) out_.half_bytes = std::max(out_.half_bytes, bytes);
     out_.exchanges.push_back(std::move(exchange));
     for (size_t n = begin; n < end; ++n)
-      if (mine(from_.nodes[n].part)) add_reader(from_.nodes[n], all.at({sources(from_.nodes[n])[0], is_reduce(from_.nodes[n])}));
+      if (mine(from_.nodes[n].part))
+        add_reader(from_.nodes[n], all.at({sources(from_.nodes[n])[0], is_reduce(from_.nodes[n])}));
   }
 
   bool first_of_its_kind(size_t n, size_t begin) const {

@@ -1,9 +1,9 @@
-// What one device of a tensor-parallel group does of a divided graph: the nodes of its parts and the whole ones, and an
-// exchange before each operator that needs parts of its peers.
+// What one device of a tensor-parallel group does of a divided graph: the nodes of its parts and the whole
+// ones, and an exchange before each operator that needs parts of its peers.
 //
-// Device r of tp has the parts [r C/tp, (r+1) C/tp). Whole values are computed by every device alike. Partial sums leave a
-// device as the roots of the tree over [0, C) that it can compute alone (comm/reduce.h): as they are when tp = C, in fp32
-// when it holds several parts.
+// Device r of tp has the parts [r C/tp, (r+1) C/tp). Whole values are computed by every device alike. Partial
+// sums leave a device as the roots of the tree over [0, C) that it can compute alone (comm/reduce.h): as they
+// are when tp = C, in fp32 when it holds several parts.
 #pragma once
 
 #include <string>
@@ -14,7 +14,8 @@
 
 namespace shoal::lower {
 
-/// Values that the devices of a group show each other at one moment. All devices make the same exchanges in the same order.
+/// Values that the devices of a group show each other at one moment. All devices make the same exchanges in
+/// the same order.
 struct Exchange {
   struct Shown {
     int64_t offset;  // bytes, in the half of the window that is in turn (Exchanger)
@@ -25,11 +26,11 @@ struct Exchange {
 
 struct LocalGraph {
   int64_t tp = 1;
-  int rank = 0;                     // in the group
-  graph::Graph graph;               // nodes `shoal::exchange` refer to `exchanges` by number
+  int rank = 0;        // in the group
+  graph::Graph graph;  // nodes `shoal::exchange` refer to `exchanges` by number
   std::vector<Exchange> exchanges;
-  int64_t half_bytes = 0;           // the largest exchange
-  int64_t bytes_read = 0;           // of peers' memory, in one run of the graph
+  int64_t half_bytes = 0;  // the largest exchange
+  int64_t bytes_read = 0;  // of peers' memory, in one run of the graph
 };
 
 /// REQUIRES: tp divides graph.num_parts, 0 <= rank < tp.

@@ -119,10 +119,9 @@ class Registry {
 
  private:
   Registry() {
-    for (const Table table :
-         {attention_table(), convolution_table(), factory_table(), indexing_table(), loss_table(),
-          matmul_table(), normalisation_table(), pointwise_table(), reduction_table(), shape_table(),
-          vocabulary_table()})
+    for (const Table table : {attention_table(), convolution_table(), factory_table(), indexing_table(),
+                              loss_table(), matmul_table(), normalisation_table(), pointwise_table(),
+                              reduction_table(), shape_table(), vocabulary_table()})
       for (const Row& row : table) add(row.op, row.rule);
   }
 

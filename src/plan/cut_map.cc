@@ -18,8 +18,8 @@ using ops::Division;
 using ops::Placement;
 using Kind = Placement::Kind;
 
-// A component pays when it divides this many operations for each byte that must move: below, the kernels saved take less
-// time than the copy.
+// A component pays when it divides this many operations for each byte that must move: below, the kernels
+// saved take less time than the copy.
 constexpr double kLeastIntensity = 8;
 // What it is worth to keep one element of a weight, its gradient and optimizer state on one device only.
 constexpr double kWorthOfElement = 64;
@@ -38,7 +38,8 @@ class Mapper {
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
       inputs_.emplace_back();
       graph::for_each_input(graph.nodes[n], [&](ValueId id) { inputs_[n].push_back(id); });
-      for (size_t i = 0; i < inputs_[n].size(); ++i) uses_[at(inputs_[n][i])].push_back({n, {false, static_cast<int>(i)}});
+      for (size_t i = 0; i < inputs_[n].size(); ++i)
+        uses_[at(inputs_[n][i])].push_back({n, {false, static_cast<int>(i)}});
       const auto& results = graph.nodes[n].results;
       for (size_t i = 0; i < results.size(); ++i)
         if (results[i] != kNoValue) uses_[at(results[i])].push_back({n, {true, static_cast<int>(i)}});
@@ -67,16 +68,18 @@ class Mapper {
   struct Component {
     std::vector<std::pair<ValueId, Cut>> members;
     std::map<ValueId, Cut> cut_of;
-    double work = 0;          // operations on weights that it divides, and the worth of what is kept once
-    double moved_bytes = 0;   // of partial sums, of whole inputs that its nodes read, of values that others need whole
-    double divided_bytes = 0; // memory traffic of the nodes that it divides and nothing else does
-    double whole_bytes = 0;   // of members that a node with no other choice needs whole
+    double work = 0;  // operations on weights that it divides, and the worth of what is kept once
+    double moved_bytes =
+        0;  // of partial sums, of whole inputs that its nodes read, of values that others need whole
+    double divided_bytes = 0;  // memory traffic of the nodes that it divides and nothing else does
+    double whole_bytes = 0;    // of members that a node with no other choice needs whole
     bool has_weight = false;
   };
 
   static size_t at(ValueId id) { return static_cast<size_t>(id); }
   double bytes(ValueId id) const {
-    return static_cast<double>(graph_.type(id).numel()) * static_cast<double>(c10::elementSize(graph_.type(id).dtype));
+    return static_cast<double>(graph_.type(id).numel()) *
+           static_cast<double>(c10::elementSize(graph_.type(id).dtype));
   }
   std::optional<Division> divide(size_t node, ops::Port port, Cut cut) const {
     std::optional<Division> division = ops::divide(graph_, graph_.nodes[node], port, cut, parts_);
@@ -94,7 +97,8 @@ class Mapper {
   void for_each_port(size_t node, const Division& division, F&& f) const {
     for (size_t i = 0; i < division.inputs.size(); ++i) f(inputs_[node][i], division.inputs[i], false);
     for (size_t i = 0; i < division.outputs.size(); ++i)
-      if (graph_.nodes[node].results[i] != kNoValue) f(graph_.nodes[node].results[i], division.outputs[i], true);
+      if (graph_.nodes[node].results[i] != kNoValue)
+        f(graph_.nodes[node].results[i], division.outputs[i], true);
   }
 
   // A weight is a trained parameter, or what is made of weights alone (its transpose).
@@ -109,7 +113,8 @@ class Mapper {
     }
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
       const auto& inputs = inputs_[n];
-      if (inputs.empty() || !std::all_of(inputs.begin(), inputs.end(), [&](ValueId id) { return is_weight_[at(id)]; }))
+      if (inputs.empty() ||
+          !std::all_of(inputs.begin(), inputs.end(), [&](ValueId id) { return is_weight_[at(id)]; }))
         continue;
       for (ValueId id : graph_.nodes[n].results)
         if (id != kNoValue) is_weight_[at(id)] = true;
@@ -124,7 +129,8 @@ class Mapper {
   // What passes partial sums on, and has one reader: views, and sums of two gradients of one value.
   bool is_sum(size_t node) const {
     const Node& n = graph_.nodes[node];
-    if (n.op != "aten::add.Tensor" || inputs_[node].size() != 2 || inputs_[node][0] == inputs_[node][1]) return false;
+    if (n.op != "aten::add.Tensor" || inputs_[node].size() != 2 || inputs_[node][0] == inputs_[node][1])
+      return false;
     const auto* alpha = std::get_if<int64_t>(&n.arguments[2]);
     const auto& a = graph_.type(inputs_[node][0]);
     const auto& b = graph_.type(inputs_[node][1]);
@@ -163,7 +169,8 @@ class Mapper {
       }
       if (!map_.divisions[n]) continue;
       for (size_t i = 0; i < results.size(); ++i)
-        if (results[i] != kNoValue && map_.divisions[n]->outputs[i].kind == Kind::kPartialSum) partial.insert(results[i]);
+        if (results[i] != kNoValue && map_.divisions[n]->outputs[i].kind == Kind::kPartialSum)
+          partial.insert(results[i]);
     }
   }
 
@@ -206,7 +213,8 @@ class Mapper {
             if (!map_.homes[at(other)] && ops::can_cut(graph_.type(other).shape, placement.cut, parts_))
               add(other, placement.cut);
           } else if (output || !is_weight_[at(other)]) {
-            if (moved.insert(output ? sums_[at(other)] : roots_[at(other)]).second) component.moved_bytes += bytes(other);
+            if (moved.insert(output ? sums_[at(other)] : roots_[at(other)]).second)
+              component.moved_bytes += bytes(other);
           }
         });
         if (weighs) component.work += costs_[use.node].flops;
@@ -233,7 +241,8 @@ class Mapper {
     for (const auto& [id, cut] : component.members) map_.homes[at(id)] = cut;
   }
 
-  // Every component once, each with the first (value, cut) that leads to it; batch first, then parameters, then the rest.
+  // Every component once, each with the first (value, cut) that leads to it; batch first, then parameters,
+  // then the rest.
   std::vector<std::pair<ValueId, Cut>> seeds() const {
     std::vector<ValueId> order;
     for (const graph::Input& input : graph_.inputs)
@@ -295,7 +304,8 @@ class Mapper {
     };
     std::vector<std::pair<double, std::pair<ValueId, Cut>>> candidates;
     for (const auto& seed : seeds())
-      if (const double value = gain(flood(seed.first, seed.second)); value > 0) candidates.emplace_back(value, seed);
+      if (const double value = gain(flood(seed.first, seed.second)); value > 0)
+        candidates.emplace_back(value, seed);
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const auto& a, const auto& b) { return a.first > b.first; });
     for (const auto& [value, seed] : candidates) {
@@ -372,7 +382,8 @@ class Mapper {
                         [&](const Form& form, const Placement&) { demand_[form] += by; });
   }
 
-  // The cheapest way to run each node, given what the others do; settles after a few rounds, and any round is right.
+  // The cheapest way to run each node, given what the others do; settles after a few rounds, and any round is
+  // right.
   void choose_divisions() {
     constexpr int kRounds = 3;
     for (int round = 0; round < kRounds; ++round)
@@ -397,7 +408,8 @@ class Mapper {
       if (id == kNoValue || !map_.homes[at(id)]) return;
       std::optional<Division> division = divide(n, port, *map_.homes[at(id)]);
       if (!division) return;
-      if (const double cost = seconds(n, *division); cost < best) best = cost, map_.divisions[n] = std::move(division);
+      if (const double cost = seconds(n, *division); cost < best)
+        best = cost, map_.divisions[n] = std::move(division);
     };
     for (size_t i = 0; i < graph_.nodes[n].results.size(); ++i) consider({true, static_cast<int>(i)});
     for (size_t i = 0; i < inputs_[n].size(); ++i) consider({false, static_cast<int>(i)});
@@ -405,16 +417,16 @@ class Mapper {
 
   const Graph& graph_;
   const int64_t parts_;
-  std::vector<std::vector<Use>> uses_;         // by value
-  std::vector<std::vector<ValueId>> inputs_;   // by node
-  std::vector<ops::Cost> costs_;               // by node
-  std::vector<ValueId> sums_;                  // by value: the sum that it is only a part of, or itself
-  std::set<ValueId> read_once_;                // by a view or a sum
-  std::vector<ValueId> roots_;                 // by value: what it is a view of, or itself
-  std::vector<bool> is_weight_;                // by value
+  std::vector<std::vector<Use>> uses_;        // by value
+  std::vector<std::vector<ValueId>> inputs_;  // by node
+  std::vector<ops::Cost> costs_;              // by node
+  std::vector<ValueId> sums_;                 // by value: the sum that it is only a part of, or itself
+  std::set<ValueId> read_once_;               // by a view or a sum
+  std::vector<ValueId> roots_;                // by value: what it is a view of, or itself
+  std::vector<bool> is_weight_;               // by value
   std::vector<ValueId> parameters_;
   std::map<ValueId, std::vector<ValueId>> twins_;  // a parameter and its gradients are cut alike
-  std::map<ValueId, std::optional<Cut>> fixed_;  // parameters, when another graph has decided
+  std::map<ValueId, std::optional<Cut>> fixed_;    // parameters, when another graph has decided
   std::set<ValueId> kept_whole_;
   std::map<Form, int> demand_;  // how many nodes read a value in that form
   CutMap map_;
@@ -427,9 +439,11 @@ CutMap make_cut_map(const Graph& graph, int64_t parts, const std::map<std::strin
 }
 
 std::string print(const Graph& graph, const CutMap& map) {
-  const auto divided = std::count_if(map.divisions.begin(), map.divisions.end(), [](auto& d) { return d.has_value(); });
-  std::string text = cat("cut map: ", map.parts, " parts, ", divided, " of ", map.divisions.size(), " nodes divided, ",
-                         static_cast<int64_t>(map.divided_share * 1000 + 0.5) / 10.0, " % of the operations\n");
+  const auto divided =
+      std::count_if(map.divisions.begin(), map.divisions.end(), [](auto& d) { return d.has_value(); });
+  std::string text =
+      cat("cut map: ", map.parts, " parts, ", divided, " of ", map.divisions.size(), " nodes divided, ",
+          static_cast<int64_t>(map.divided_share * 1000 + 0.5) / 10.0, " % of the operations\n");
   for (const graph::Input& input : graph.inputs) {
     if (input.kind != graph::InputKind::kParameter) continue;
     const auto& home = map.homes[static_cast<size_t>(input.value)];

@@ -20,7 +20,8 @@ ValueId tensor(const Node& node, size_t argument) {
 }
 int64_t integer(const Node& node, size_t argument) { return std::get<int64_t>(node.arguments[argument]); }
 
-// _log_softmax(x [n,v], 1) read by nll_loss_forward, and in training by the two backward operators, and by nothing else.
+// _log_softmax(x [n,v], 1) read by nll_loss_forward, and in training by the two backward operators, and by
+// nothing else.
 struct CrossEntropy {
   size_t log_softmax, loss;
   std::optional<size_t> loss_backward, log_softmax_backward;
@@ -32,16 +33,17 @@ std::optional<CrossEntropy> find_cross_entropy(const Graph& graph, size_t log_so
   const Node& first = graph.nodes[log_softmax];
   const TensorType& logits = graph.type(tensor(first, 0));
   const ValueId logs = first.results[0];
-  if (first.op != "aten::_log_softmax" || logits.shape.size() != 2 || logits.dtype != c10::ScalarType::Float ||
-      (integer(first, 1) != 1 && integer(first, 1) != -1) || is_output[static_cast<size_t>(logs)])
+  if (first.op != "aten::_log_softmax" || logits.shape.size() != 2 ||
+      logits.dtype != c10::ScalarType::Float || (integer(first, 1) != 1 && integer(first, 1) != -1) ||
+      is_output[static_cast<size_t>(logs)])
     return std::nullopt;
   std::optional<size_t> loss, loss_backward, log_softmax_backward;
   for (size_t reader : readers[static_cast<size_t>(logs)]) {
     const Node& node = graph.nodes[reader];
-    auto* role = node.op == "aten::nll_loss_forward"               ? &loss
-                 : node.op == "aten::nll_loss_backward"            ? &loss_backward
-                 : node.op == "aten::_log_softmax_backward_data"   ? &log_softmax_backward
-                                                                   : nullptr;
+    auto* role = node.op == "aten::nll_loss_forward"             ? &loss
+                 : node.op == "aten::nll_loss_backward"          ? &loss_backward
+                 : node.op == "aten::_log_softmax_backward_data" ? &log_softmax_backward
+                                                                 : nullptr;
     if (role == nullptr || *role) return std::nullopt;
     *role = reader;
   }
@@ -95,7 +97,8 @@ class Rewriter {
   }
 
  private:
-  Node node(const char* op, std::vector<graph::Argument> arguments, std::vector<ValueId> results, const Node& like) {
+  Node node(const char* op, std::vector<graph::Argument> arguments, std::vector<ValueId> results,
+            const Node& like) {
     Node made;
     made.op = op;
     made.arguments = std::move(arguments);
@@ -110,22 +113,26 @@ class Rewriter {
 
   void open(const CrossEntropy& found) {
     const Node first = graph_.nodes[found.log_softmax], loss = graph_.nodes[found.loss];
-    const ValueId logits = tensor(first, 0), target = tensor(loss, 1), lse = value({graph_.type(logits).shape[0]});
+    const ValueId logits = tensor(first, 0), target = tensor(loss, 1),
+                  lse = value({graph_.type(logits).shape[0]});
     const int64_t reduction = integer(loss, 3), ignore_index = integer(loss, 4), no_offset = 0;
     replaced_[found.log_softmax] = {node("shoal::row_lse", {Tensor{logits}}, {lse}, first)};
     const ValueId sums = value({2});
     replaced_[found.loss] = {
-        node("shoal::cross_entropy_sums", {Tensor{logits}, Tensor{lse}, Tensor{target}, ignore_index, no_offset}, {sums}, loss),
-        node("shoal::cross_entropy_finish", {Tensor{sums}, reduction}, {loss.results[0], weight_of(loss)}, loss)};
+        node("shoal::cross_entropy_sums",
+             {Tensor{logits}, Tensor{lse}, Tensor{target}, ignore_index, no_offset}, {sums}, loss),
+        node("shoal::cross_entropy_finish", {Tensor{sums}, reduction}, {loss.results[0], weight_of(loss)},
+             loss)};
     if (!found.loss_backward) return;
-    const Node backward = graph_.nodes[*found.loss_backward], last = graph_.nodes[*found.log_softmax_backward];
+    const Node backward = graph_.nodes[*found.loss_backward],
+               last = graph_.nodes[*found.log_softmax_backward];
     replaced_[*found.loss_backward] = std::vector<Node>{};
     graph_.values[static_cast<size_t>(last.results[0])] =
         graph::contiguous_type(c10::ScalarType::Float, graph_.type(logits).shape);
     replaced_[*found.log_softmax_backward] = {
         node("shoal::cross_entropy_backward",
-             {Tensor{tensor(backward, 0)}, Tensor{logits}, Tensor{lse}, Tensor{target}, Tensor{weight_of(loss)}, reduction,
-              ignore_index, no_offset},
+             {Tensor{tensor(backward, 0)}, Tensor{logits}, Tensor{lse}, Tensor{target},
+              Tensor{weight_of(loss)}, reduction, ignore_index, no_offset},
              {last.results[0]}, last)};
   }
   ValueId weight_of(const Node& loss) {
@@ -139,15 +146,17 @@ class Rewriter {
   // (weight, indices, padding_idx, scale_grad_by_freq, sparse)
   void open_embedding(size_t n) {
     const Node old = graph_.nodes[n];
-    replaced_[n] = {node("shoal::embedding_rows", {old.arguments[0], old.arguments[1], int64_t{0}}, old.results, old)};
+    replaced_[n] = {
+        node("shoal::embedding_rows", {old.arguments[0], old.arguments[1], int64_t{0}}, old.results, old)};
   }
   // (grad, indices, num_weights, padding_idx, scale_grad_by_freq)
   void open_embedding_backward(size_t n) {
     const Node old = graph_.nodes[n];
-    if (std::get<bool>(old.arguments[4]) || graph_.type(tensor(old, 0)).dtype != c10::ScalarType::Float) return;
+    if (std::get<bool>(old.arguments[4]) || graph_.type(tensor(old, 0)).dtype != c10::ScalarType::Float)
+      return;
     replaced_[n] = {node("shoal::embedding_rows_backward",
-                         {old.arguments[0], old.arguments[1], old.arguments[2], old.arguments[3], int64_t{0}}, old.results,
-                         old)};
+                         {old.arguments[0], old.arguments[1], old.arguments[2], old.arguments[3], int64_t{0}},
+                         old.results, old)};
   }
 
   Graph graph_;

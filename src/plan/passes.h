@@ -5,13 +5,14 @@
 
 namespace shoal::plan {
 
-/// Embedding and cross-entropy as operators that a vocabulary can be divided in (run/vocabulary_kernels.cc); log_softmax
-/// with nll_loss, forward and backward, becomes three of them and the logits are read where they lie. Bits: changes them
-/// (same mathematics; a sum over rows is in fp64 and rounded once, where eager's is in fp32).
+/// Embedding and cross-entropy as operators that a vocabulary can be divided in (run/vocabulary_kernels.cc);
+/// log_softmax with nll_loss, forward and backward, becomes three of them and the logits are read where they
+/// lie. Bits: changes them (same mathematics; a sum over rows is in fp64 and rounded once, where eager's is
+/// in fp32).
 graph::Graph open_vocabulary(graph::Graph);
 
-/// addmm and convolutions without their bias, which is added by a node of its own: when the product is a sum of partial
-/// products, the bias comes after it. Bits: changes them (one more rounding in bf16).
+/// addmm and convolutions without their bias, which is added by a node of its own: when the product is a sum
+/// of partial products, the bias comes after it. Bits: changes them (one more rounding in bf16).
 graph::Graph split_biases(graph::Graph);
 
 }  // namespace shoal::plan

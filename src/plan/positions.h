@@ -1,4 +1,5 @@
-// Operators with an argument that says where their part begins: the first class of a range (run/vocabulary_kernels.cc).
+// Operators with an argument that says where their part begins: the first class of a range
+// (run/vocabulary_kernels.cc).
 #pragma once
 
 #include <string>

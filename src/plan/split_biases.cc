@@ -36,9 +36,10 @@ Graph split_biases(Graph graph) {
       // (bias, a, b, beta, alpha)
       const ValueId product = graph.add_value(product_type());
       nodes.push_back(like(node, "aten::mm", {node.arguments[1], node.arguments[2]}, product));
-      nodes.push_back(like(node, "aten::add.Tensor", {Tensor{product}, node.arguments[0], int64_t{1}}, node.results[0]));
-    } else if ((node.op == "aten::convolution" || node.op == "aten::convolution_overrideable") && bias != nullptr &&
-               bias->id != kNoValue) {
+      nodes.push_back(
+          like(node, "aten::add.Tensor", {Tensor{product}, node.arguments[0], int64_t{1}}, node.results[0]));
+    } else if ((node.op == "aten::convolution" || node.op == "aten::convolution_overrideable") &&
+               bias != nullptr && bias->id != kNoValue) {
       // (x [n,c,...], weight, bias [o], ...)
       graph::TensorType seen = graph.type(bias->id);
       std::vector<int64_t> shape(graph.type(node.results[0]).shape.size(), 1);
@@ -51,7 +52,8 @@ Graph split_biases(Graph graph) {
       convolution.results[0] = product;
       nodes.push_back(convolution);
       nodes.push_back(like(convolution, "aten::view", {Tensor{id}, shape}, column));
-      nodes.push_back(like(convolution, "aten::add.Tensor", {Tensor{product}, Tensor{column}, int64_t{1}}, result));
+      nodes.push_back(
+          like(convolution, "aten::add.Tensor", {Tensor{product}, Tensor{column}, int64_t{1}}, result));
     } else {
       nodes.push_back(std::move(node));
     }

@@ -67,7 +67,8 @@ void BufferUpdates::apply(comm::Communicator& communicator, DeviceMemory& memory
   const graph::Graph& update = *graph_.buffer_update.update;
   std::map<std::string, at::Tensor> buffers;  // as they are after the microbatches so far
   for (const graph::Input& input : update.inputs)
-    if (input.kind == graph::InputKind::kBuffer) buffers[input.name] = memory.value(input.name, graph::kWhole);
+    if (input.kind == graph::InputKind::kBuffer)
+      buffers[input.name] = memory.value(input.name, graph::kWhole);
   for (const auto& [microbatch, observed] : all) {
     std::span<const std::byte> bytes = observed;
     std::vector<at::Tensor> inputs;
@@ -78,7 +79,8 @@ void BufferUpdates::apply(comm::Communicator& communicator, DeviceMemory& memory
         const graph::TensorType& type = update.type(input.value);
         value = at::empty(type.shape, at::TensorOptions().dtype(type.dtype));
         if (bytes.size() < value.nbytes())
-          throw JobError(cat("buffer update - microbatch ", microbatch, ": got too few bytes; this is a defect"));
+          throw JobError(
+              cat("buffer update - microbatch ", microbatch, ": got too few bytes; this is a defect"));
         if (value.nbytes() > 0) std::memcpy(value.mutable_data_ptr(), bytes.data(), value.nbytes());
         bytes = bytes.subspan(value.nbytes());
       }
@@ -87,7 +89,9 @@ void BufferUpdates::apply(comm::Communicator& communicator, DeviceMemory& memory
     std::vector<at::Tensor> results(graph_.buffer_update.buffers.size());
     Executor::Run run;
     run.inputs = inputs;
-    run.sink = [&](int index, const at::Tensor& value) { results[static_cast<size_t>(index)] = value.clone(); };
+    run.sink = [&](int index, const at::Tensor& value) {
+      results[static_cast<size_t>(index)] = value.clone();
+    };
     executor_->run(run);
     for (size_t i = 0; i < results.size(); ++i) buffers[graph_.buffer_update.buffers[i]] = results[i];
   }

@@ -20,7 +20,8 @@ Exchanger::Exchanger(comm::Communicator& communicator, std::vector<int> group, i
 void Exchanger::begin(const lower::LocalGraph& local) {
   if (local.half_bytes > half_bytes_)
     throw InputError(cat("trainer - batch: with tp its devices would show each other ",
-                         human_bytes(static_cast<uint64_t>(local.half_bytes)), " at a time, and the first batch made room for ",
+                         human_bytes(static_cast<uint64_t>(local.half_bytes)),
+                         " at a time, and the first batch made room for ",
                          human_bytes(static_cast<uint64_t>(half_bytes_)), "; begin with the largest batch"));
   local_ = &local;
 }

@@ -180,7 +180,8 @@ void Executor::execute(const Step& step, const Run& run, bool check_types) {
       const graph::TensorType got = graph::type_of(tensor);
       const graph::TensorType& want = graph_.type(id);
       // How a part lies in memory is not predicted.
-      const bool as_predicted = graph_.num_parts > 1 ? got.dtype == want.dtype && got.shape == want.shape : got == want;
+      const bool as_predicted =
+          graph_.num_parts > 1 ? got.dtype == want.dtype && got.shape == want.shape : got == want;
       if (!as_predicted)
         throw JobError(cat("operator ", step.node->op, " - result: got ", graph::print(got),
                            ", capture predicted ", graph::print(want),

@@ -1,8 +1,9 @@
-// The operators of divided graphs that move and combine parts (lower/divide.h): shoal::cut_part, join_parts, recut_part,
-// reduce_parts, reduce_cut. Registered with LibTorch, so that a divided graph is a graph like any other.
+// The operators of divided graphs that move and combine parts (lower/divide.h): shoal::cut_part, join_parts,
+// recut_part, reduce_parts, reduce_cut. Registered with LibTorch, so that a divided graph is a graph like any
+// other.
 //
-// A cut [outer, parts, rest] of a dim makes a contiguous tensor a sequence of pre * outer rows of `parts` runs each; part p
-// is run p of every row.
+// A cut [outer, parts, rest] of a dim makes a contiguous tensor a sequence of pre * outer rows of `parts`
+// runs each; part p is run p of every row.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/cat.h>
@@ -50,7 +51,8 @@ Tensor cut_part(const Tensor& x, int64_t dim, int64_t outer, int64_t parts, int6
   const auto* source = static_cast<const std::byte*>(from.const_data_ptr());
   auto* target = static_cast<std::byte*>(out.mutable_data_ptr());
   for (int64_t row = 0; row < rows; ++row)
-    std::memcpy(target + static_cast<size_t>(row) * bytes, source + static_cast<size_t>(row * parts + part) * bytes, bytes);
+    std::memcpy(target + static_cast<size_t>(row) * bytes,
+                source + static_cast<size_t>(row * parts + part) * bytes, bytes);
   return out;
 }
 
@@ -66,21 +68,23 @@ Tensor join_parts(at::TensorList list, int64_t dim, int64_t outer) {
     const Tensor from = list[static_cast<size_t>(part)].contiguous();
     const auto* source = static_cast<const std::byte*>(from.const_data_ptr());
     for (int64_t row = 0; row < rows; ++row)
-      std::memcpy(target + static_cast<size_t>(row * parts + part) * bytes, source + static_cast<size_t>(row) * bytes, bytes);
+      std::memcpy(target + static_cast<size_t>(row * parts + part) * bytes,
+                  source + static_cast<size_t>(row) * bytes, bytes);
   }
   return out;
 }
 
 // Part `part` of the whole that is cut along `to`, from the parts that are cut along `from`, another dim.
-Tensor recut_part(at::TensorList list, int64_t from_dim, int64_t from_outer, int64_t to_dim, int64_t to_outer, int64_t part) {
+Tensor recut_part(at::TensorList list, int64_t from_dim, int64_t from_outer, int64_t to_dim, int64_t to_outer,
+                  int64_t part) {
   std::vector<Tensor> pieces;
   for (const Tensor& source : list)
     pieces.push_back(cut_part(source, to_dim, to_outer, static_cast<int64_t>(list.size()), part));
   return join_parts(pieces, from_dim, from_outer);
 }
 
-// log(exp(a) + exp(b)), element by element in fp64: LibTorch's vector loops treat the last elements of a tensor otherwise, and
-// these may be a whole tensor here and a part of it on another device.
+// log(exp(a) + exp(b)), element by element in fp64: LibTorch's vector loops treat the last elements of a
+// tensor otherwise, and these may be a whole tensor here and a part of it on another device.
 Tensor logaddexp(const Tensor& a, const Tensor& b) {
   const Tensor x = a.contiguous(), y = b.contiguous(), out = at::empty(x.sizes(), x.options());
   for (int64_t i = 0; i < out.numel(); ++i) {
@@ -127,13 +131,14 @@ void round_to_bf16(const float* from, at::BFloat16* to, int64_t count) {
 }
 
 // `part` of the combination of all roots, of a cut in `parts`; parts = 1: all of it.
-Tensor reduce(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how, at::ScalarType dtype, int64_t dim,
-              int64_t outer, int64_t parts, int64_t part) {
+Tensor reduce(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how, at::ScalarType dtype,
+              int64_t dim, int64_t outer, int64_t parts, int64_t part) {
   int64_t n = 0;
   for (int64_t count : leaves) n += count;
   if (!sums_in_fp32(how, roots)) {
     std::vector<Tensor> cut;
-    for (const Tensor& root : roots) cut.push_back(parts == 1 ? root : cut_part(root, dim, outer, parts, part));
+    for (const Tensor& root : roots)
+      cut.push_back(parts == 1 ? root : cut_part(root, dim, outer, parts, part));
     size_t next = 0;
     return tree(how, cut, leaves, {0, n}, next).to(dtype);
   }
@@ -143,7 +148,8 @@ Tensor reduce(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how
   for (size_t i = 0; i < roots.size(); ++i) {
     dense.push_back(roots[i].contiguous());
     const auto type = dense[i].scalar_type() == at::kBFloat16 ? comm::DType::kBF16 : comm::DType::kF32;
-    all.push_back({{first, first + leaves[i]}, static_cast<const std::byte*>(dense[i].const_data_ptr()), type});
+    all.push_back(
+        {{first, first + leaves[i]}, static_cast<const std::byte*>(dense[i].const_data_ptr()), type});
     first += leaves[i];
   }
   const at::IntArrayRef shape = dense[0].sizes();
@@ -159,19 +165,22 @@ Tensor reduce(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how
     for (int64_t begin = 0; begin < run; begin += strip) {
       const int64_t count = std::min(strip, run - begin);
       for (size_t i = 0; i < all.size(); ++i)
-        here[i].data = all[i].data + static_cast<size_t>((row * parts + part) * run + begin) * comm::element_bytes(all[i].dtype);
+        here[i].data = all[i].data + static_cast<size_t>((row * parts + part) * run + begin) *
+                                         comm::element_bytes(all[i].dtype);
       if (narrow) {
         comm::sum_roots(n, here, {sum.data(), static_cast<size_t>(count)});
         round_to_bf16(sum.data(), out.mutable_data_ptr<at::BFloat16>() + row * run + begin, count);
       } else {
-        comm::sum_roots(n, here, {out.mutable_data_ptr<float>() + row * run + begin, static_cast<size_t>(count)});
+        comm::sum_roots(n, here,
+                        {out.mutable_data_ptr<float>() + row * run + begin, static_cast<size_t>(count)});
       }
     }
   }
   return narrow || dtype == at::kFloat ? out : out.to(dtype);
 }
 
-Tensor reduce_parts(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how, at::ScalarType dtype) {
+Tensor reduce_parts(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how,
+                    at::ScalarType dtype) {
   return reduce(roots, leaves, how, dtype, 0, 1, 1, 0);
 }
 
@@ -180,10 +189,13 @@ Tensor reduce_parts(at::TensorList roots, at::IntArrayRef leaves, c10::string_vi
 TORCH_LIBRARY_FRAGMENT(shoal, library) {
   library.def("cut_part(Tensor x, int dim, int outer, int parts, int part) -> Tensor");
   library.def("join_parts(Tensor[] parts, int dim, int outer) -> Tensor");
-  library.def("recut_part(Tensor[] parts, int from_dim, int from_outer, int to_dim, int to_outer, int part) -> Tensor");
+  library.def(
+      "recut_part(Tensor[] parts, int from_dim, int from_outer, int to_dim, int to_outer, int part) -> "
+      "Tensor");
   library.def("reduce_parts(Tensor[] roots, int[] leaves, str how, ScalarType dtype) -> Tensor");
   library.def(
-      "reduce_cut(Tensor[] roots, int[] leaves, str how, ScalarType dtype, int dim, int outer, int parts, int part) -> "
+      "reduce_cut(Tensor[] roots, int[] leaves, str how, ScalarType dtype, int dim, int outer, int parts, "
+      "int part) -> "
       "Tensor");
   // What the peers of a tensor-parallel group published, where it lies; the interpreter runs it (exchange.h).
   library.def("exchange(Tensor[] mine, int number) -> Tensor[]");

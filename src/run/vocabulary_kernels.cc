@@ -1,6 +1,6 @@
-// The operators that let a vocabulary be divided: embedding and cross-entropy over a range of the classes, [first, first +
-// classes). plan/open_vocabulary.cc puts them into a graph.
-// After Shoeybi et al., "Megatron-LM", 2019, section 3: the logits of all classes never exist in one place.
+// The operators that let a vocabulary be divided: embedding and cross-entropy over a range of the classes,
+// [first, first + classes). plan/open_vocabulary.cc puts them into a graph. After Shoeybi et al.,
+// "Megatron-LM", 2019, section 3: the logits of all classes never exist in one place.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/logsumexp.h>
@@ -16,7 +16,9 @@ namespace {
 using at::Tensor;
 
 // Rows that are worked on at a time, so that they stay in the cache between passes.
-int64_t rows_at_a_time(const Tensor& x) { return std::max<int64_t>(1, (1 << 16) / std::max<int64_t>(x.size(-1), 1)); }
+int64_t rows_at_a_time(const Tensor& x) {
+  return std::max<int64_t>(1, (1 << 16) / std::max<int64_t>(x.size(-1), 1));
+}
 
 // x [..., v] -> log of the sum of exponentials over v, [...]
 Tensor row_lse(const Tensor& x) {
@@ -31,9 +33,10 @@ Tensor row_lse(const Tensor& x) {
   return out.view(x.sizes().slice(0, static_cast<size_t>(x.dim()) - 1));
 }
 
-// x [n,v], lse [n], target [n] -> [2]: over the rows whose target is a class of this range, the sum of lse - x[target], and
-// their number. fp64 inside, rounded once.
-Tensor cross_entropy_sums(const Tensor& x, const Tensor& lse, const Tensor& target, int64_t ignore_index, int64_t first) {
+// x [n,v], lse [n], target [n] -> [2]: over the rows whose target is a class of this range, the sum of lse -
+// x[target], and their number. fp64 inside, rounded once.
+Tensor cross_entropy_sums(const Tensor& x, const Tensor& lse, const Tensor& target, int64_t ignore_index,
+                          int64_t first) {
   const Tensor logits = x.contiguous(), sums = lse.contiguous(), targets = target.contiguous();
   const int64_t classes = logits.size(1);
   const float* row = logits.const_data_ptr<float>();
@@ -59,13 +62,14 @@ std::tuple<Tensor, Tensor> cross_entropy_finish(const Tensor& sums, int64_t redu
   return {loss, weight};
 }
 
-// grad [], x [n,v], lse [n], target [n], weight [] -> the gradient of x: (exp(x - lse) - [class is the target]) * grad, over
-// the weight where the loss is a mean; 0 in rows that are ignored
+// grad [], x [n,v], lse [n], target [n], weight [] -> the gradient of x: (exp(x - lse) - [class is the
+// target]) * grad, over the weight where the loss is a mean; 0 in rows that are ignored
 Tensor cross_entropy_backward(const Tensor& grad, const Tensor& x, const Tensor& lse, const Tensor& target,
                               const Tensor& weight, int64_t reduction, int64_t ignore_index, int64_t first) {
   const Tensor logits = x.contiguous(), sums = lse.contiguous(), targets = target.contiguous();
   const int64_t rows = logits.size(0), classes = logits.size(1);
-  const float scale = *grad.const_data_ptr<float>() / (reduction == 1 ? *weight.const_data_ptr<float>() : 1.0F);
+  const float scale =
+      *grad.const_data_ptr<float>() / (reduction == 1 ? *weight.const_data_ptr<float>() : 1.0F);
   const Tensor out = at::empty({rows, classes}, x.options());
   const int64_t step = rows_at_a_time(logits);
   for (int64_t begin = 0; begin < rows; begin += step) {
@@ -110,7 +114,8 @@ Tensor embedding_rows(const Tensor& weight, const Tensor& indices, int64_t first
   return out;
 }
 
-// grad [..., d] (fp32), indices [...] -> [rows, d]: the rows [first, first + rows) of the gradient of the table
+// grad [..., d] (fp32), indices [...] -> [rows, d]: the rows [first, first + rows) of the gradient of the
+// table
 Tensor embedding_rows_backward(const Tensor& grad, const Tensor& indices, int64_t rows, int64_t padding_index,
                                int64_t first) {
   const Tensor from = grad.contiguous(), wanted = indices.to(at::kLong).contiguous();
@@ -130,14 +135,17 @@ Tensor embedding_rows_backward(const Tensor& grad, const Tensor& indices, int64_
 
 TORCH_LIBRARY_FRAGMENT(shoal, library) {
   library.def("row_lse(Tensor x) -> Tensor");
-  library.def("cross_entropy_sums(Tensor x, Tensor lse, Tensor target, int ignore_index, int first) -> Tensor");
+  library.def(
+      "cross_entropy_sums(Tensor x, Tensor lse, Tensor target, int ignore_index, int first) -> Tensor");
   library.def("cross_entropy_finish(Tensor sums, int reduction) -> (Tensor, Tensor)");
   library.def(
-      "cross_entropy_backward(Tensor grad, Tensor x, Tensor lse, Tensor target, Tensor weight, int reduction, int "
+      "cross_entropy_backward(Tensor grad, Tensor x, Tensor lse, Tensor target, Tensor weight, int "
+      "reduction, int "
       "ignore_index, int first) -> Tensor");
   library.def("embedding_rows(Tensor weight, Tensor indices, int first) -> Tensor");
   library.def(
-      "embedding_rows_backward(Tensor grad, Tensor indices, int rows, int padding_index, int first) -> Tensor");
+      "embedding_rows_backward(Tensor grad, Tensor indices, int rows, int padding_index, int first) -> "
+      "Tensor");
 }
 
 TORCH_LIBRARY_IMPL(shoal, CPU, library) {

@@ -1,5 +1,5 @@
-// The graph that a run with tensor chunks executes: the captured one, opened, cut and divided (docs/numerics.md, "the cut
-// map").
+// The graph that a run with tensor chunks executes: the captured one, opened, cut and divided
+// (docs/numerics.md, "the cut map").
 #pragma once
 
 #include <map>
@@ -14,8 +14,9 @@ struct DividedRun {
   std::string cut_map;  // as text; "" when chunks = 1
 };
 
-/// `fixed`: how the run's first graph has cut the parameters; null for the first itself. Throws InputError when `chunks`
-/// divide less than half of the model's operations, naming numbers that divide more; and for an operator without a rule.
+/// `fixed`: how the run's first graph has cut the parameters; null for the first itself. Throws InputError
+/// when `chunks` divide less than half of the model's operations, naming numbers that divide more; and for an
+/// operator without a rule.
 DividedRun divide_run(graph::Graph captured, int64_t chunks, const std::map<std::string, graph::Cut>* fixed);
 
 }  // namespace shoal::train

@@ -227,10 +227,11 @@ struct Trainer::Impl {
     const int64_t bytes = ownership->weight_bytes(world.rank()) +
                           program.num_slots * ownership->slot_bytes(world.rank()) +
                           owned * static_cast<int64_t>(3 * sizeof(float));
-    return JobError(cat("memory - the model's weights, gradients and optimizer state take some ",
-                        human_bytes(static_cast<uint64_t>(bytes)),
-                        " on this device, which has no room for them; use more devices, with zero=3 each keeps a "
-                        "share of everything"));
+    return JobError(
+        cat("memory - the model's weights, gradients and optimizer state take some ",
+            human_bytes(static_cast<uint64_t>(bytes)),
+            " on this device, which has no room for them; use more devices, with zero=3 each keeps a "
+            "share of everything"));
   }
 
   void install(const capture::NamedTensor& named, const at::Tensor& value) {
@@ -457,9 +458,9 @@ struct Trainer::Impl {
   lower::Program program;
   lower::Storage storage;
   std::unique_ptr<lower::Ownership> ownership;
-  std::string cut_map;                       // as text; "" with one chunk
-  std::optional<run::Exchanger> exchanger;   // with tp > 1
-  nlohmann::json definition;  // of the run
+  std::string cut_map;                      // as text; "" with one chunk
+  std::optional<run::Exchanger> exchanger;  // with tp > 1
+  nlohmann::json definition;                // of the run
   nlohmann::json notes = nlohmann::json::object();
   std::vector<std::pair<Shapes, std::unique_ptr<Captured>>> training, evaluation;
   std::unique_ptr<run::DeviceMemory> memory;

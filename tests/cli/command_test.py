@@ -253,6 +253,32 @@ class CommandTest(unittest.TestCase):
         self.assertRegex(other.stderr, r"^shoal: checkpoint - run: its seed is 1, this run's is 2; [^\n]*\n$")
         self.assert_refused(["train", "r.toml", "--out", "on-3"], "on-3 - there is a run already; go on with --resume, or choose another --out")
 
+    def test_the_layout_does_not_change_the_answer(self):
+        chunks = ["--set", "numerics.tensor_chunks=2"]
+        self.train("--out", "whole", *chunks)
+        whole = self.content_hash("whole/checkpoints/latest")
+        for number, layout in enumerate(["tp=2", "dp=2,tp=2,zero=3", "dp=3,owners=servers:1"]):
+            out = f"divided-{number}"
+            self.train("--out", out, *chunks, "--layout", layout, "--until", 8)
+            self.train("--out", out, *chunks, "--layout", "dp=2,tp=2", "--resume")
+            self.assertEqual(self.content_hash(f"{out}/checkpoints/latest"), whole, layout)
+            both = [(line["validation_loss"], wholes["validation_loss"])
+                    for line, wholes in zip(metrics(self.folder / out), metrics(self.folder / "whole"))
+                    if "validation_loss" in line and "validation_loss" in wholes]
+            self.assertEqual([line for line, _ in both], [wholes for _, wholes in both])
+            self.assertGreaterEqual(len(both), 2)  # evaluated while divided, before and after the layout changed
+        plan = (self.folder / "divided-0" / "plan.txt").read_text()
+        self.assertRegex(plan, r"cut map: 2 parts, \d+ of \d+ nodes divided, (100|9\d) % of the operations")
+        self.assertRegex(plan, r"blocks.0.up.weight f32\[128,32\] S0\n")
+        # Parts are put together again for whoever wants the whole.
+        text = self.shoal("generate", "divided-0/checkpoints/latest", "--prompt", "line", "--tokens", "8")
+        self.assertEqual(text.returncode, 0, text.stderr)
+        self.assertEqual(self.shoal("checkpoint", "convert", "divided-0/checkpoints/latest", "model.safetensors").returncode, 0)
+        # Another number of chunks is another run, and says so.
+        other = self.shoal("train", "r.toml", "--out", "divided-0", "--resume", "divided-0/checkpoints/step-8")
+        self.assertEqual(other.returncode, 2)
+        self.assertIn("tensor_chunks", other.stderr)
+
     def test_an_mlp_learns(self):
         done = self.shoal("train", ROOT / "recipes" / "mlp.toml", "--devices", 3, "--set", "train.steps=150", "--profile")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -63,7 +63,8 @@ Trainer make_trainer(World& world, const Cell& cell, const Layout& layout) {
   if (cell.model == Model::kMlp)
     return Trainer(world, describe([&] { return models::Mlp(cut ? kMlpIn4 : kMlp); }), loss, options);
   if (cell.model == Model::kResnet)
-    return Trainer(world, describe([&] { return models::Resnet(cut ? kResnetIn4 : kResnet); }), loss, options);
+    return Trainer(world, describe([&] { return models::Resnet(cut ? kResnetIn4 : kResnet); }), loss,
+                   options);
   if (cell.model == Model::kLlama)
     return Trainer(world, describe([&] { return models::Llama(cut ? kLlamaIn4 : kLlama); }), loss, options);
   models::GptConfig config = cut ? kGptIn4 : kGpt;

@@ -63,8 +63,8 @@ int expect_one_answer(const std::vector<Cell>& cells, const std::vector<Layout>&
     const fs::path out = folder.path() / std::to_string(i);
     run(cells, layouts[i], out, previous);
     const auto results = read_results(out);
-    const auto fit = std::count_if(cells.begin(), cells.end(),
-                                   [&](const Cell& cell) { return suits(layouts[i], cell); });
+    const auto fit =
+        std::count_if(cells.begin(), cells.end(), [&](const Cell& cell) { return suits(layouts[i], cell); });
     EXPECT_EQ(std::ssize(results), fit) << name_of(layouts[i]);
     int count = 0, equal = 0;
     for (const auto& [name, result] : results) {
@@ -132,9 +132,11 @@ TEST(Layouts, GiveOneAnswerWithTensorChunks) {
 
 TEST(Layouts, GiveOneAnswerWithTensorChunksOverSharedMemory) {
   const auto cells = cells_of([](const Cell& cell) {
-    return cell.chunks == 4 && ((cell.model == Model::kTiedGpt && cell.bf16) || (cell.model == Model::kLlama && !cell.bf16));
+    return cell.chunks == 4 &&
+           ((cell.model == Model::kTiedGpt && cell.bf16) || (cell.model == Model::kLlama && !cell.bf16));
   });
-  expect_one_answer(cells, {{}, {.tp = 2}, {.dp = 2, .tp = 2, .zero = 3}, {.tp = 4, .servers = 1}}, over_shared_memory);
+  expect_one_answer(cells, {{}, {.tp = 2}, {.dp = 2, .tp = 2, .zero = 3}, {.tp = 4, .servers = 1}},
+                    over_shared_memory);
 }
 
 TEST(Layouts, GiveOneAnswerOverSharedMemory) {
@@ -144,24 +146,45 @@ TEST(Layouts, GiveOneAnswerOverSharedMemory) {
                     over_shared_memory);
 }
 
-// All of it: SHOAL_ALL_CELLS=1, as `make test-all` sets it.
-TEST(Layouts, AllGiveOneAnswer) {
-  if (std::getenv("SHOAL_ALL_CELLS") == nullptr) GTEST_SKIP() << "set SHOAL_ALL_CELLS=1, or make test-all";
+// All of it: SHOAL_ALL_CELLS=1, as `make test-all` sets it. Every layout of {dp, tp, zero, servers} on 1, 2,
+// 4 and 8 devices, and some whose shares are uneven; M = 4, so that dp = 4 is one microbatch each.
+std::vector<Layout> all_layouts(bool with_tp) {
   std::vector<Layout> layouts = {{}};
-  for (const int64_t dp : {1, 2, 4, 8, 3, 6})
-    for (const int zero : {0, 1, 2, 3}) layouts.push_back({.dp = dp, .zero = zero});
-  for (const auto& [dp, servers] : std::vector<std::pair<int64_t, int64_t>>{
-           {1, 1}, {2, 1}, {2, 2}, {3, 1}, {4, 2}, {4, 4}, {6, 2}, {7, 1}})
-    layouts.push_back({.dp = dp, .servers = servers});
-  for (const auto& [dp, tp] : std::vector<std::pair<int64_t, int64_t>>{{1, 2}, {1, 4}, {2, 2}, {4, 2}, {2, 4}, {3, 2}})
-    for (const int zero : {0, 1, 2, 3}) layouts.push_back({.dp = dp, .tp = tp, .zero = zero});
-  for (const auto& [dp, tp, servers] :
-       std::vector<std::array<int64_t, 3>>{{1, 2, 1}, {1, 2, 2}, {2, 2, 2}, {1, 4, 4}, {3, 2, 2}, {2, 2, 4}})
-    layouts.push_back({.dp = dp, .tp = tp, .servers = servers});
-  EXPECT_GE(expect_one_answer(all_cells(), layouts, over_threads), 300);
-  expect_one_answer(all_cells(), {{}, {.dp = 8, .zero = 3}, {.dp = 4, .zero = 2}, {.dp = 6, .servers = 2}},
-                    over_shared_memory);
+  for (const int64_t tp : with_tp ? std::vector<int64_t>{1, 2, 4} : std::vector<int64_t>{1})
+    for (const int64_t dp : {1, 2, 4, 3}) {
+      if (dp * tp > 8) continue;
+      for (const int zero : {0, 1, 2, 3})
+        if (dp > 1 || zero < 2) layouts.push_back({.dp = dp, .tp = tp, .zero = zero});
+      for (const int64_t servers : {1, 2, 4})
+        if (dp * tp + servers == 2 || dp * tp + servers == 4 || dp * tp + servers == 8)
+          layouts.push_back({.dp = dp, .tp = tp, .servers = servers});
+    }
+  return layouts;
 }
+
+class AllLayouts : public testing::TestWithParam<int> {
+ protected:
+  void SetUp() override {
+    if (std::getenv("SHOAL_ALL_CELLS") == nullptr) GTEST_SKIP() << "set SHOAL_ALL_CELLS=1, or make test-all";
+  }
+};
+
+TEST_P(AllLayouts, GiveOneAnswer) {
+  const int64_t chunks = GetParam();
+  const auto cells =
+      cells_of([&](const Cell& cell) { return cell.microbatches == 4 && cell.chunks == chunks; });
+  EXPECT_GE(expect_one_answer(cells, all_layouts(chunks > 1), over_threads), 300);
+}
+
+TEST_P(AllLayouts, GiveOneAnswerOverSharedMemory) {
+  const int64_t chunks = GetParam();
+  const auto cells =
+      cells_of([&](const Cell& cell) { return cell.microbatches == 4 && cell.chunks == chunks; });
+  std::vector<Layout> layouts = {{}, {.dp = 4, .zero = 3}, {.dp = 2, .zero = 2}, {.dp = 3, .servers = 1}};
+  if (chunks > 1) layouts = {{}, {.dp = 2, .tp = 4, .zero = 3}, {.tp = 2, .servers = 2}, {.dp = 4, .tp = 2}};
+  expect_one_answer(cells, layouts, over_shared_memory);
+}
+INSTANTIATE_TEST_SUITE_P(TensorChunks, AllLayouts, testing::Values(1, 4));
 
 // The comparison can fail: another seed, another learning rate or another order of sums is another answer.
 TEST(Layouts, AnotherNumberOfMicrobatchesIsAnotherRun) {

@@ -1,4 +1,5 @@
-// A divided graph computes what the undivided one does, up to rounding; local graphs compute what it does, to the bit.
+// A divided graph computes what the undivided one does, up to rounding; local graphs compute what it does, to
+// the bit.
 #include "lower/divide.h"
 
 #include <gtest/gtest.h>
@@ -42,8 +43,9 @@ std::map<std::string, at::Tensor> numbers(const Graph& graph, int64_t classes) {
   for (const graph::Input& input : graph.inputs) {
     const auto& type = graph.type(input.value);
     if (input.kind == InputKind::kConstant) continue;
-    values[input.name] = type.dtype == at::kLong ? torch::randint(classes, type.shape, generator, torch::kLong)
-                                                 : torch::randn(type.shape, generator).mul(0.2).to(type.dtype);
+    values[input.name] = type.dtype == at::kLong
+                             ? torch::randint(classes, type.shape, generator, torch::kLong)
+                             : torch::randn(type.shape, generator).mul(0.2).to(type.dtype);
   }
   return values;
 }
@@ -56,7 +58,8 @@ std::vector<at::Tensor> bind(const Graph& graph, const std::map<std::string, at:
     else if (input.part == graph::kWhole)
       inputs.push_back(values.at(input.name));
     else
-      inputs.push_back(part_of(values.at(input.name), graph.cuts.at(input.name), graph.num_parts, input.part));
+      inputs.push_back(
+          part_of(values.at(input.name), graph.cuts.at(input.name), graph.num_parts, input.part));
   }
   return inputs;
 }
@@ -69,7 +72,9 @@ std::vector<at::Tensor> run(const Graph& graph, const std::map<std::string, at::
   const std::vector<at::Tensor> inputs = bind(graph, values);
   request.inputs = inputs;
   request.exchanger = exchanger;
-  request.sink = [&](int index, const at::Tensor& tensor) { results[static_cast<size_t>(index)] = tensor.clone(); };
+  request.sink = [&](int index, const at::Tensor& tensor) {
+    results[static_cast<size_t>(index)] = tensor.clone();
+  };
   executor.run(request);
   return results;
 }
@@ -81,8 +86,13 @@ struct Case {
 };
 
 Graph capture_gpt(bool tied, Precision precision, double dropout) {
-  const models::GptConfig config{
-      .vocabulary = 64, .layers = 2, .width = 32, .heads = 4, .context = 8, .dropout = dropout, .tied_head = tied};
+  const models::GptConfig config{.vocabulary = 64,
+                                 .layers = 2,
+                                 .width = 32,
+                                 .heads = 4,
+                                 .context = 8,
+                                 .dropout = dropout,
+                                 .tied_head = tied};
   auto model = describe([&] { return models::Gpt(config); });
   const auto training = with_loss(model, [](models::Gpt& gpt, const Batch& batch) {
     const auto logits = gpt(batch[0]);
@@ -93,9 +103,11 @@ Graph capture_gpt(bool tied, Precision precision, double dropout) {
 }
 
 Graph capture_mlp() {
-  auto model = describe([] { return models::Mlp(models::MlpConfig{.inputs = 12, .width = 40, .layers = 3, .outputs = 8}); });
-  const auto training = with_loss(
-      model, [](models::Mlp& mlp, const Batch& batch) { return torch::cross_entropy_loss(mlp(batch[0]), batch[1]); });
+  auto model = describe(
+      [] { return models::Mlp(models::MlpConfig{.inputs = 12, .width = 40, .layers = 3, .outputs = 8}); });
+  const auto training = with_loss(model, [](models::Mlp& mlp, const Batch& batch) {
+    return torch::cross_entropy_loss(mlp(batch[0]), batch[1]);
+  });
   const std::vector<graph::TensorType> types = {graph::contiguous_type(at::kFloat, {8, 12}),
                                                 graph::contiguous_type(at::kLong, {8})};
   return capture::capture_training(training, types, Precision::kFP32);
@@ -146,8 +158,8 @@ Graph divided(const Graph& captured, int64_t parts, std::string* text = nullptr)
   return result;
 }
 
-// Sums in another order: some 100 roundings of the format. In bf16 the gradients of batch norms are what is left of larger
-// numbers that cancel (the next norm undoes a scale), so only their loss can be compared.
+// Sums in another order: some 100 roundings of the format. In bf16 the gradients of batch norms are what is
+// left of larger numbers that cancel (the next norm undoes a scale), so only their loss can be compared.
 double tolerance(const std::string& name) {
   if (!name.ends_with("bf16")) return 2e-5;
   return name.starts_with("resnet") ? INFINITY : 0.1;
@@ -183,15 +195,18 @@ TEST(Divide, ComputesWhatTheWholeGraphDoes) {
           at::Tensor expected = reference.at(gradient.parameter)[i];
           if (gradient.part != graph::kWhole)
             expected = part_of(expected, graph.cuts.at(gradient.parameter), parts, gradient.part);
-          expect_close(got[next++], expected, tolerance(c.name), cat(gradient.parameter, " part ", gradient.part));
+          expect_close(got[next++], expected, tolerance(c.name),
+                       cat(gradient.parameter, " part ", gradient.part));
         }
     }
   }
 }
 
-// Evaluation is cut as training is, even where its own graph would lead elsewhere: fewer heads of keys and values than parts.
+// Evaluation is cut as training is, even where its own graph would lead elsewhere: fewer heads of keys and
+// values than parts.
 TEST(Divide, EvaluationFollowsTheCutsOfTraining) {
-  const models::LlamaConfig config{.vocabulary = 64, .layers = 2, .width = 64, .heads = 8, .kv_heads = 2, .hidden = 96};
+  const models::LlamaConfig config{
+      .vocabulary = 64, .layers = 2, .width = 64, .heads = 8, .kv_heads = 2, .hidden = 96};
   auto model = describe([&] { return models::Llama(config); });
   const auto training = with_loss(model, [](models::Llama& llama, const Batch& batch) {
     const auto logits = llama(batch[0]);
@@ -213,8 +228,12 @@ TEST(Divide, BytesReadAreThoseOfTheClosedForm) {
     for (const int64_t parts : {2, 4})
       for (int64_t tp = 2; tp <= parts; tp *= 2)
         for (const bool tied : {false, true}) {
-          const models::GptConfig config{
-              .vocabulary = 1024, .layers = layers, .width = 256, .heads = 8, .context = 64, .tied_head = tied};
+          const models::GptConfig config{.vocabulary = 1024,
+                                         .layers = layers,
+                                         .width = 256,
+                                         .heads = 8,
+                                         .context = 64,
+                                         .tied_head = tied};
           auto model = describe([&] { return models::Gpt(config); });
           const auto training = with_loss(model, [](models::Gpt& gpt, const Batch& batch) {
             const auto logits = gpt(batch[0]);
@@ -227,7 +246,8 @@ TEST(Divide, BytesReadAreThoseOfTheClosedForm) {
                                (tp - 1) * (2 * T * D * E + (6 * layers + 2) * D * E + 4 * n + 8);
           for (int rank = 0; rank < tp; ++rank) {
             const lower::LocalGraph local = lower::local_graph(graph, tp, rank);
-            EXPECT_EQ(local.bytes_read, want) << "layers " << layers << " parts " << parts << " tp " << tp << " tied " << tied;
+            EXPECT_EQ(local.bytes_read, want)
+                << "layers " << layers << " parts " << parts << " tp " << tp << " tied " << tied;
             EXPECT_EQ(std::ssize(local.exchanges), 8 * layers + 8);
           }
         }
@@ -260,8 +280,8 @@ TEST(Divide, DevicesOfAGroupComputeTheSameBits) {
             for (size_t i = 0; i < gradient.contributions.size(); ++i, ++position) {
               if (gradient.part != graph::kWhole && gradient.part * tp / 4 != world.rank()) continue;
               EXPECT_TRUE(at::equal(got[mine], want[position]))
-                  << gradient.parameter << " part " << gradient.part << " on rank " << world.rank() << ": at most "
-                  << (got[mine] - want[position]).abs().max().item<double>() << " of "
+                  << gradient.parameter << " part " << gradient.part << " on rank " << world.rank()
+                  << ": at most " << (got[mine] - want[position]).abs().max().item<double>() << " of "
                   << want[position].abs().max().item<double>();
               ++mine;
             }

@@ -1,5 +1,5 @@
-// Our own operators on a range of the classes of a vocabulary (run/vocabulary_kernels.cc). That v may come apart in the ones
-// that know where their range begins is the work of plan/positions.h.
+// Our own operators on a range of the classes of a vocabulary (run/vocabulary_kernels.cc). That v may come
+// apart in the ones that know where their range begins is the work of plan/positions.h.
 #include "ops/rules.h"
 
 namespace shoal::ops {
