@@ -3,6 +3,8 @@
 #include <torch/torch.h>
 
 #include <mutex>
+#include <regex>
+#include <sstream>
 
 #include "comm/comm.h"
 #include "comm/reduce.h"
@@ -160,6 +162,109 @@ TEST(OwnershipBytes, AreThoseOfTheClosedForm) {
     }
     const auto alone = bytes_read({}, 8, precision);
     EXPECT_EQ(alone.gradients + alone.weights + alone.boards, 0);
+  }
+}
+
+// The same with tp above 1. Which parameters are divided is read from the plan.
+constexpr models::GptConfig kGpt{.vocabulary = 64, .layers = 2, .width = 32, .heads = 4, .context = 16};
+
+// Numbers of elements that forward reads; of these, those that backward reads, too.
+struct GptSizes {
+  int64_t divided = 0, divided_backward = 0, whole = 0, whole_backward = 0;
+  int64_t tables = 0;  // of embeddings that are divided: their gradients are summed in fp32
+};
+GptSizes gpt_sizes(const std::string& plan) {
+  GptSizes sizes;
+  std::istringstream lines(plan.substr(plan.find("cut map:")));
+  const std::regex parameter(R"(  (\S+) b?f\d+\[(\d+)(?:,(\d+))?\] (S\d|whole))");
+  std::smatch match;
+  for (std::string line; std::getline(lines, line);) {
+    if (!std::regex_match(line, match, parameter)) continue;
+    const std::string name = match[1];
+    const int64_t elements = std::stoll(match[2]) * (match[3].matched ? std::stoll(match[3]) : 1);
+    const bool whole = match[4] == "whole",
+               table = name.starts_with("tokens") || name.starts_with("positions");
+    // Backward reads matrices and the norms' parameters; neither tables nor the biases of linear layers.
+    const bool backward = !table && (match[3].matched || name.find("norm") != std::string::npos);
+    (whole ? sizes.whole : sizes.divided) += elements;
+    if (backward) (whole ? sizes.whole_backward : sizes.divided_backward) += elements;
+    if (table && !whole) sizes.tables += elements;
+  }
+  return sizes;
+}
+
+struct GptStep {
+  StepResult::BytesRead read;  // by all devices
+  std::string plan;
+};
+GptStep gpt_step(const Layout& layout, int64_t microbatches, Precision precision) {
+  GptStep sum;
+  std::mutex mutex;
+  World::threads(static_cast<int>(layout.devices()), [&](World& world) {
+    Trainer trainer(
+        world, describe([] { return models::Gpt(kGpt); }), loss,
+        {.microbatches = microbatches, .precision = precision, .tensor_chunks = 2, .layout = layout});
+    for (int64_t step = 0; step < 3; ++step) {
+      const auto result = trainer.step(
+          [&](int64_t m) { return test::random_tokens(step, m, 2, kGpt.context, kGpt.vocabulary); });
+      if (step < 2) continue;
+      const std::string plan = trainer.plan();
+      const std::lock_guard lock(mutex);
+      sum.read.gradients += result.bytes_read.gradients;
+      sum.read.weights += result.bytes_read.weights;
+      sum.read.activations += result.bytes_read.activations;
+      if (world.rank() == 0) sum.plan = plan;
+    }
+  });
+  return sum;
+}
+
+TEST(OwnershipBytes, AreThoseOfTheClosedFormWithTensorParallelism) {
+  constexpr int64_t tp = 2, M = 8;
+  for (const Precision precision : {Precision::kFP32, Precision::kBF16}) {
+    const int64_t width = precision == Precision::kBF16 ? 2 : 4;
+    int64_t exchanged = 0;  // by all devices, for one microbatch
+    for (const int64_t dp : {1, 2, 4}) {
+      SCOPED_TRACE(testing::Message() << "dp " << dp << " width " << width);
+      const auto [one, plan] = gpt_step({.dp = dp, .tp = tp, .zero = 1}, M, precision);
+      const GptSizes n = gpt_sizes(plan);
+      ASSERT_EQ(n.divided + n.whole, 2 * (12 * 32 * 32 + 13 * 32) + 2 * 64 * 32 + 16 * 32 + 2 * 32);
+      ASSERT_GT(n.divided, 20 * n.whole);
+      const int64_t leaf = (n.divided + n.whole - n.tables) * width + n.tables * 4;
+      const int64_t sums = (n.divided + n.whole) * 4;
+      // What is copied to all that hold it, but for the one that has it.
+      const auto copies = [&](int64_t divided, int64_t whole) {
+        return (dp - 1) * divided + (dp * tp - 1) * whole;
+      };
+      int64_t roots = 0;  // of 2 to 8 microbatches each: all are sums
+      for (int64_t d = 0; d < dp; ++d)
+        roots += static_cast<int64_t>(comm::tree_roots(M, share(M, dp, d)).size()) * sums;
+
+      EXPECT_EQ(one.gradients, (dp - 1) * roots / dp);
+      EXPECT_EQ(one.weights, copies(n.divided, n.whole) * width);
+      // The activations are the graph's: as many for every microbatch, whoever keeps the weights.
+      if (exchanged == 0) exchanged = one.activations / M;
+      EXPECT_GT(exchanged, 0);
+      EXPECT_EQ(one.activations, M * exchanged);
+
+      const auto served = gpt_step({.dp = dp, .tp = tp, .servers = 2}, M, precision).read;
+      EXPECT_EQ(served.gradients, roots);
+      EXPECT_EQ(served.weights, (dp * n.divided + dp * tp * n.whole) * width);
+      EXPECT_EQ(served.activations, M * exchanged);
+      if (dp == 1) continue;  // the other settings want more
+
+      const auto zero = gpt_step({.dp = dp, .tp = tp, .zero = 0}, M, precision).read;
+      EXPECT_EQ(zero.gradients, (dp - 1) * roots / dp + copies(n.divided, n.whole) * 4);
+      EXPECT_EQ(zero.weights, 0);
+      const auto two = gpt_step({.dp = dp, .tp = tp, .zero = 2}, M, precision).read;
+      EXPECT_EQ(two.gradients, (M - M / dp) * leaf);
+      EXPECT_EQ(two.weights, copies(n.divided, n.whole) * width);
+      const auto three = gpt_step({.dp = dp, .tp = tp, .zero = 3}, M, precision).read;
+      EXPECT_EQ(three.gradients, (M - M / dp) * leaf);
+      EXPECT_EQ(three.weights,
+                M / dp * copies(n.divided + n.divided_backward, n.whole + n.whole_backward) * width);
+      EXPECT_EQ(three.activations, M * exchanged);
+    }
   }
 }
 
