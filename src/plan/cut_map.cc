@@ -290,6 +290,16 @@ class Mapper {
       const auto found = fixed.find(input.name);
       fixed_[input.value] = found == fixed.end() ? std::nullopt : std::optional(found->second);
     }
+    // What is made of weights alone follows them, before what reads it can ask for another cut.
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      const auto& results = graph_.nodes[n].results;
+      if (inputs_[n].size() != 1 || results.size() != 1 || !is_weight_[at(results[0])]) continue;
+      const auto known = fixed_.find(inputs_[n][0]);
+      if (known == fixed_.end()) continue;
+      const auto division = known->second ? divide(n, {false, 0}, *known->second) : std::nullopt;
+      const bool cuts = division && division->outputs[0].kind == Kind::kShard;
+      fixed_[results[0]] = cuts ? std::optional(division->outputs[0].cut) : std::nullopt;
+    }
     for (ValueId id : parameters_)
       if (fixed_.at(id)) accept(flood(id, *fixed_.at(id)));
   }
@@ -426,7 +436,7 @@ class Mapper {
   std::vector<bool> is_weight_;               // by value
   std::vector<ValueId> parameters_;
   std::map<ValueId, std::vector<ValueId>> twins_;  // a parameter and its gradients are cut alike
-  std::map<ValueId, std::optional<Cut>> fixed_;    // parameters, when another graph has decided
+  std::map<ValueId, std::optional<Cut>> fixed_;    // weights, when another graph has decided
   std::set<ValueId> kept_whole_;
   std::map<Form, int> demand_;  // how many nodes read a value in that form
   CutMap map_;

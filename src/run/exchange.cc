@@ -3,61 +3,96 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/text.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
+namespace {
+
+using Shown = lower::Exchange::Shown;
+
+// As the values of a device lie one after the other.
+Range bytes_of(const Shown& value) {
+  const auto element = static_cast<int64_t>(c10::elementSize(value.type.dtype));
+  return {value.offset, value.offset + value.type.numel() * element};
+}
+
+}  // namespace
 
 Exchanger::Exchanger(comm::Communicator& communicator, std::vector<int> group, int rank, int64_t half_bytes)
     : communicator_(communicator),
       group_(std::move(group)),
       rank_(rank),
-      half_bytes_(half_bytes),
+      half_bytes_(align_up(std::max(half_bytes, kLeastHalf))),
       window_(communicator.window(static_cast<size_t>(2 * half_bytes_))) {}
 
-void Exchanger::begin(const lower::LocalGraph& local) {
-  if (local.half_bytes > half_bytes_)
-    throw InputError(cat("trainer - batch: with tp its devices would show each other ",
-                         human_bytes(static_cast<uint64_t>(local.half_bytes)),
-                         " at a time, and the first batch made room for ",
-                         human_bytes(static_cast<uint64_t>(half_bytes_)), "; begin with the largest batch"));
-  local_ = &local;
+template <class Read>
+void Exchanger::turn(const std::vector<at::Tensor>& mine, const lower::Exchange& exchange, int64_t start,
+                     Read&& read) {
+  const int64_t half = static_cast<int64_t>(turn_++ % 2) * half_bytes_;
+  const auto& shown = exchange.shown[static_cast<size_t>(rank_)];
+  for (size_t i = 0; i < mine.size(); ++i) {
+    const Range part = intersect(bytes_of(shown[i]), {start, start + half_bytes_});
+    if (part.empty()) continue;
+    std::memcpy(window_->mine().data() + half + part.begin - start,
+                static_cast<const std::byte*>(mine[i].const_data_ptr()) + part.begin - shown[i].offset,
+                static_cast<size_t>(part.size()));
+  }
+  const uint64_t count = communicator_.post(kChannel);
+  for (size_t rank = 0; rank < group_.size(); ++rank) {
+    if (static_cast<int>(rank) == rank_) continue;
+    communicator_.await(group_[rank], kChannel, count);
+    read(rank, half);
+  }
 }
 
 std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine, size_t number) {
   const lower::Exchange& exchange = local_->exchanges.at(number);
-  const int64_t half = static_cast<int64_t>(turn_++ % 2) * half_bytes_;
   const auto& shown = exchange.shown[static_cast<size_t>(rank_)];
   if (mine.size() != shown.size())
     throw JobError(cat("exchange ", number, " - values: got ", mine.size(), ", want ", shown.size()));
-  for (size_t i = 0; i < mine.size(); ++i) {
-    const at::Tensor dense = mine[i].contiguous();
-    std::memcpy(window_->mine().data() + half + shown[i].offset, dense.const_data_ptr(), dense.nbytes());
-  }
-  const uint64_t count = communicator_.post(kChannel);
+  std::vector<at::Tensor> dense;
+  for (const at::Tensor& value : mine) dense.push_back(value.contiguous());
+  int64_t bytes = 0;  // of the device that shows most
+  for (const auto& values : exchange.shown)
+    for (const Shown& value : values) bytes = std::max(bytes, bytes_of(value).end);
+
   std::vector<at::Tensor> theirs;
-  for (size_t rank = 0; rank < group_.size(); ++rank) {
-    if (static_cast<int>(rank) == rank_) continue;
-    communicator_.await(group_[rank], kChannel, count);
-    for (const lower::Exchange::Shown& value : exchange.shown[rank]) {
-      const auto options = at::TensorOptions().dtype(value.type.dtype);
-      const auto bytes = static_cast<size_t>(value.type.numel()) * c10::elementSize(value.type.dtype);
-      const auto offset = static_cast<size_t>(half + value.offset);
-      if (window_->in_place()) {
-        const std::byte* data = window_->read(group_[rank], offset, bytes, {});
+  if (bytes <= half_bytes_ && window_->in_place()) {
+    turn(dense, exchange, 0, [&](size_t rank, int64_t half) {
+      for (const Shown& value : exchange.shown[rank]) {
+        const Range range = bytes_of(value);
+        const std::byte* data = window_->read(group_[rank], static_cast<size_t>(half + range.begin),
+                                              static_cast<size_t>(range.size()), {});
         // Read-only by contract: only operators that combine parts read it.
-        theirs.push_back(at::from_blob(const_cast<std::byte*>(data), value.type.shape, options));
-      } else {
-        at::Tensor copy = at::empty(value.type.shape, options);
-        const std::span<std::byte> scratch(static_cast<std::byte*>(copy.mutable_data_ptr()), bytes);
-        const std::byte* data = window_->read(group_[rank], offset, bytes, scratch);
-        if (data != scratch.data()) std::memcpy(scratch.data(), data, bytes);
-        theirs.push_back(std::move(copy));
+        theirs.push_back(at::from_blob(const_cast<std::byte*>(data), value.type.shape, value.type.dtype));
       }
-    }
+    });
+    return theirs;
   }
+  std::vector<size_t> first(group_.size());  // of `theirs`, by device
+  for (size_t rank = 0; rank < group_.size(); ++rank) {
+    first[rank] = theirs.size();
+    if (static_cast<int>(rank) == rank_) continue;
+    for (const Shown& value : exchange.shown[rank])
+      theirs.push_back(at::empty(value.type.shape, value.type.dtype));
+  }
+  for (int64_t start = 0; start < bytes; start += half_bytes_)
+    turn(dense, exchange, start, [&](size_t rank, int64_t half) {
+      for (size_t i = 0; i < exchange.shown[rank].size(); ++i) {
+        const Range whole = bytes_of(exchange.shown[rank][i]);
+        const Range part = intersect(whole, {start, start + half_bytes_});
+        if (part.empty()) continue;
+        auto* value = static_cast<std::byte*>(theirs[first[rank] + i].mutable_data_ptr());
+        const std::span<std::byte> to(value + part.begin - whole.begin, static_cast<size_t>(part.size()));
+        const std::byte* data =
+            window_->read(group_[rank], static_cast<size_t>(half + part.begin - start), to.size(), to);
+        if (data != to.data()) std::memcpy(to.data(), data, to.size());
+      }
+    });
   return theirs;
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/blocks.h"
 #include "comm/comm.h"
 #include "lower/local_graph.h"
 
@@ -20,22 +21,28 @@ class Exchanger {
  public:
   static constexpr int kChannel = 0;
 
-  /// Collective over the world: makes the window, two times `half_bytes`. `group`: the world's ranks of the
-  /// group, in order; of it this device is number `rank`.
+  /// Collective over the world: makes the window, two times `half_bytes` (at least kLeastHalf). `group`: the
+  /// world's ranks of the group, in order; of it this device is number `rank`.
   Exchanger(comm::Communicator&, std::vector<int> group, int rank, int64_t half_bytes);
+  static constexpr int64_t kLeastHalf = 4096;
 
-  /// The graph that runs from now on; kept by reference. Throws InputError when it shows more at a time than
-  /// the window has room for.
-  void begin(const lower::LocalGraph&);
+  /// The graph that runs from now on; kept by reference.
+  void begin(const lower::LocalGraph& local) { local_ = &local; }
 
   /// Of this device's window.
   int64_t window_bytes() const { return 2 * half_bytes_; }
 
-  /// The peers' values, device by device, as views of their memory (where the transport reads in place):
-  /// valid until the next exchange.
+  /// The peers' values, device by device. Where the transport reads in place and all of them fit half of the
+  /// window, they are views of the peers' memory, valid until the next exchange; else copies, made in as many
+  /// turns as it takes.
   std::vector<at::Tensor> exchange(const std::vector<at::Tensor>& mine, size_t number);
 
  private:
+  // Shows bytes [start, start + half_bytes_) of the values as they lie one after the other, waits for the
+  // peers to do so, and calls `read(device of the group, its half of the window)` for each.
+  template <class Read>
+  void turn(const std::vector<at::Tensor>& mine, const lower::Exchange&, int64_t start, Read&& read);
+
   comm::Communicator& communicator_;
   std::vector<int> group_;
   int rank_;

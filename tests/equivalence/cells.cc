@@ -30,6 +30,7 @@ const models::ResnetConfig kResnet{.stages = 2, .layers = 1, .width = 8, .output
 const models::GptConfig kGptIn4{
     .vocabulary = 1032, .layers = 2, .width = 64, .heads = 4, .context = 12, .dropout = 0.1};
 const models::LlamaConfig kLlamaIn4{.vocabulary = 1032, .layers = 2, .width = 64, .heads = 8, .kv_heads = 4};
+const models::LlamaConfig kLlamaKv2{.vocabulary = 1032, .layers = 2, .width = 64, .heads = 8, .kv_heads = 2};
 const models::MlpConfig kMlpIn4{.inputs = 24, .width = 304, .layers = 2, .outputs = 8, .dropout = 0.1};
 const models::ResnetConfig kResnetIn4{.stages = 2, .layers = 1, .width = 8, .outputs = 8};
 constexpr int64_t kSamples = 2;  // in a microbatch
@@ -67,6 +68,8 @@ Trainer make_trainer(World& world, const Cell& cell, const Layout& layout) {
                    options);
   if (cell.model == Model::kLlama)
     return Trainer(world, describe([&] { return models::Llama(cut ? kLlamaIn4 : kLlama); }), loss, options);
+  if (cell.model == Model::kLlamaKv2)
+    return Trainer(world, describe([] { return models::Llama(kLlamaKv2); }), loss, options);
   models::GptConfig config = cut ? kGptIn4 : kGpt;
   config.tied_head = cell.model == Model::kTiedGpt;
   return Trainer(world, describe([&] { return models::Gpt(config); }), loss, options);
@@ -83,7 +86,7 @@ std::string bits_of(float loss) {
 }  // namespace
 
 std::string Cell::name() const {
-  const char* models[] = {"mlp", "gpt", "gpt-tied", "llama", "resnet"};
+  const char* models[] = {"mlp", "gpt", "gpt-tied", "llama", "resnet", "llama-kv2"};
   return cat(models[static_cast<int>(model)], bf16 ? " bf16" : " fp32", " M=", microbatches, " C=", chunks);
 }
 
@@ -97,6 +100,7 @@ std::vector<Cell> all_cells() {
     for (bool bf16 : {false, true})
       for (const auto& [microbatches, chunks] : {std::pair{8, 1}, {6, 1}, {4, 1}, {4, 4}})
         cells.push_back({model, bf16, microbatches, chunks});
+  for (bool bf16 : {false, true}) cells.push_back({Model::kLlamaKv2, bf16, 4, 4});
   return cells;
 }
 

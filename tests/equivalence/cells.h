@@ -11,7 +11,8 @@
 
 namespace shoal::test {
 
-enum class Model { kMlp, kGpt, kTiedGpt, kLlama, kResnet };  // the first three with dropout
+// The first three with dropout. kLlamaKv2 has fewer heads of keys and values than tensor chunks.
+enum class Model { kMlp, kGpt, kTiedGpt, kLlama, kResnet, kLlamaKv2 };
 
 struct Cell {
   Model model;

@@ -133,7 +133,7 @@ TEST(Layouts, GiveOneAnswerWithTensorChunks) {
 TEST(Layouts, GiveOneAnswerWithTensorChunksOverSharedMemory) {
   const auto cells = cells_of([](const Cell& cell) {
     return cell.chunks == 4 &&
-           ((cell.model == Model::kTiedGpt && cell.bf16) || (cell.model == Model::kLlama && !cell.bf16));
+           ((cell.model == Model::kTiedGpt && cell.bf16) || (cell.model == Model::kLlamaKv2 && !cell.bf16));
   });
   expect_one_answer(cells, {{}, {.tp = 2}, {.dp = 2, .tp = 2, .zero = 3}, {.tp = 4, .servers = 1}},
                     over_shared_memory);
