@@ -52,15 +52,19 @@ TORCH_MODULE(Net);
 
 }  // namespace
 
+// program [LAYOUT]: for example `shoal run -n 2 program tp=2`.
 int main(int argc, char** argv) {
-  return shoal::guarded_main(argc, argv, [](shoal::World& world) {
+  return shoal::guarded_main(argc, argv, [&](shoal::World& world) {
     // Every element by itself: any dim may be divided.
     shoal::register_rule("my::squared_relu", "...->...");
     shoal::register_rule("my::squared_relu_backward", "...,...->...");
 
     auto model = shoal::describe([] { return Net(); });
     auto loss = [](Net& net, const shoal::Batch& batch) { return torch::mse_loss(net(batch[0]), batch[1]); };
-    shoal::Trainer trainer(world, model, loss, {.optimizer = shoal::AdamW{.lr = 3e-3}, .microbatches = 8});
+    shoal::TrainerOptions options{
+        .optimizer = shoal::AdamW{.lr = 3e-3}, .microbatches = 8, .tensor_chunks = 2};
+    if (argc > 1) options.layout = shoal::parse_layout(argv[1], "program - LAYOUT");
+    shoal::Trainer trainer(world, model, loss, options);
     for (int step = 0; step < 100; ++step) {
       torch::manual_seed(step);
       const auto x = torch::randn({64, 32});

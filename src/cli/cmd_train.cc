@@ -25,23 +25,25 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string recipe, devices, layout, out, checkpoint;
+  std::string recipe, out, checkpoint;
+  std::optional<std::string> devices, layout;
   std::vector<std::string> set;
-  int64_t until = 0;
+  std::optional<int64_t> until;
   bool resumes = false, profile = false, keys = false;
 };
 
 train::Recipe load(const Options& options) {
   std::vector<train::Override> overrides;
   for (const std::string& assignment : options.set) overrides.push_back(train::parse_override(assignment));
-  if (!options.devices.empty())
-    overrides.push_back({"--devices " + options.devices, "layout.devices", options.devices});
-  if (!options.layout.empty())
-    overrides.push_back({"--layout " + options.layout, "layout.mesh", options.layout});
+  if (options.devices)
+    overrides.push_back({"--devices " + *options.devices, "layout.devices", *options.devices});
+  if (options.layout && options.layout->empty())
+    throw InputError("--layout - got nothing, want auto, axes as in dp=2,tp=2, or a plan file (TOML)");
+  if (options.layout) overrides.push_back({"--layout " + *options.layout, "layout.mesh", *options.layout});
   train::Recipe recipe = train::load_recipe(options.recipe, overrides);
-  if (options.until < 0 || options.until > recipe.train.steps)
+  if (options.until && (*options.until < 1 || *options.until > recipe.train.steps))
     throw InputError(
-        cat("--until - got ", options.until, ", want 1 to train.steps (", recipe.train.steps, ")"));
+        cat("--until - got ", *options.until, ", want 1 to train.steps (", recipe.train.steps, ")"));
   return recipe;
 }
 
@@ -58,8 +60,8 @@ std::string shell_word(const std::string& word) {
 std::string resume_command(const Options& options, const std::string& program, const fs::path& out) {
   std::string command = cat(shell_word(program), " train ", shell_word(options.recipe));
   for (const std::string& assignment : options.set) command += " --set " + shell_word(assignment);
-  if (!options.devices.empty()) command += " --devices " + options.devices;
-  if (!options.layout.empty()) command += " --layout " + shell_word(options.layout);
+  if (options.devices) command += " --devices " + shell_word(*options.devices);
+  if (options.layout) command += " --layout " + shell_word(*options.layout);
   return cat(command, " --out ", shell_word(out.string()), " --resume");
 }
 
@@ -91,7 +93,7 @@ void train_here(World& world, const Options& options, const std::string& program
   train::run_job(world, recipe,
                  {.out = out,
                   .resume = checkpoint_to_resume(options, out),
-                  .until = options.until,
+                  .until = options.until.value_or(recipe.train.steps),
                   .profile = options.profile,
                   .program = program,
                   .resume_command = resume_command(options, program, out)},
@@ -102,7 +104,8 @@ void train_here(World& world, const Options& options, const std::string& program
 /// is taken away again.
 class RunFolder {
  public:
-  explicit RunFolder(const Options& options) : path_(settle(options)), is_ours_(options.out.empty()) {}
+  explicit RunFolder(const Options& options)
+      : is_ours_(options.out.empty() || !fs::exists(options.out)), path_(settle(options)) {}
   ~RunFolder() {
     std::error_code ignored;
     if (is_ours_) fs::remove(path_, ignored);  // refuses a folder with anything in it
@@ -121,8 +124,8 @@ class RunFolder {
     return train::new_run_folder(options.recipe);
   }
 
-  const fs::path path_;
   const bool is_ours_;
+  const fs::path path_;
 };
 
 int run_alone(const Options& options, const Invocation& invocation, const fs::path& out) {
@@ -167,7 +170,7 @@ int run(const Options& options, const Invocation& invocation) {
   const fs::path& out = folder.path();
   if (const std::optional<fs::path> checkpoint = checkpoint_to_resume(options, out)) {
     const int64_t done = state::Checkpoint(*checkpoint).contents().step;
-    const int64_t last = options.until > 0 ? options.until : recipe.train.steps;
+    const int64_t last = options.until.value_or(recipe.train.steps);
     if (done >= last) {
       std::fprintf(stderr, "%s is at step %lld of %lld: nothing is left to do%s\n", checkpoint->c_str(),
                    static_cast<long long>(done), static_cast<long long>(recipe.train.steps),

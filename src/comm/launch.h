@@ -28,10 +28,10 @@ struct LaunchOptions {
 /// with 0, else that of the rank that failed first (1 when a signal killed it). Prints one line about the
 /// first failure on stderr: the sentence that rank reported through report_failure, or how it died and what
 /// it was doing. When a rank fails the others are told at once, and those still there after a second are
-/// killed. SIGINT and SIGTERM are passed on once (the ranks end at their next step); a second one kills.
-/// Shared memory has no name anywhere: it is gone when the last process is. Ranks die with the launcher.
-/// stdout and stderr are everyone's; stdin is rank 0's, unless it is a terminal. Throws InputError on bad
-/// options. Call it before the process has other threads.
+/// killed. SIGINT, SIGTERM and SIGHUP are passed on once (the ranks end at their next step); a second one
+/// kills. Shared memory has no name anywhere: it is gone when the last process is. Ranks die with the
+/// launcher. stdout and stderr are everyone's; stdin is rank 0's, unless it is a terminal. Throws InputError
+/// on bad options. Call it before the process has other threads.
 int launch(const LaunchOptions&);
 
 /// True in a process that launch() started.
@@ -45,7 +45,11 @@ std::unique_ptr<Communicator> from_environment();
 /// those of the rank that failed first. Returns false (did nothing) in a process that was not launched.
 bool report_failure(const std::string& sentence, int exit_code) noexcept;
 
-/// SIGINT and SIGTERM set stop_requested() from here on; the second SIGINT ends the process at once.
+/// Whether this process ignores the signal, as programs under nohup ignore SIGHUP.
+bool is_ignored(int signal);
+
+/// SIGINT, SIGTERM and, unless ignored, SIGHUP set stop_requested() from here on; the second SIGINT ends the
+/// process at once.
 void install_stop_handlers();
 bool stop_requested();
 

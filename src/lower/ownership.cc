@@ -155,10 +155,14 @@ std::string print(const Ownership& ownership) {
   };
   for (int rank = 0; rank < ownership.num_ranks(); ++rank) {
     const Role& role = ownership.role(rank);
-    text += cat("rank ", rank, role.computes ? cat(" dp=", role.dp, " tp=", role.tp) : " server", ": holds ",
-                ownership.held(rank).size(), " units, owns ", elements(ownership.owned(rank)),
-                " elements, weights ", human_bytes(static_cast<uint64_t>(ownership.weight_bytes(rank))),
-                ", a gradient slot ", human_bytes(static_cast<uint64_t>(ownership.slot_bytes(rank))), "\n");
+    text += cat(
+        "rank ", rank, role.computes ? cat(" dp=", role.dp, " tp=", role.tp) : " server",
+        role.computes ? cat(": computes with ", ownership.held(rank).size(), " units") : ": computes nothing",
+        ", owns ", elements(ownership.owned(rank)), " elements; keeps weights ",
+        human_bytes(static_cast<uint64_t>(ownership.weight_bytes(rank))));
+    if (const int64_t slot = ownership.slot_bytes(rank); slot > 0)
+      text += cat(", gradients ", human_bytes(static_cast<uint64_t>(slot)), " a slot");
+    text += "\n";
   }
   return text;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <span>
@@ -17,7 +18,7 @@
 namespace shoal {
 namespace {
 
-constexpr int64_t kMost = 65'536;  // of any axis; so that their product is a number of devices
+constexpr int64_t kMost = 256;  // of any axis: a job has no more devices (comm::kMaxDevices)
 
 struct Axis {
   const char* name;
@@ -57,6 +58,9 @@ class Reader {
  public:
   explicit Reader(std::string place) : place_(std::move(place)) {}
 
+  /// Where what is taken next stands.
+  void move_to(std::string place) { place_ = std::move(place); }
+
   /// `got` is what was written, `form` what stands before the number there.
   void take(const Axis& axis, std::optional<int64_t> value, const std::string& got, const std::string& form) {
     if (!value || *value < axis.least || *value > axis.most)
@@ -77,7 +81,7 @@ class Reader {
   }
 
  private:
-  const std::string place_;
+  std::string place_;
   Layout layout_;
   std::vector<std::string> given_;
 };
@@ -120,7 +124,8 @@ Layout read_text(const std::string& text, const std::string& place) {
 Layout read_plan(const std::string& path) {
   static const std::string kNames[] = {"dp", "tp", "zero", "servers"};
   std::ifstream stream(path);
-  if (!stream) throw InputError(cat(path, " - no such file: want a plan (TOML with a [layout])"));
+  if (!stream || !std::filesystem::is_regular_file(path))
+    throw InputError(cat(path, " - no such file: want a plan (TOML with a [layout])"));
   toml::table table;
   try {
     table = toml::parse(stream);
@@ -138,10 +143,12 @@ Layout read_plan(const std::string& path) {
     const std::string name(key.str()), place = cat(path, ":", key.source().begin.line, " - layout");
     const Axis* const axis = find_axis(name);
     if (!axis) refuse_axis(place, name, name, kNames);
+    reader.move_to(place);
     std::ostringstream value;
     node.visit([&](const auto& item) { value << item; });
     reader.take(*axis, node.value_exact<int64_t>(), cat(name, " = ", value.str()), name + " = ");
   }
+  reader.move_to(path + " - layout");
   return reader.finish();
 }
 

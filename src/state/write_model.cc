@@ -31,6 +31,8 @@ void write_model(const Checkpoint& checkpoint, const fs::path& out) {
   }
 
   const fs::path folder = fs::absolute(out).parent_path();
+  if (!fs::is_directory(folder))
+    throw InputError(cat(out.string(), " - cannot be written: there is no folder ", folder.string()));
   const fs::path partial = folder / cat(".", out.filename().string(), ".partial");
   struct ClearAway {
     const fs::path& partial;

@@ -19,11 +19,12 @@ void check_share(const graph::Graph& graph, const plan::CutMap& map) {
   std::vector<std::string> better;
   for (int64_t chunks : {2, 3, 4, 5, 6, 7, 8, 12, 16})
     if (plan::make_cut_map(graph, chunks).divided_share >= kLeastShare) better.push_back(cat(chunks));
-  throw InputError(
-      cat("tensor_chunks - got ", map.parts, ", which divides only ", percent(map.divided_share),
-          " of the model's operations: its heads, widths and vocabulary are no multiples of it; ",
-          better.empty() ? "none divides half of them, use 1"
-                         : cat("these divide more than half: ", join(better, ", "))));
+  throw InputError(cat(
+      "trainer - tensor_chunks: got ", map.parts, ", which divides only ", percent(map.divided_share),
+      " of the model's operations: too few of its sizes (heads, widths, channels, vocabulary) are multiples "
+      "of it; ",
+      better.empty() ? "none divides half of them, use 1"
+                     : cat("these divide more than half: ", join(better, ", "))));
 }
 
 }  // namespace

@@ -207,17 +207,26 @@ void check(bool good, const Recipe& recipe, const std::string& key, const std::s
   if (!good) throw InputError(cat(recipe.place(key), " - ", key, ": ", sentence));
 }
 
-/// The mesh says how many devices there are, and devices may say it too; what the command line says of one
-/// replaces what the file says of both. Leaves the mesh as text that needs no other file.
+/// The mesh says how many devices there are, and devices may say it too. What the command line says of the
+/// mesh replaces what the file says of both; what it says of devices may stand beside a mesh for as many, and
+/// replaces one that only counts them. Leaves the mesh as text that needs no other file.
 void settle_layout(Recipe& recipe) {
   Recipe::Layout& layout = recipe.layout;
   const auto is_in_file = [&](const char* key) { return recipe.place(key).starts_with(recipe.file); };
-  if (!is_in_file("layout.devices") && is_in_file("layout.mesh")) layout.mesh = "auto";
   if (layout.mesh == "auto") return;
   if (!is_in_file("layout.mesh") && is_in_file("layout.devices")) recipe.places.erase("layout.devices");
   const std::string place = recipe.place("layout.mesh");
   const shoal::Layout division = parse_layout(layout.mesh, place + " - layout.mesh");
   layout.mesh = print(division);
+  if (!is_in_file("layout.devices") && is_in_file("layout.mesh") &&
+      recipe.places.contains("layout.devices") && division.devices() != layout.devices) {
+    check(division == shoal::Layout{.dp = division.dp}, recipe, "layout.devices",
+          cat("got ", layout.devices, ", but layout.mesh (", place, ") is ", layout.mesh, ", which is ",
+              division.devices(), "; say with --layout how ", layout.devices,
+              " divide the work, or --layout auto"));
+    layout.mesh = "auto";
+    return;
+  }
   if (recipe.places.contains("layout.devices")) return;
   check(division.devices() <= comm::kMaxDevices, recipe, "layout.mesh",
         cat("got ", layout.mesh, ", which is ", division.devices(), " devices, want at most ",

@@ -42,7 +42,11 @@ nlohmann::json run_definition(const TrainerOptions& options, const graph::Graph&
 void check_same_run(const nlohmann::json& here, const nlohmann::json& checkpoint) {
   const nlohmann::json flat = here.flatten();
   const nlohmann::json other = checkpoint.flatten();
-  for (const auto& [key, value] : flat.items()) {
+  std::vector<std::pair<std::string, nlohmann::json>> settings, hashes;  // that follow from the settings
+  for (const auto& [key, value] : flat.items())
+    (key.ends_with("graph") ? hashes : settings).emplace_back(key, value);
+  settings.insert(settings.end(), hashes.begin(), hashes.end());
+  for (const auto& [key, value] : settings) {
     if (other.contains(key) && other[key] == value) continue;
     std::string name = key.substr(1);
     std::replace(name.begin(), name.end(), '/', '.');

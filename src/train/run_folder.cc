@@ -39,6 +39,10 @@ bool make_folder(const fs::path& folder) {
   return is_new;
 }
 
+bool has_run(const fs::path& out) {
+  return fs::exists(out / "metrics.jsonl") || fs::exists(out / "checkpoints");
+}
+
 }  // namespace
 
 fs::path new_run_folder(const fs::path& recipe) {
@@ -66,16 +70,19 @@ void prepare_run_folder(const fs::path& out, bool resumes) {
   if (::access(out.c_str(), W_OK) != 0)
     throw InputError(cat(out.string(), " - cannot be written: ", std::generic_category().message(errno),
                          "; choose another --out"));
-  if (!resumes && (fs::exists(out / "metrics.jsonl") || fs::exists(out / "checkpoints")))
+  if (!resumes && has_run(out))
     throw InputError(
-        cat(out.string(), " - there is a run already; go on with --resume, or choose another --out"));
+        cat(out.string(), " - there is a run already",
+            state::latest(out / "checkpoints")
+                ? "; go on with --resume, or choose another --out"
+                : ", which saved no checkpoint to go on from; remove it, or choose another --out"));
 }
 
 fs::path last_checkpoint(const fs::path& out) {
   const std::optional<fs::path> last = state::latest(out / "checkpoints");
   if (!last)
-    throw InputError(
-        cat((out / "checkpoints").string(), " - no checkpoint to resume from; start without --resume"));
+    throw InputError(cat((out / "checkpoints").string(), " - no checkpoint to resume from; start ",
+                         has_run(out) ? "anew with another --out" : "without --resume"));
   return *last;
 }
 

@@ -99,12 +99,18 @@ TEST(RunFolderTest, AFolderIsTakenByOneRun) {
   write_text(out / "metrics.jsonl", "");
   prepare_run_folder(out, true);
   EXPECT_EQ(sentence_of<InputError>([&] { prepare_run_folder(out, false); }),
-            out.string() + " - there is a run already; go on with --resume, or choose another --out");
+            out.string() +
+                " - there is a run already, which saved no checkpoint to go on from; remove it, or choose "
+                "another --out");
   EXPECT_EQ(
       sentence_of<InputError>([&] { prepare_run_folder(out / "metrics.jsonl" / "x", false); }),
       (out / "metrics.jsonl" / "x").string() + " - cannot be made: Not a directory; choose another --out");
-  EXPECT_EQ(sentence_of<InputError>([&] { last_checkpoint(out); }),
-            (out / "checkpoints").string() + " - no checkpoint to resume from; start without --resume");
+  EXPECT_EQ(
+      sentence_of<InputError>([&] { last_checkpoint(out); }),
+      (out / "checkpoints").string() + " - no checkpoint to resume from; start anew with another --out");
+  EXPECT_EQ(
+      sentence_of<InputError>([&] { last_checkpoint(folder / "new"); }),
+      (folder / "new" / "checkpoints").string() + " - no checkpoint to resume from; start without --resume");
 }
 
 }  // namespace

@@ -203,6 +203,12 @@ TEST_F(RecipeTest, DevicesAndMeshSayTheSame) {
   // The command line replaces what the file says.
   EXPECT_EQ(load(kGpt, {"layout.mesh=dp=4"}).layout.devices, 4);
   EXPECT_EQ(load(with_line(16, "mesh = \"dp=3\""), {"layout.devices=1"}).layout.devices, 1);
+  const std::string served = with_line(16, "mesh = \"dp=3,owners=servers:1\"");
+  EXPECT_EQ(load(served, {"layout.devices=4"}).layout.mesh, "dp=3,owners=servers:1");
+  EXPECT_EQ(refusal(served, {"layout.devices=2"}),
+            "--set layout.devices=2 - layout.devices: got 2, but layout.mesh (r.toml:16) is "
+            "dp=3,owners=servers:1, which is 4; say with --layout how 2 divide the work, or --layout auto");
+  EXPECT_EQ(load(served, {"layout.devices=2", "layout.mesh=auto"}).layout.devices, 2);
   EXPECT_EQ(
       refusal(kGpt, {"layout.mesh=dp=4", "layout.devices=3"}),
       "--set layout.mesh=dp=4 - layout.mesh: got dp=4, which is 4 devices, want 3; what works on 3 devices: "
@@ -252,7 +258,10 @@ TEST_F(RecipeTest, MeshesThatCannotBe) {
       "--set layout.mesh=dp=4,owners=servers:1,zero=2 - layout.mesh: got zero=2 with 1 server; servers own "
       "all weights and optimizer state, so leave zero out");
   EXPECT_EQ(refusal_of_set("layout.mesh=dp=300"),
-            "--set layout.mesh=dp=300 - layout.mesh: got dp=300, which is 300 devices, want at most 256");
+            "--set layout.mesh=dp=300 - layout.mesh: got dp=300, want dp=N, N a whole number from 1 to 256");
+  EXPECT_EQ(
+      refusal_of_set("layout.mesh=dp=100,tp=4"),
+      "--set layout.mesh=dp=100,tp=4 - layout.mesh: got dp=100,tp=4, which is 400 devices, want at most 256");
 }
 
 TEST_F(RecipeTest, TheDataMustSuitTheModel) {

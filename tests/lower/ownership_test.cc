@@ -155,9 +155,11 @@ TEST(Ownership, ChunksThatTpDoesNotDivideAreRefused) {
 TEST(Ownership, Prints) {
   const Storage storage = plan_storage(graph::parse(graph_text()));
   EXPECT_EQ(print(Ownership(storage, {.dp = 1, .tp = 2, .servers = 1})),
-            "rank 0 dp=0 tp=0: holds 4 units, owns 0 elements, weights 3.4 MiB, a gradient slot 3.4 MiB\n"
-            "rank 1 dp=0 tp=1: holds 4 units, owns 0 elements, weights 3.4 MiB, a gradient slot 3.4 MiB\n"
-            "rank 2 server: holds 0 units, owns 1100003 elements, weights 4.2 MiB, a gradient slot 0 B\n");
+            "rank 0 dp=0 tp=0: computes with 4 units, owns 0 elements; keeps weights 3.4 MiB, gradients 3.4 "
+            "MiB a slot\n"
+            "rank 1 dp=0 tp=1: computes with 4 units, owns 0 elements; keeps weights 3.4 MiB, gradients 3.4 "
+            "MiB a slot\n"
+            "rank 2 server: computes nothing, owns 1100003 elements; keeps weights 4.2 MiB\n");
 }
 
 }  // namespace

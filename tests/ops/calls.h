@@ -42,7 +42,7 @@ inline std::vector<at::Tensor> run_node(const graph::Node& node, const std::vect
     stack.insert(stack.begin() + 3, std::vector<int64_t>{stack[0].toTensor().size(1)});
   }
   if (const run::Kernel kernel = run::find_kernel(op))
-    kernel(stack, {{1, 2, 3}, 0});
+    kernel(stack, {{1, 2, 3}, 0, nullptr});
   else
     graph::operator_handle(op).callBoxed(stack);
   std::vector<at::Tensor> results;

@@ -1,5 +1,5 @@
-// docs/adding_an_operator.md, followed to the letter: an operator that is not LibTorch's gets a rule, and the
-// proof holds for it.
+// What docs/adding_an_operator.md says of an operator that is not LibTorch's: it gets a rule, and the proof
+// holds for it.
 #include <gtest/gtest.h>
 #include <torch/library.h>
 
@@ -9,7 +9,7 @@
 namespace shoal::ops {
 namespace {
 
-// The page's operator: x [n,i] times w [i,o], both in groups of channels, plus one number for each output.
+// x [n,i] times w [i,o], both in groups of channels, plus one number for each output.
 at::Tensor scaled_product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& shift) {
   return at::mm(x, w) + shift;
 }

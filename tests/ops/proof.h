@@ -30,7 +30,7 @@ struct Shown {
   std::set<std::string> dtypes;
   std::set<int64_t> parts;
   std::set<std::string> other_bits;  // the dtypes in which a sum or a kernel rounds otherwise
-  bool uneven = false;
+  bool uneven = false, value = true;
 };
 struct Proof {
   std::vector<std::string> failures;   // divisions that do not hold
@@ -208,6 +208,7 @@ inline void prove_stated(const Rule& rule, const std::string& text, at::ScalarTy
         const std::string wrong = check(rule, call, division, parts, weights, random, bits);
         ++proof.runs;
         if (!wrong.empty()) {
+          proof.shown[division.factor].value = false;
           proof.failures.push_back(cat(text, " in ", parts, " parts [", join(weights, ","), "], ",
                                        graph::dtype_name(dtype), ", ", division.factor, ": ", print(division),
                                        ": ", wrong));

@@ -41,13 +41,13 @@ TEST(LayoutText, RefusesWhatIsNone) {
       {"dp=2,pp=2", "got pp=2, which is not supported yet; a layout has dp, tp, zero, owners"},
       {"schedule=1f1b", "got schedule=1f1b, which is not supported yet; a layout has dp, tp, zero, owners"},
       {"recompute=all", "got recompute=all, which is not supported yet; a layout has dp, tp, zero, owners"},
-      {"dp=0", "got dp=0, want dp=N, N a whole number from 1 to 65536"},
-      {"dp=2x", "got dp=2x, want dp=N, N a whole number from 1 to 65536"},
-      {"tp=", "got tp=, want tp=N, N a whole number from 1 to 65536"},
-      {"tp=99999999999999999999", "got tp=99999999999999999999, want tp=N, N a whole number from 1 to 65536"},
+      {"dp=0", "got dp=0, want dp=N, N a whole number from 1 to 256"},
+      {"dp=2x", "got dp=2x, want dp=N, N a whole number from 1 to 256"},
+      {"tp=", "got tp=, want tp=N, N a whole number from 1 to 256"},
+      {"tp=99999999999999999999", "got tp=99999999999999999999, want tp=N, N a whole number from 1 to 256"},
       {"zero=4", "got zero=4, want zero=N, N a whole number from 0 to 3"},
-      {"owners=servers:0", "got owners=servers:0, want owners=servers:N, N a whole number from 1 to 65536"},
-      {"owners=2", "got owners=2, want owners=servers:N, N a whole number from 1 to 65536"},
+      {"owners=servers:0", "got owners=servers:0, want owners=servers:N, N a whole number from 1 to 256"},
+      {"owners=2", "got owners=2, want owners=servers:N, N a whole number from 1 to 256"},
       {"dp=2,dp=2", "got dp=2 after another dp=; say it once"},
       {"dp=2,zero=1,owners=servers:1",
        "got zero=1 with 1 server; servers own all weights and optimizer state, so leave zero out"},
@@ -75,9 +75,9 @@ TEST(LayoutText, ReadsAPlanFile) {
       plan("[layout]\npp = 2\n"), InputError,
       cat(path, ":2 - layout: got pp, which is not supported yet; a layout has dp, tp, zero, servers"));
   EXPECT_ERROR(plan("[layout]\ndp = 2.5\n"), InputError,
-               cat(path, " - layout: got dp = 2.5, want dp = N, N a whole number from 1 to 65536"));
+               cat(path, ":2 - layout: got dp = 2.5, want dp = N, N a whole number from 1 to 256"));
   EXPECT_ERROR(plan("[layout]\ndp = \"2\"\n"), InputError,
-               cat(path, " - layout: got dp = '2', want dp = N, N a whole number from 1 to 65536"));
+               cat(path, ":2 - layout: got dp = '2', want dp = N, N a whole number from 1 to 256"));
   EXPECT_ERROR(plan("[layout]\nzero = 2\nservers = 2\n"), InputError,
                cat(path,
                    " - layout: got zero=2 with 2 servers; servers own all weights and optimizer state, so "

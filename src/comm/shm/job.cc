@@ -29,6 +29,7 @@ class SignalInbox {
   SignalInbox() {
     sigemptyset(&set_);
     for (const int signal : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&set_, signal);
+    if (!is_ignored(SIGHUP)) sigaddset(&set_, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set_, &before_);
     struct sigaction standard = {};
     standard.sa_handler = SIG_DFL;
@@ -82,7 +83,7 @@ class Job {
     int stops = 0;
     std::optional<Clock::time_point> deadline;
     for (int signal = 0; alive_ > 0; signal = signals_.next()) {
-      if (signal == SIGINT || signal == SIGTERM) {
+      if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) {
         if (++stops == 1) {
           signal_all(signal);
         } else {
