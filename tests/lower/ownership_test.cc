@@ -88,11 +88,19 @@ TEST(Ownership, HoldsKeepsAndOwnsWhatTheLayoutSays) {
       for (size_t u : ownership.held(rank)) {
         const Piece whole{u, {0, storage.units[u].numel}};
         EXPECT_EQ(ownership.gradient_group(rank, u), role.tp) << "it sums gradients of its own group";
-        if (layout.zero == 0) EXPECT_TRUE(covers(ownership.owned(rank), whole));
-        if (layout.zero < 3) EXPECT_TRUE(ownership.keeps(rank, u, whole.elements));
+        if (layout.zero == 0) {
+          EXPECT_TRUE(covers(ownership.owned(rank), whole));
+        }
+        if (layout.zero < 3) {
+          EXPECT_TRUE(ownership.keeps(rank, u, whole.elements));
+        }
       }
-      if (!role.computes || layout.zero == 3) EXPECT_EQ(ownership.kept(rank), ownership.share(rank));
-      if (layout.zero > 0) EXPECT_EQ(ownership.owned(rank), ownership.share(rank));
+      if (!role.computes || layout.zero == 3) {
+        EXPECT_EQ(ownership.kept(rank), ownership.share(rank));
+      }
+      if (layout.zero > 0) {
+        EXPECT_EQ(ownership.owned(rank), ownership.share(rank));
+      }
       EXPECT_EQ(ownership.slot_bytes(rank) > 0, role.computes && layout.zero < 2);
     }
   }
