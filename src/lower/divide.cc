@@ -5,7 +5,6 @@
 #include <set>
 
 #include "ops/divide.h"
-#include "plan/positions.h"
 
 namespace shoal::lower {
 namespace {
@@ -287,7 +286,7 @@ class Divider {
     }
     for (int part = 0; part < parts_; ++part) {
       Node copy = ops::local_node(from_, node, division, parts_, part);
-      adapt(copy, division, part);
+      as_reshape(copy);
       size_t input = 0;
       graph::for_each_input(copy, [&](ValueId& id) { id = read[input++][static_cast<size_t>(part)]; });
       for (size_t i = 0; i < copy.results.size(); ++i) {
@@ -297,25 +296,6 @@ class Divider {
       copy.part = part;
       if (copy.random >= 0) copy.random = node.random * static_cast<int>(parts_) + part;
       out_.nodes.push_back(std::move(copy));
-    }
-  }
-
-  // What a rule does not say.
-  void adapt(Node& copy, const Division& division, int64_t part) const {
-    as_reshape(copy);
-    if (const plan::Position* position = plan::position_of(copy.op, division)) {
-      const Node& node = copy;  // its tensors still are those of the undivided graph
-      ValueId id = kNoValue;
-      if (position->tensor.output) {
-        id = node.results[static_cast<size_t>(position->tensor.index)];
-      } else {
-        int next = 0;
-        graph::for_each_input(node, [&](ValueId input) {
-          if (next++ == position->tensor.index) id = input;
-        });
-      }
-      const int64_t size = from_.type(id).shape[static_cast<size_t>(position->dim)] / parts_;
-      std::get<int64_t>(copy.arguments[position->argument]) += part * size;
     }
   }
 

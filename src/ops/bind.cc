@@ -331,7 +331,8 @@ std::optional<Division> divide_factor(const Binding& binding, int index, int64_t
   const Factor& factor = binding.factors[static_cast<size_t>(index)];
   if (!factor.apart || !factor.fed || parts < 1 || outer < 1) return std::nullopt;
   const Form& form = *binding.form;
-
+  for (const Start& start : form.starts)  // what begins somewhere is one run
+    if (start.symbol == factor.symbol && outer != 1) return std::nullopt;
   for (const auto& size : binding.sizes)
     for (size_t i = 0; i < size.dims.size(); ++i)
       if (size.dims[i].factor == index && size.dims[i].carries && size.values[i] % (outer * parts) != 0)

@@ -56,8 +56,11 @@ std::optional<Division> divide_factor(const Binding&, int factor, int64_t outer,
 std::optional<Division> divide(const Rule&, const graph::Graph&, const graph::Node&, Port, graph::Cut,
                                int64_t parts);
 std::vector<Division> divisions(const Rule&, const graph::Graph&, const graph::Node&, int64_t parts);
-graph::Node local_node(const Rule&, const graph::Graph&, const graph::Node&, const Division&, int64_t parts);
-std::vector<int64_t> added_shape(const Rule&, const graph::Graph&, const graph::Node&, const Division&);
+std::optional<Division> pass_sums(const Rule&, const graph::Graph&, const graph::Node&,
+                                  const std::vector<bool>& addends);
+graph::Node local_node(const Rule&, const graph::Graph&, const graph::Node&, const Division&, int64_t parts,
+                       int64_t part);
+std::optional<Bias> bias_of(const Rule&, const graph::Graph&, const graph::Node&);
 Cost cost(const Rule&, const graph::Graph&, const graph::Node&);
 
 }  // namespace shoal::ops

@@ -1,6 +1,7 @@
 #include "ops/divide.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/text.h"
 #include "graph/operator.h"
@@ -63,7 +64,14 @@ std::vector<int> cut_factors(const Binding& binding, const Division& division) {
   return found;
 }
 
-void leave_out_bias(const Rule& rule, const Binding& binding, const Division& division, graph::Node& node) {
+// The input that is added once to the result; -1: none.
+int added_input(const Binding& binding) {
+  for (size_t i = 0; i < binding.inputs.size(); ++i)
+    if (binding.inputs[i].term->added) return static_cast<int>(i);
+  return -1;
+}
+
+void leave_out_bias(const Rule& rule, const Binding& binding, graph::Node& node) {
   const Form& form = *binding.form;
   if (!form.without_op.empty()) {
     std::vector<graph::Argument> arguments;
@@ -72,7 +80,7 @@ void leave_out_bias(const Rule& rule, const Binding& binding, const Division& di
     node.arguments = std::move(arguments);
     return;
   }
-  const int term = binding.inputs[static_cast<size_t>(division.added_after)].term_index;
+  const int term = binding.inputs[static_cast<size_t>(added_input(binding))].term_index;
   node.arguments[static_cast<size_t>(rule.tensor_arguments[static_cast<size_t>(term)])] = graph::None{};
 }
 
@@ -147,11 +155,12 @@ std::vector<Division> divisions(const Rule& rule, const graph::Graph& graph, con
 }
 
 graph::Node local_node(const Rule& rule, const graph::Graph& graph, const graph::Node& node,
-                       const Division& division, int64_t parts) {
+                       const Division& division, int64_t parts, int64_t part) {
   const Binding binding = bind(rule, graph, node);
   graph::Node local = node;
   if (!binding.form) return local;
   const auto cut = cut_factors(binding, division);
+  const auto is_cut = [&](int factor) { return std::find(cut.begin(), cut.end(), factor) != cut.end(); };
   for (const BoundSize& size : binding.sizes) {
     Shape values = size.values;
     if (size.size->term.flat) {
@@ -159,28 +168,61 @@ graph::Node local_node(const Rule& rule, const graph::Graph& graph, const graph:
       values = part_shape(*binding.outputs[0].shape, division.outputs[0].cut, parts);
     }
     for (size_t i = 0; i < size.dims.size(); ++i)
-      if (size.dims[i].carries && std::find(cut.begin(), cut.end(), size.dims[i].factor) != cut.end())
-        values[i] /= parts;
+      if (size.dims[i].carries && is_cut(size.dims[i].factor)) values[i] /= parts;
     graph::Argument& argument = local.arguments[static_cast<size_t>(size.size->argument)];
     if (std::holds_alternative<int64_t>(argument))
       argument = values[0];
     else if (std::holds_alternative<Shape>(argument))
       argument = values;
   }
-  if (division.added_after >= 0) leave_out_bias(rule, binding, division, local);
+  for (const Start& start : binding.form->starts)
+    for (size_t factor = 0; factor < binding.factors.size(); ++factor)
+      if (binding.factors[factor].symbol == start.symbol && is_cut(static_cast<int>(factor)))
+        std::get<int64_t>(local.arguments[static_cast<size_t>(start.argument)]) +=
+            part * (binding.factors[factor].size / parts);
+  if (division.added_after >= 0) leave_out_bias(rule, binding, local);
   return local;
 }
 
-Shape added_shape(const Rule& rule, const graph::Graph& graph, const graph::Node& node,
-                  const Division& division) {
+std::optional<Division> pass_sums(const Rule& rule, const graph::Graph& graph, const graph::Node& node,
+                                  const std::vector<bool>& addends) {
   const Binding binding = bind(rule, graph, node);
-  const BoundTensor& bias = binding.inputs.at(static_cast<size_t>(division.added_after));
-  Shape shape(binding.outputs.at(0).dims.size(), 1);
-  for (size_t i = 0; i < shape.size(); ++i)
+  if (!binding.form) return std::nullopt;
+  std::set<int> terms, others;  // that have addends, and that have anything else
+  for (size_t i = 0; i < binding.inputs.size(); ++i)
+    (addends[i] ? terms : others).insert(binding.inputs[i].term_index);
+  const auto is_stated = [&](const std::vector<int>& group) {
+    std::set<int> there;  // an input of the group may be absent
+    for (int term : group)
+      if (terms.contains(term) || others.contains(term)) there.insert(term);
+    return there == terms;
+  };
+  const bool mixed = std::any_of(terms.begin(), terms.end(), [&](int term) { return others.contains(term); });
+  const auto& groups = binding.form->linear;
+  if (terms.empty() || mixed || !std::any_of(groups.begin(), groups.end(), is_stated)) return std::nullopt;
+  Division division;
+  division.factor = "+";
+  for (const bool addend : addends)
+    division.inputs.push_back({addend ? Kind::kPartialSum : Kind::kReplicate, {}});
+  for (const BoundTensor& output : binding.outputs)
+    division.outputs.push_back(
+        {output.shape && !output.term->absent ? Kind::kPartialSum : Kind::kReplicate, {}});
+  return division;
+}
+
+std::optional<Bias> bias_of(const Rule& rule, const graph::Graph& graph, const graph::Node& node) {
+  const Binding binding = bind(rule, graph, node);
+  const int input = binding.form ? added_input(binding) : -1;
+  if (input < 0) return std::nullopt;
+  const BoundTensor& bias = binding.inputs[static_cast<size_t>(input)];
+  const BoundTensor& result = binding.outputs.at(0);
+  Bias found{input, node, Shape(result.dims.size(), 1)};
+  for (size_t i = 0; i < result.dims.size(); ++i)
     for (size_t j = 0; j < bias.dims.size(); ++j)
-      if (bias.dims[j].carries && bias.dims[j].factor == binding.outputs[0].dims[i].factor)
-        shape[i] = (*bias.shape)[j];
-  return shape;
+      if (bias.dims[j].carries && bias.dims[j].factor == result.dims[i].factor)
+        found.shape[i] = (*bias.shape)[j];
+  leave_out_bias(rule, binding, found.without);
+  return found;
 }
 
 Cost cost(const Rule& rule, const graph::Graph& graph, const graph::Node& node) {
@@ -214,13 +256,18 @@ std::vector<Division> divisions(const graph::Graph& graph, const graph::Node& no
   return divisions(rule_of(node.op), graph, node, parts);
 }
 
-graph::Node local_node(const graph::Graph& graph, const graph::Node& node, const Division& division,
-                       int64_t parts, int64_t /*part*/) {
-  return local_node(rule_of(node.op), graph, node, division, parts);
+std::optional<Division> pass_sums(const graph::Graph& graph, const graph::Node& node,
+                                  const std::vector<bool>& addends) {
+  return pass_sums(rule_of(node.op), graph, node, addends);
 }
 
-Shape added_shape(const graph::Graph& graph, const graph::Node& node, const Division& division) {
-  return added_shape(rule_of(node.op), graph, node, division);
+graph::Node local_node(const graph::Graph& graph, const graph::Node& node, const Division& division,
+                       int64_t parts, int64_t part) {
+  return local_node(rule_of(node.op), graph, node, division, parts, part);
+}
+
+std::optional<Bias> bias_of(const graph::Graph& graph, const graph::Node& node) {
+  return bias_of(rule_of(node.op), graph, node);
 }
 
 Cost cost(const graph::Graph& graph, const graph::Node& node) { return cost(rule_of(node.op), graph, node); }

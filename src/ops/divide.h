@@ -44,13 +44,22 @@ std::optional<Division> divide(const graph::Graph&, const graph::Node&, Port por
 /// Every division of the node with outer = 1 in at least one tensor, each once.
 std::vector<Division> divisions(const graph::Graph&, const graph::Node&, int64_t parts);
 
-/// The node that computes one part: arguments that are sizes follow the parts' shapes. Tensors keep their ids
-/// (the caller renames them); `part` matters only where positions do (none today but the forms of open.h).
+/// The division in which these inputs (by graph::for_each_input) are addends of sums and the others are
+/// whole: each part computes an addend of every result. Nothing where sums do not pass the operator so.
+std::optional<Division> pass_sums(const graph::Graph&, const graph::Node&, const std::vector<bool>& addends);
+
+/// The node that computes one part: arguments that are sizes follow the parts' shapes, those that say where a
+/// part begins follow `part`. Tensors keep their ids (the caller renames them).
 graph::Node local_node(const graph::Graph&, const graph::Node&, const Division&, int64_t parts, int64_t part);
 
-/// The shape in which the bias that a division leaves out broadcasts over the whole result 0: [o,1,1] for a
-/// convolution's. REQUIRES: added_after >= 0.
-std::vector<int64_t> added_shape(const graph::Graph&, const graph::Node&, const Division&);
+/// What an operator adds once to its result.
+struct Bias {
+  int input;                   // by graph::for_each_input
+  graph::Node without;         // the node that does the rest
+  std::vector<int64_t> shape;  // in which it broadcasts over the whole result 0: [o,1,1] for a convolution's
+};
+/// Nothing where the node has none.
+std::optional<Bias> bias_of(const graph::Graph&, const graph::Node&);
 
 /// The shape of a part. REQUIRES: the cut divides it.
 std::vector<int64_t> part_shape(const std::vector<int64_t>& shape, graph::Cut cut, int64_t parts);

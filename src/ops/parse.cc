@@ -150,6 +150,21 @@ class Parser {
       }
     } else if (word == "view") {
       form.view = true;
+      form.linear.push_back({0});
+    } else if (word == "linear") {
+      colon();
+      do {
+        std::vector<int>& inputs = form.linear.emplace_back();
+        do {
+          inputs.push_back(number("the number of an input"));
+        } while (more() && !peek(","));
+      } while (accept(","));
+    } else if (word == "at") {
+      colon();
+      Start start;
+      start.argument_name = name("the name of an argument");
+      start.symbol = symbol("a letter");
+      form.starts.push_back(start);
     } else if (word == "random") {
       form.random = true;
     } else if (word == "flops") {

@@ -57,6 +57,12 @@ class Resolver {
       size.argument = position(size.argument_name);
       resolve(size.term);
     }
+    for (Start& start : form.starts) start.argument = position(start.argument_name);
+    for (const std::vector<int>& group : form.linear)
+      for (int input : group)
+        if (input >= static_cast<int>(inputs))
+          throw InputError(
+              cat("rule of ", rule_.op, " - linear: got input ", input, ", want one below ", inputs));
     form.permute.clear();
     for (const std::string& name : form.permute_names) form.permute.push_back(position(name));
     form.without.clear();

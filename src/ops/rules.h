@@ -32,6 +32,9 @@
 //                                                in all inputs, or in input n
 //          | "permute:" argument [ argument ]    the result's dims are the input's in this order; two change places
 //          | "without:" op "(" { argument } ")"  the operator that does the same but for the bias, and what it takes
+//          | "linear:" n {n} { "," n {n} }       where these inputs are addends of sums, and no others, so are the results:
+//                                                each group of inputs for itself. A "view" is linear in input 0
+//          | "at:" argument letter               this argument says where the letter begins: it grows from part to part
 //          | "view"                              costs nothing
 //          | "random"                            draws numbers, or leaves them as they come: parts need not be the whole's
 //          | "flops:" n { symbol }               what it costs: n times the sizes of these; else one per element
@@ -87,6 +90,12 @@ struct Condition {
   int argument = -1;
 };
 
+struct Start {
+  std::string argument_name;
+  Symbol symbol = kOne;
+  int argument = -1;
+};
+
 enum class Combine : uint8_t { kSum, kMax, kMin, kLse, kWhole, kKept };
 
 struct Form {
@@ -103,6 +112,8 @@ struct Form {
   std::string without_op;
   std::vector<std::string> without_names;
   std::vector<int> without;
+  std::vector<std::vector<int>> linear;  // groups of inputs, by number of their term
+  std::vector<Start> starts;
   double flops = 0;  // 0: one per element
   std::vector<Symbol> flops_symbols;
   std::string kept_because;

@@ -4,7 +4,6 @@
 #include <set>
 
 #include "base/text.h"
-#include "plan/positions.h"
 
 namespace shoal::plan {
 namespace {
@@ -84,10 +83,7 @@ class Mapper {
   std::optional<Division> divide(size_t node, ops::Port port, Cut cut) const {
     std::optional<Division> division = ops::divide(graph_, graph_.nodes[node], port, cut, parts_);
     // A bias that must be added after the sum is a node of its own by now (passes.h).
-    if (division && division->added_after >= 0) return std::nullopt;
-    // A range of classes is contiguous.
-    if (division && cut.outer != 1 && position_of(graph_.nodes[node].op, *division)) return std::nullopt;
-    return division;
+    return division && division->added_after >= 0 ? std::nullopt : division;
   }
   ValueId value_at(size_t node, ops::Port port) const {
     const auto index = static_cast<size_t>(port.index);
@@ -126,18 +122,18 @@ class Mapper {
       }
   }
 
-  // What passes partial sums on, and has one reader: views, and sums of two gradients of one value.
-  bool is_sum(size_t node) const {
-    const Node& n = graph_.nodes[node];
-    if (n.op != "aten::add.Tensor" || inputs_[node].size() != 2 || inputs_[node][0] == inputs_[node][1])
-      return false;
-    const auto* alpha = std::get_if<int64_t>(&n.arguments[2]);
-    const auto& a = graph_.type(inputs_[node][0]);
-    const auto& b = graph_.type(inputs_[node][1]);
-    return alpha != nullptr && *alpha == 1 && a.shape == b.shape && a.dtype == b.dtype;
-  }
-  bool is_view(size_t node) const {
-    return inputs_[node].size() == 1 && graph_.nodes[node].results.size() == 1 && costs_[node].bytes == 0;
+  // How a node passes partial sums on, when all that it reads are such: as a view, which costs nothing, or
+  // where it makes one of several (the gradients of a value that is used several times). None is rounded by
+  // the way.
+  std::optional<Division> passes_sums(size_t node) const {
+    const auto& inputs = inputs_[node];
+    const auto& results = graph_.nodes[node].results;
+    if (results.size() != 1 || results[0] == kNoValue || (inputs.size() < 2 && costs_[node].bytes != 0))
+      return std::nullopt;
+    const auto dtype = graph_.type(results[0]).dtype;
+    if (std::any_of(inputs.begin(), inputs.end(), [&](ValueId id) { return graph_.type(id).dtype != dtype; }))
+      return std::nullopt;
+    return ops::pass_sums(graph_, graph_.nodes[node], std::vector<bool>(inputs.size(), true));
   }
   void find_sums() {
     std::vector<bool> is_output(graph_.values.size(), false);
@@ -147,7 +143,7 @@ class Mapper {
       std::vector<size_t> readers;
       for (const Use& use : uses_[id])
         if (!use.port.output) readers.push_back(use.node);
-      if (is_output[id] || readers.size() != 1 || !(is_view(readers[0]) || is_sum(readers[0]))) continue;
+      if (is_output[id] || readers.size() != 1 || !passes_sums(readers[0])) continue;
       read_once_.insert(static_cast<ValueId>(id));
       sums_[id] = sums_[at(graph_.nodes[readers[0]].results[0])];
     }
@@ -160,13 +156,8 @@ class Mapper {
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
       const auto& results = graph_.nodes[n].results;
       const bool all = !inputs_[n].empty() && std::all_of(inputs_[n].begin(), inputs_[n].end(), passes);
-      if (all && (is_view(n) || is_sum(n))) {
-        Division division = whole(n);
-        for (auto* placements : {&division.inputs, &division.outputs})
-          for (Placement& placement : *placements) placement.kind = Kind::kPartialSum;
-        division.factor = "+";
-        map_.divisions[n] = std::move(division);
-      }
+      if (all)
+        if (auto division = passes_sums(n)) map_.divisions[n] = std::move(division);
       if (!map_.divisions[n]) continue;
       for (size_t i = 0; i < results.size(); ++i)
         if (results[i] != kNoValue && map_.divisions[n]->outputs[i].kind == Kind::kPartialSum)

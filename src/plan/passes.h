@@ -11,8 +11,9 @@ namespace shoal::plan {
 /// in fp32).
 graph::Graph open_vocabulary(graph::Graph);
 
-/// addmm and convolutions without their bias, which is added by a node of its own: when the product is a sum
-/// of partial products, the bias comes after it. Bits: changes them (one more rounding in bf16).
+/// Products and convolutions without their bias ("+" in the operator's rule), which is added by a node of its
+/// own: when the product is a sum of partial products, the bias comes after it. Bits: changes them (one more
+/// rounding in bf16).
 graph::Graph split_biases(graph::Graph);
 
 }  // namespace shoal::plan

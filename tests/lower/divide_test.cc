@@ -244,7 +244,7 @@ TEST(Divide, BytesReadAreThoseOfTheClosedForm) {
           const std::vector<graph::TensorType> types(2, graph::contiguous_type(at::kLong, {8, T}));
           const Graph graph = divided(capture::capture_training(training, types, Precision::kFP32), parts);
           const int64_t want = (8 * layers + 4) * n * D * E * (tp - 1) / tp +
-                               (tp - 1) * (2 * T * D * E + (6 * layers + 2) * D * E + 4 * n + 8);
+                               (tp - 1) * (T * D * E + (6 * layers + 2) * D * E + 4 * n + 8);
           for (int rank = 0; rank < tp; ++rank) {
             const lower::LocalGraph local = lower::local_graph(graph, tp, rank);
             EXPECT_EQ(local.bytes_read, want)

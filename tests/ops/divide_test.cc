@@ -99,7 +99,7 @@ TEST(OpsDivide, ABiasIsLeftOutOfASum) {
   const Division division = divide(call.graph, call.node, {false, 1}, {1, 1}, 2).value();
   EXPECT_EQ(print(division), "R,S1,S0->P(sum)");
   EXPECT_EQ(division.added_after, 0);
-  EXPECT_EQ(added_shape(call.graph, call.node, division), (std::vector<int64_t>{1, 8}));
+  EXPECT_EQ(bias_of(call.graph, call.node).value().shape, (std::vector<int64_t>{1, 8}));
   const graph::Node node = local_node(call.graph, call.node, division, 2, 0);
   EXPECT_EQ(node.op, "aten::mm");
   EXPECT_EQ(node.arguments, (std::vector<graph::Argument>{graph::Tensor{1}, graph::Tensor{2}}));
@@ -107,11 +107,43 @@ TEST(OpsDivide, ABiasIsLeftOutOfASum) {
   const Call convolution =
       call_of("aten::convolution(f[2,4,5,5], f[8,4,3,3], f[8], [1,1], [1,1], [1,1], false, [0,0], 1)");
   const Division channels = divide(convolution.graph, convolution.node, {false, 0}, {1, 1}, 2).value();
-  EXPECT_EQ(added_shape(convolution.graph, convolution.node, channels), (std::vector<int64_t>{1, 8, 1, 1}));
+  EXPECT_EQ(bias_of(convolution.graph, convolution.node).value().shape, (std::vector<int64_t>{1, 8, 1, 1}));
   EXPECT_EQ(local_node(convolution.graph, convolution.node, channels, 2, 0).arguments[2],
             graph::Argument(graph::None{}));
   // Scaled, it cannot be added by itself.
-  EXPECT_EQ(by_input("aten::addmm(f[8], f[4,6], f[6,8], beta=2)", 1, {1, 1}, 2), "whole");
+  const std::string scaled = "aten::addmm(f[8], f[4,6], f[6,8], beta=2)";
+  EXPECT_EQ(by_input(scaled, 1, {1, 1}, 2), "whole");
+  EXPECT_FALSE(bias_of(call_of(scaled).graph, call_of(scaled).node).has_value());
+}
+
+TEST(OpsDivide, SumsPassWhereTheRuleSays) {
+  const auto passes = [](const std::string& text, const std::vector<bool>& addends) {
+    const Call call = call_of(text);
+    return print(pass_sums(call.graph, call.node, addends));
+  };
+  EXPECT_EQ(passes("aten::add.Tensor(f[4,6], f[6])", {true, true}), "P(sum),P(sum)->P(sum)");
+  EXPECT_EQ(passes("aten::add.Tensor(f[4,6], f[6])", {true, false}), "whole");  // added once for each part
+  EXPECT_EQ(passes("aten::mm(f[4,6], f[6,8])", {false, true}), "R,P(sum)->P(sum)");
+  EXPECT_EQ(passes("aten::mm(f[4,6], f[6,8])", {true, true}), "whole");
+  EXPECT_EQ(passes("aten::relu(f[4,6])", {true}), "whole");
+  EXPECT_EQ(passes("aten::view(f[4,6], [24])", {true}), "P(sum)->P(sum)");
+  EXPECT_EQ(passes("aten::cat({f[2,6], f[2,3]}, 1)", {true, true}), "P(sum),P(sum)->P(sum)");
+  EXPECT_EQ(passes("aten::cat({f[2,6], f[2,3]}, 1)", {true, false}), "whole");
+  // A group that names an input which is not there.
+  EXPECT_EQ(
+      passes("aten::convolution(f[4,6,9], f[12,6,3], none, [1], [1], [1], false, [0], 1)", {true, false}),
+      "P(sum),R->P(sum)");
+}
+
+TEST(OpsDivide, APartKnowsWhereItBegins) {
+  const Call call = call_of("shoal::embedding_rows(f[12,4], i12[2,6], 3)");
+  const Division classes = divide(call.graph, call.node, {false, 0}, {0, 1}, 4).value();
+  EXPECT_EQ(print(classes), "S0,R->P(sum)");
+  EXPECT_EQ(local_node(call.graph, call.node, classes, 4, 0).arguments[2], graph::Argument(int64_t{3}));
+  EXPECT_EQ(local_node(call.graph, call.node, classes, 4, 3).arguments[2], graph::Argument(int64_t{12}));
+  const Division features = divide(call.graph, call.node, {false, 0}, {1, 1}, 4).value();
+  EXPECT_EQ(local_node(call.graph, call.node, features, 4, 3).arguments[2], graph::Argument(int64_t{3}));
+  EXPECT_EQ(by_input("shoal::embedding_rows(f[12,4], i12[2,6], 3)", 0, {0, 3}, 2), "whole");  // not one run
 }
 
 TEST(OpsDivide, Costs) {
@@ -188,7 +220,8 @@ TEST(OpsDivide, WrongRulesSayWhatIsWrong) {
                "rule of my::op, at 14 - \"...->...; hole: s\": got \": s\", want a clause, or \"=\" after "
                "the argument hole");
   EXPECT_ERROR(register_rule("aten::mm", "mk,nk->mn"), InputError,
-               "rule of aten::mm - got a second one, \"mk,nk->mn\"; it has \"mk,kn->mn; flops: 2 m k n\"; "
+               "rule of aten::mm - got a second one, \"mk,nk->mn\"; it has \"mk,kn->mn; flops: 2 m k n; "
+               "linear: 0, 1\"; "
                "leave one of them out");
   const auto resolved = [](const std::string& op, const std::string& text) {
     Rule rule = parse_rule(op, text);
@@ -198,6 +231,8 @@ TEST(OpsDivide, WrongRulesSayWhatIsWrong) {
                "rule of aten::mm - inputs: got 1 terms, want 2: one for each tensor argument of its schema");
   EXPECT_ERROR(resolved("aten::mm", "mk,kn->mn,m"), InputError,
                "rule of aten::mm - results: got 2 terms, want 1: one for each result of its schema");
+  EXPECT_ERROR(resolved("aten::mm", "mk,kn->mn; linear: 0, 2"), InputError,
+               "rule of aten::mm - linear: got input 2, want one below 2");
   EXPECT_ERROR(resolved("aten::t", "ab->ba; dim=a"), InputError,
                "rule of aten::t - arguments: got dim, want one of self");
   EXPECT_ERROR(resolved("my::nothing", "a->a"), InputError,

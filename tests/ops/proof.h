@@ -1,6 +1,7 @@
 // The proof of a rule on one call: what it says holds, and what holds it says.
 #pragma once
 
+#include <bit>
 #include <cstring>
 #include <map>
 #include <set>
@@ -36,6 +37,10 @@ struct Proof {
   std::vector<std::string> failures;   // divisions that do not hold
   std::vector<std::string> missing;    // that hold, and the rule has them not
   std::map<std::string, Shown> shown;  // by factor
+  std::set<std::string> sums;          // groups of inputs through which sums pass
+  // Groups of which the rule does not say so, by form: the last call that says something, and whether all
+  // hold.
+  std::map<std::pair<const Form*, std::vector<int>>, std::pair<std::string, bool>> unstated_sums;
   int64_t runs = 0;
 };
 
@@ -105,7 +110,8 @@ inline at::Tensor combine(const std::vector<at::Tensor>& pieces, const std::vect
         const at::Tensor next = pieces[i].to(sum.scalar_type());
         sum = placement.kind == Kind::kPartialSum   ? at::add(sum, next)
               : placement.kind == Kind::kPartialMax ? at::maximum(sum, next)
-                                                    : at::minimum(sum, next);
+              : placement.kind == Kind::kPartialMin ? at::minimum(sum, next)
+                                                    : at::logaddexp(sum, next);
       }
       return sum.to(dtype);
     }
@@ -136,10 +142,16 @@ inline std::vector<std::vector<at::Tensor>> run_pieces(const Rule& rule, const C
                                                        const std::vector<int64_t>& weights) {
   std::vector<std::vector<at::Tensor>> pieces(call.outputs.size());
   int64_t begin = 0;
-  const graph::Node one = local_node(rule, call.graph, call.node, division, parts);
   for (int64_t weight : weights) {
-    graph::Node local = one;
+    graph::Node local = local_node(rule, call.graph, call.node, division, parts, 0);
     widen(local, call, weight);
+    // Where a piece begins: where its first part does.
+    const graph::Node first = local_node(rule, call.graph, call.node, division, parts, begin);
+    for (const Form& form : rule.forms)
+      for (const Start& start : form.starts) {
+        const auto argument = static_cast<size_t>(start.argument);
+        local.arguments[argument] = first.arguments[argument];
+      }
     std::vector<at::Tensor> inputs;
     for (size_t i = 0; i < call.inputs.size(); ++i) {
       if (static_cast<int>(i) == division.added_after) continue;
@@ -177,7 +189,7 @@ inline std::string check(const Rule& rule, const Call& call, const Division& div
     if (i == 0 && division.added_after >= 0) {
       const auto bias = call.inputs[static_cast<size_t>(division.added_after)];
       got = (got.to(at::kDouble) +
-             bias.to(at::kDouble).view(added_shape(rule, call.graph, call.node, division)))
+             bias.to(at::kDouble).view(bias_of(rule, call.graph, call.node).value().shape))
                 .to(got.scalar_type());
     }
     if (got.sizes() != call.outputs[i].sizes()) return cat("result ", i, " has shape ", got.sizes());
@@ -223,6 +235,90 @@ inline void prove_stated(const Rule& rule, const std::string& text, at::ScalarTy
       }
     }
   }
+}
+
+// Two addends of input `index`, neither of them a multiple of it: what is linear only up to a factor, as relu
+// is, would pass.
+inline std::pair<at::Tensor, at::Tensor> addends_of(const at::Tensor& tensor, size_t index) {
+  const auto generator = at::detail::createCPUGenerator(9 + index);
+  const at::Tensor one = at::randn(tensor.sizes(), generator, at::kDouble).to(tensor.scalar_type());
+  return {one, at::sub(tensor, one)};
+}
+
+/// Whether sums pass through a call in these inputs: the results of the addends add up to the whole's. Those
+/// of a call whose results are zero anyway, or no numbers, say nothing: nothing is returned.
+inline std::optional<bool> sums_pass(const Call& call, const std::vector<bool>& addends) {
+  std::vector<at::Tensor> inputs[2] = {call.inputs, call.inputs};
+  for (size_t i = 0; i < call.inputs.size(); ++i)
+    if (addends[i]) std::tie(inputs[0][i], inputs[1][i]) = addends_of(call.inputs[i], i);
+  std::vector<at::Tensor> results[2];
+  try {
+    for (int i : {0, 1}) results[i] = run_node(call.node, inputs[i]);
+  } catch (const std::exception&) {
+    return false;
+  }
+  bool says_something = false;
+  for (size_t i = 0; i < call.outputs.size(); ++i) {
+    const at::Tensor& want = call.outputs[i];
+    if (!want.defined() || want.numel() == 0) continue;
+    if (!want.is_floating_point()) return false;
+    says_something |= largest(want) > 0;
+    const at::Tensor got = results[0][i].to(at::kDouble) + results[1][i].to(at::kDouble);
+    // Addends are larger than what they add up to, and each is rounded.
+    const double scale = 4 * std::max(1.0, largest(results[0][i]));
+    if (!same_value(got, want.to(at::kDouble), tolerance(want) * scale)) return false;
+  }
+  return says_something ? std::optional(true) : std::nullopt;
+}
+
+/// The groups of inputs through which the rule says that sums pass; and those through which they do, and it
+/// does not say so.
+inline void prove_sums(const Rule& rule, const std::string& text, at::ScalarType dtype, Proof& proof) {
+  const Call call = CallParser(text, dtype).parse();
+  const Binding binding = bind(rule, call.graph, call.node);
+  if (!binding.form || binding.form->random) return;
+  std::vector<int> terms;  // that can have addends
+  for (size_t i = 0; i < call.inputs.size(); ++i)
+    if (call.inputs[i].is_floating_point()) {
+      const int term = binding.flat ? 0 : binding.inputs[i].term_index;
+      if (terms.empty() || terms.back() != term) terms.push_back(term);
+    }
+  std::vector<uint64_t> known;
+  for (uint64_t set = 1; set < uint64_t{1} << terms.size(); ++set) {
+    // Of many inputs at most three together: in the rules there are no more.
+    if (terms.size() > 4 && std::popcount(set) > 3) continue;
+    std::vector<bool> addends;
+    std::vector<int> numbers;
+    for (size_t i = 0; i < call.inputs.size(); ++i) {
+      const int term = binding.flat ? 0 : binding.inputs[i].term_index;
+      const auto found = std::find(terms.begin(), terms.end(), term);
+      addends.push_back(found != terms.end() && (set >> (found - terms.begin()) & 1) != 0);
+    }
+    for (size_t t = 0; t < terms.size(); ++t)
+      if ((set >> t & 1) != 0) numbers.push_back(terms[t]);
+    const std::string what =
+        cat(text, ", ", graph::dtype_name(dtype), ": sums in inputs ", join(numbers, " "));
+    const std::optional<bool> passes = sums_pass(call, addends);
+    ++proof.runs;
+    // Where a group passes, so does a larger one with inputs that do not matter.
+    const bool is_larger =
+        std::any_of(known.begin(), known.end(), [&](uint64_t smaller) { return (smaller & set) == smaller; });
+    const bool is_stated = pass_sums(rule, call.graph, call.node, addends).has_value();
+    if (is_stated && passes == false) proof.failures.push_back(what);
+    if (is_stated && passes == true) proof.sums.insert(join(numbers, " "));
+    if (!is_stated && dtype == at::kDouble && !is_larger) {
+      auto& [call_of, holds] =
+          proof.unstated_sums.try_emplace({binding.form, numbers}, "", true).first->second;
+      if (passes) call_of = what, holds = holds && *passes;
+    }
+    if (is_stated || passes == true) known.push_back(set);
+  }
+}
+
+/// What held in all calls of a form. (What a call leaves out may matter in another: a mask of results.)
+inline void find_missing_sums(Proof& proof) {
+  for (const auto& [group, found] : proof.unstated_sums)
+    if (found.second && !found.first.empty()) proof.missing.push_back(found.first);
 }
 
 // All ways to cut the inputs, each on one dim or none. With many inputs only dims of one size go together: a

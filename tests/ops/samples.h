@@ -139,6 +139,7 @@ inline constexpr const char* kSamples[] = {
     "aten::cat({f[12,10], f[12,20]}, 1)",
     "aten::cat({f[12,10], f[12,10], f[12,10]}, -2)",
     "aten::constant_pad_nd(f[12,10], [1,1])",
+    "aten::constant_pad_nd(f[12,10], [1,1], 2)",
     "aten::diagonal(f[12,10,10], 0, 1, 2)",
     "aten::expand(f[12,1,10], [12,6,10])",
     "aten::expand(f[10], [12,10])",
@@ -442,6 +443,12 @@ inline constexpr const char* kSamples[] = {
     "aten::where.self(b[12,35], f[12,35], f[12,35])",
     "aten::where.self(b[12,1], f[35], f[])",
     "aten::xlogy.Tensor(p[12,35], p[35])",
+    "shoal::cross_entropy_backward(f[], f[12,30], f[12], i30[12], p[], 1, -100, 0)",
+    "shoal::cross_entropy_finish(p[2], 1)",
+    "shoal::cross_entropy_sums(f[12,30], f[12], i30[12], -100, 0)",
+    "shoal::embedding_rows(f[30,12], i30[4,10], 0)",
+    "shoal::embedding_rows_backward(f[4,10,12], i30[4,10], 30, 3, 0)",
+    "shoal::row_lse(f[12,30])",
 };
 // clang-format on
 

@@ -11,20 +11,20 @@ Table attention_table() {
        "if is_causal=false "
        "| bhtd,bhsd,bhsd,bhts->bhtd,bht; spread: h; broadcast: 3; whole: s d t; flops: 4 b h t s d"},
       {"aten::_scaled_dot_product_flash_attention_for_cpu_backward",
-       "bhtd,bhtd,bhsd,bhsd,bhtd,bht,bhts->bhtd,bhsd,bhsd; spread: h; broadcast: 6; whole: d; "
-       "flops: 10 b h t s d; if is_causal=false "
-       "| bhtd,bhtd,bhsd,bhsd,bhtd,bht,bhts->bhtd,bhsd,bhsd; spread: h; broadcast: 6; whole: s d t; "
-       "flops: 10 b h t s d"},
+       "bhtd,bhtd,bhsd,bhsd,bhtd,bht,bhts->bhtd,bhsd,bhsd; spread: h; broadcast: 6; whole: d; flops: 10 b h "
+       "t s d; if is_causal=false; linear: 0 "
+       "| bhtd,bhtd,bhsd,bhsd,bhtd,bht,bhts->bhtd,bhsd,bhsd; spread: h; broadcast: 6; whole: s d t; flops: "
+       "10 b h t s d; linear: 0"},
       {"aten::_scaled_dot_product_fused_attention_overrideable",
        "bhtd,bhsd,bhsd,bhts->bhtd,bht,-,-,-,-,-,-,-; spread: h; broadcast: 3; whole: s d; "
        "flops: 4 b h t s d; if is_causal=false "
        "| bhtd,bhsd,bhsd,bhts->bhtd,bht,-,-,-,-,-,-,-; spread: h; broadcast: 3; whole: s d t; "
        "flops: 4 b h t s d"},
       {"aten::_scaled_dot_product_fused_attention_overrideable_backward",
-       "bhtd,bhtd,bhsd,bhsd,bhts,bhtd,bht,-,-,-,- -> bhtd,bhsd,bhsd,bhts; spread: h; broadcast: 4; "
-       "whole: d; flops: 10 b h t s d; if is_causal=false "
-       "| bhtd,bhtd,bhsd,bhsd,bhts,bhtd,bht,-,-,-,- -> bhtd,bhsd,bhsd,bhts; spread: h; broadcast: 4; "
-       "whole: s d t; flops: 10 b h t s d"},
+       "bhtd,bhtd,bhsd,bhsd,bhts,bhtd,bht,-,-,-,- -> bhtd,bhsd,bhsd,bhts; spread: h; broadcast: 4; whole: d; "
+       "flops: 10 b h t s d; if is_causal=false; linear: 0 "
+       "| bhtd,bhtd,bhsd,bhsd,bhts,bhtd,bht,-,-,-,- -> bhtd,bhsd,bhsd,bhts; spread: h; broadcast: 4; whole: "
+       "s d t; flops: 10 b h t s d; linear: 0"},
   };
   return kRows;
 }
