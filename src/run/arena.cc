@@ -1,6 +1,7 @@
 #include "run/arena.h"
 
 #include <c10/core/CPUAllocator.h>
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -200,6 +201,8 @@ void Arena::plan() {
   ::madvise(region, region_bytes_, MADV_HUGEPAGE);
   region_ = static_cast<std::byte*>(region);
   regions().add(region_, region_bytes_);
+  // The recorded run's memory lies free in the heap, as large as the region: it goes back to the system.
+  ::malloc_trim(0);
 }
 
 }  // namespace shoal::run

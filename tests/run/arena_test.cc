@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
+#include <unistd.h>
+
+#include <fstream>
 
 namespace shoal::run {
 namespace {
@@ -67,6 +70,33 @@ TEST(Arena, ARunThatDiffersIsStillRight) {
     const Arena::Scope scope(arena, kNowhere);
     EXPECT_EQ(work(size).item<float>(), static_cast<float>(3 * size));
   }
+}
+
+int64_t resident_bytes() {
+  int64_t mapped = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> mapped >> resident;
+  return resident * ::getpagesize();
+}
+
+// The first runs' memory lies free in the heap, below something that lives on: it must not stay beside the
+// region.
+TEST(Arena, TheFirstRunsMemoryIsGivenBack) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the address sanitizer keeps freed memory for a while";
+#endif
+  constexpr int64_t kTensors = 256, kElements = 1 << 18;
+  Arena arena;
+  std::vector<torch::Tensor> lives_on;
+  const int64_t before = resident_bytes();
+  for (int run = 0; run < 4; ++run) {
+    const Arena::Scope scope(arena, kNowhere);
+    std::vector<torch::Tensor> all;
+    for (int64_t i = 0; i < kTensors; ++i) all.push_back(torch::ones({kElements}));
+    lives_on.push_back(torch::ones({100}));
+  }
+  const int64_t bytes = kTensors * kElements * 4;
+  EXPECT_GE(static_cast<int64_t>(arena.bytes()), bytes);
+  EXPECT_LT(resident_bytes() - before, bytes + bytes / 4);
 }
 
 TEST(Arena, OutputsLieWhereTheyArePlaced) {
