@@ -18,7 +18,7 @@ namespace shoal {
 struct TrainerOptions {
   // --- The run: what decides its bits (docs/numerics.md). None of it depends on the devices. ---
   Optimizer optimizer = AdamW{};
-  int64_t microbatches = 1;  // pieces of the global batch; at least as many as devices
+  int64_t microbatches = 1;  // pieces of the global batch; at least dp of the layout
   uint64_t seed = 1;         // of the initial weights and of dropout
   Precision precision = Precision::kFP32;
   double clip_norm = 0;  // of the global gradient; 0: no clipping
@@ -49,7 +49,9 @@ struct StepResult {
 
 /// All calls are collective: every device makes them in the same order with the same arguments. Belongs to
 /// the World's thread. Throws InputError for a model, batch or checkpoint that cannot be used, JobError when
-/// the work fails; weights are then those of the last finished step, on every device.
+/// the work fails; weights are then those of the last finished step, on every device. What stops step() or
+/// evaluate() on one of several devices ends the job for all of them, since they wait for it; a gradient that
+/// is not finite is an error on all devices alike, after which they may go on.
 class Trainer {
  public:
   Trainer(World&, TrainingModel, TrainerOptions);
@@ -73,8 +75,9 @@ class Trainer {
 
   /// Writes a checkpoint folder (docs/checkpoint_format.md); `samples` is the position in the data.
   void save(const std::filesystem::path& folder);
-  /// Goes on from a checkpoint of the same run, from any number of devices. Throws InputError naming what
-  /// differs when the run does.
+  /// Goes on from a checkpoint of the same run, from any number of devices. Throws InputError, on all
+  /// devices, naming what differs when the run does (nothing has changed then), or what is damaged: then the
+  /// weights are those of no step, and only another load() that succeeds makes the trainer usable again.
   void load(const std::filesystem::path& folder);
   /// Keeps `json_text` with every checkpoint under notes.`key`; not part of what load() compares.
   void set_note(const std::string& key, const std::string& json_text);

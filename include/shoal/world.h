@@ -17,8 +17,8 @@ class Communicator;
 /// of the others with JobError within a second.
 class World {
  public:
-  /// Reads how the process was launched. argc and argv are only kept for messages. Throws JobError when the
-  /// launcher is gone.
+  /// Reads from the environment how the process was launched; argc and argv as main() has them, for launchers
+  /// that pass their word there. Throws JobError when the launcher is gone.
   World(int argc, char** argv);
   explicit World(std::unique_ptr<comm::Communicator>);
   ~World();

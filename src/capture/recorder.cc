@@ -142,13 +142,21 @@ void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack
 }  // namespace
 
 // Functionalization asks Meta about in-place operators, too, and LibTorch has no Meta kernel for these.
-at::Tensor& logical_meta(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
-  out.resize_(at::infer_size(a.sizes(), b.sizes()));
+at::Tensor& take_shape(at::Tensor& out, const at::Tensor& of) {
+  out.resize_(of.sizes());
+  out.as_strided_(of.sizes(), of.strides());
   return out;
+}
+at::Tensor& logical_meta(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
+  return take_shape(out, pointwise_result({a, b}, at::kBool));
+}
+at::Tensor& logical_not_meta(const at::Tensor& a, at::Tensor& out) {
+  return take_shape(out, pointwise_result({a}, at::kBool));
 }
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
   for (const char* name : {"logical_and.out", "logical_or.out", "logical_xor.out"})
     library.impl(name, &logical_meta);
+  library.impl("logical_not.out", &logical_not_meta);
 }
 
 TORCH_LIBRARY_IMPL(_, DeferredInit, library) {

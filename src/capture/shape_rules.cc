@@ -1,6 +1,7 @@
 #include "capture/shape_rules.h"
 
 #include <ATen/ExpandUtils.h>
+#include <ATen/TensorIterator.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -33,7 +34,6 @@ Tensor optional_like(const c10::IValue& value) {
 }
 
 void same_as_first(Stack& s) { s = {at::empty_like(s[0].toTensor())}; }
-void same_as_second(Stack& s) { s = {at::empty_like(s[1].toTensor())}; }
 
 // (weight [v,d], indices [...]) -> [..., d]
 void embedding(Stack& s) {
@@ -183,8 +183,13 @@ void arange_start_step(Stack& s) {
 // (condition, a, b)
 void where(Stack& s) {
   const Tensor a = s[1].toTensor(), b = s[2].toTensor();
-  const auto sizes = at::infer_size(s[0].toTensor().sizes(), at::infer_size(a.sizes(), b.sizes()));
-  s = {at::empty(sizes, a.options().dtype(at::result_type(a, b)))};
+  s = {pointwise_result({s[0].toTensor(), a, b}, at::result_type(a, b))};
+}
+
+// (grad, x, y): contiguous, whatever x is
+void loss_backward(Stack& s) {
+  const Tensor x = s[1].toTensor();
+  s = {empty(at::infer_size(s[0].toTensor().sizes(), at::infer_size(x.sizes(), s[2].toTensor().sizes())), x)};
 }
 
 // (x, dims or none, ..., keepdim): sizes with these dims dropped or 1
@@ -235,10 +240,8 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
       {"aten::embedding_dense_backward", embedding_dense_backward},
       {"aten::flip", same_as_first},
       {"aten::index_select", index_select},
-      {"aten::logical_and",
-       [](Stack& s) { s = {at::empty_like(s[0].toTensor(), s[0].toTensor().options().dtype(at::kBool))}; }},
       {"aten::logsumexp", logsumexp},
-      {"aten::mse_loss_backward", same_as_second},
+      {"aten::mse_loss_backward", loss_backward},
       {"aten::native_batch_norm", native_batch_norm},
       {"aten::native_batch_norm_backward", native_batch_norm_backward},
       {"aten::native_dropout", native_dropout},
@@ -246,7 +249,7 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
       {"aten::native_layer_norm", native_layer_norm},
       {"aten::native_layer_norm_backward", native_layer_norm_backward},
       {"aten::relu", same_as_first},
-      {"aten::smooth_l1_loss_backward", same_as_second},
+      {"aten::smooth_l1_loss_backward", loss_backward},
       {"aten::std.correction", variance},
       {"aten::var.correction", variance},
       {"aten::where.self", where},
@@ -255,6 +258,15 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
 }
 
 }  // namespace
+
+Tensor pointwise_result(at::TensorList inputs, at::ScalarType dtype) {
+  at::TensorIteratorConfig config;
+  const Tensor undefined;
+  config.check_all_same_dtype(false).declare_static_dtype_and_device(dtype, at::kMeta).add_output(undefined);
+  for (const Tensor& input : inputs) config.add_const_input(input);
+  at::TensorIterator iterator = config.build();
+  return iterator.output();
+}
 
 bool apply_shape_rule(const std::string& op, Stack& stack) {
   const auto rule = rules().find(op);

@@ -1,4 +1,5 @@
 // shoal train RECIPE.toml: checks everything, then starts the devices; in each of them, trains.
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -163,12 +164,15 @@ int run(const Options& options, const Invocation& invocation) {
       train_here(world, options, invocation.argv[0], options.out);
     });
 
+  signal(SIGPIPE, SIG_IGN);  // who reads our words may go away; the training goes on
   const train::Recipe recipe = load(options);
   train::open_samples(recipe);  // for what it would refuse
   if (options.resumes && !options.checkpoint.empty()) state::Checkpoint{options.checkpoint};
   const RunFolder folder(options);
   const fs::path& out = folder.path();
+  const train::FolderLock lock(out);
   if (const std::optional<fs::path> checkpoint = checkpoint_to_resume(options, out)) {
+    train::check_run_of(out, *checkpoint);
     const int64_t done = state::Checkpoint(*checkpoint).contents().step;
     const int64_t last = options.until.value_or(recipe.train.steps);
     if (done >= last) {

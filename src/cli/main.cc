@@ -1,11 +1,34 @@
 // The `shoal` command: picks the subcommand, turns errors into one sentence and an exit code.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "cli/commands.h"
 #include "shoal/error.h"
 
+namespace {
+
+// A descriptor that is closed would be given to the next file, and what is said would be written into that.
+void open_standard_descriptors() {
+  for (;;) {
+    const int descriptor = open("/dev/null", O_RDWR);
+    if (descriptor > STDERR_FILENO) close(descriptor);
+    if (descriptor < 0 || descriptor > STDERR_FILENO) return;
+  }
+}
+
+int run(const shoal::cli::Invocation& invocation) {
+  const int exit_code = invocation.chosen();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
+  throw shoal::JobError("standard output - cannot be written: what was printed is not complete");
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  open_standard_descriptors();
   CLI::App app(
       "Shoal: your LibTorch model, unchanged, on any set of devices; the layout never changes the answer.",
       "shoal");
@@ -23,7 +46,7 @@ int main(int argc, char** argv) {
       "`shoal COMMAND --help` says more of a command.");
   try {
     app.parse(argc, argv);
-    return invocation.chosen();
+    return run(invocation);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     std::fprintf(stderr, "shoal: %s; see --help\n", error.what());

@@ -178,4 +178,12 @@ void all_reduce(Communicator& world, Window& window, size_t offset, size_t count
   world.barrier();
 }
 
+std::vector<uint64_t> signal_counts(Communicator& communicator, int channel) {
+  const uint64_t mine = communicator.post(channel);
+  std::vector<uint64_t> counts;
+  for (const auto& bytes : all_gather(communicator, std::as_bytes(std::span(&mine, 1))))
+    std::memcpy(&counts.emplace_back(), bytes.data(), sizeof(uint64_t));
+  return counts;
+}
+
 }  // namespace shoal::comm

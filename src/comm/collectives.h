@@ -34,4 +34,8 @@ void reduce_scatter(Communicator&, Window&, size_t offset, size_t count);
 /// of the bytes move per rank.
 void all_reduce(Communicator&, Window&, size_t offset, size_t count);
 
+/// Where the counts of `channel` stand, by rank, for who begins to use it: a job may have had other users of
+/// it, and not all ranks the same.
+std::vector<uint64_t> signal_counts(Communicator&, int channel);
+
 }  // namespace shoal::comm

@@ -30,6 +30,8 @@ const char* how(Kind kind) {
       return "min";
     case Kind::kPartialLse:
       return "lse";
+    case Kind::kReplicate:  // each part has made it, all alike
+      return "first";
     default:
       return "sum";
   }
@@ -227,7 +229,7 @@ class Divider {
     return have.cuts[key] = std::move(list);
   }
 
-  // Partial sums are added where the value lives: in parts when its home is cut, else whole.
+  // Partial results are combined where the value lives: in parts when its home is cut, else whole.
   void go_home(ValueId id) {
     Forms& have = forms(id);
     if (have.partials.empty() || have.whole != kNoValue || !have.cuts.empty()) return;

@@ -40,7 +40,7 @@ class Ownership {
   int num_ranks() const { return static_cast<int>(ranks_.size()); }
   const Role& role(int rank) const { return of(rank).role; }
 
-  /// Units, in order.
+  /// Units, in order; and pieces, in the order of their units.
   const std::vector<size_t>& held(int rank) const { return of(rank).held; }
   bool holds(int rank, size_t unit) const;
   const std::vector<Piece>& share(int rank) const { return of(rank).share; }

@@ -47,6 +47,7 @@ Storage plan_storage(const graph::Graph& graph) {
   });
   for (auto& [place, part, unit] : found) {
     unit.first_block = storage.num_blocks;
+    storage.first.try_emplace(unit.parameter, storage.units.size());
     storage.num_blocks += num_blocks(unit.numel);
     storage.units.push_back(std::move(unit));
   }
@@ -54,15 +55,18 @@ Storage plan_storage(const graph::Graph& graph) {
 }
 
 std::optional<size_t> Storage::find(const std::string& parameter, int part) const {
-  for (size_t u = 0; u < units.size(); ++u)
-    if (units[u].part == part && units[u].parameter == parameter) return u;
-  return std::nullopt;
+  const auto found = first.find(parameter);
+  if (found == first.end()) return std::nullopt;
+  const size_t u = found->second + static_cast<size_t>(std::max(part, 0));
+  const bool is_it = u < units.size() && units[u].part == part && units[u].parameter == parameter;
+  return is_it ? std::optional(u) : std::nullopt;
 }
 
 std::vector<size_t> Storage::units_of(const std::string& parameter) const {
   std::vector<size_t> found;
-  for (size_t u = 0; u < units.size(); ++u)
-    if (units[u].parameter == parameter) found.push_back(u);
+  if (const auto start = first.find(parameter); start != first.end())
+    for (size_t u = start->second; u < units.size() && units[u].parameter == parameter; ++u)
+      found.push_back(u);
   return found;
 }
 

@@ -39,6 +39,7 @@ struct Storage {
   int64_t num_blocks = 0;
   int64_t num_parts = 1;
   std::map<std::string, graph::Cut> cuts;  // of the divided parameters
+  std::map<std::string, size_t> first;     // of each parameter's units, which lie together
 
   /// The index of a unit; nothing when there is none.
   std::optional<size_t> find(const std::string& parameter, int part) const;

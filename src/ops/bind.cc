@@ -1,6 +1,7 @@
 #include "ops/bind.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 
 #include "base/text.h"
@@ -16,7 +17,11 @@ using Shape = std::vector<int64_t>;
 bool holds(const Condition& condition, const Argument& argument) {
   if (const auto* flag = std::get_if<bool>(&argument)) return condition.value == (*flag ? "true" : "false");
   if (const auto* number = std::get_if<int64_t>(&argument)) return condition.value == std::to_string(*number);
-  if (const auto* number = std::get_if<double>(&argument)) return std::stod(condition.value) == *number;
+  if (const auto* number = std::get_if<double>(&argument)) {
+    char* end = nullptr;  // "none" is no number
+    const double value = std::strtod(condition.value.c_str(), &end);
+    return end != condition.value.c_str() && *end == '\0' && value == *number;
+  }
   if (const auto* word = std::get_if<std::string>(&argument)) return condition.value == *word;
   return condition.value == "none" && std::holds_alternative<graph::None>(argument);
 }
@@ -146,6 +151,10 @@ class Binder {
     };
     if (const auto* dim = std::get_if<int64_t>(&argument)) {
       add(*dim);
+    } else if (const auto* numbers = std::get_if<std::vector<int64_t>>(&argument); numbers && place.pairs) {
+      for (size_t i = 0; i < numbers->size(); ++i)
+        if ((*numbers)[i] != 0 && (i % 2 == 0 || (*numbers)[i - 1] == 0))
+          add(-1 - static_cast<int64_t>(i / 2));
     } else if (const auto* list = std::get_if<graph::TensorList>(&argument)) {
       for (size_t i = 0; i < list->ids.size(); ++i)
         if (list->ids[i] != kNoValue) found.push_back(i);

@@ -95,6 +95,7 @@ class Parser {
     if (!at_end() && std::isdigit(static_cast<unsigned char>(text_[at_]))) place.times = number("a number");
     place.symbol = symbol("a letter or \"_\"");
     place.times_list = accept("~");
+    place.pairs = accept("%");
     return place;
   }
 

@@ -10,13 +10,14 @@
 //          | "(...)"                             all dims as one row-major index: views, which may regroup them
 //          | "-"                                 a result that is no tensor, or has nothing to do with any letter
 //   axes   = { letter | BLOCK | "..." [ "[" place {"," place} "]" ] }
-//   place  = argument ":" ( [ n ] letter [ "~" ] | BLOCK | "_" )
+//   place  = argument ":" ( [ n ] letter [ "~" | "%" ] | BLOCK | "_" )
 //
 //   letter  a dim. The same letter is the same index everywhere; one that a result lacks is summed there.
 //   BLOCK   a capital: any number of dims. "..." is one more block. Blocks are aligned from the right.
 //   place   the dims that an argument of the node names (by number, by a list of numbers, or by which tensors of a
 //           list are there) carry this letter; what is left is the "...". None or an empty list names all dims.
 //           "2s": the dim is two runs of s, one behind the other; "s~": as many as the list in braces has tensors.
+//           "s%": the list has two numbers for each dim, the last dim first; those with a number other than 0 carry s.
 //           "_": dims that a reduction left with size 1, or dropped.
 //   "{}"    a list of tensors, each with these axes
 //   "+"     added once to the result: a bias. Where the result is a sum of parts it is left out of them.
@@ -27,6 +28,7 @@
 //          | "kept:" { symbol } "(" why ")"      these could, and are not
 //          | "max:" { symbol }                   parts of a result that lacks these are combined by the larger, not added
 //          | "min:" { symbol }                   ... by the smaller
+//          | "lse:" { symbol }                   ... by the logarithm of the sum of their exponentials
 //          | "spread:" symbol                    dims of this letter may differ in size: a part takes its share of each
 //          | "broadcast" [ ":" n ]               dims of size 1, and missing dims on the left, serve every index:
 //                                                in all inputs, or in input n
@@ -66,6 +68,7 @@ struct Place {
   Symbol symbol = kOne;
   int times = 1;            // runs of the letter
   bool times_list = false;  // as many as the list has tensors
+  bool pairs = false;       // two numbers a dim, the last dim first
   int argument = -1;        // its position, known once the schema is
 };
 

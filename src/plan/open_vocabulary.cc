@@ -118,11 +118,12 @@ class Rewriter {
     const int64_t reduction = integer(loss, 3), ignore_index = integer(loss, 4), no_offset = 0;
     replaced_[found.log_softmax] = {node("shoal::row_lse", {Tensor{logits}}, {lse}, first)};
     const ValueId sums = value({2});
-    replaced_[found.loss] = {
-        node("shoal::cross_entropy_sums",
-             {Tensor{logits}, Tensor{lse}, Tensor{target}, ignore_index, no_offset}, {sums}, loss),
-        node("shoal::cross_entropy_finish", {Tensor{sums}, reduction}, {loss.results[0], weight_of(loss)},
-             loss)};
+    replaced_[found.loss] = {node("shoal::cross_entropy_sums",
+                                  {Tensor{logits}, Tensor{lse}, Tensor{target}, ignore_index,
+                                   graph_.type(logits).shape[1], no_offset},
+                                  {sums}, loss),
+                             node("shoal::cross_entropy_finish", {Tensor{sums}, reduction},
+                                  {loss.results[0], weight_of(loss)}, loss)};
     if (!found.loss_backward) return;
     const Node backward = graph_.nodes[*found.loss_backward],
                last = graph_.nodes[*found.log_softmax_backward];
@@ -146,8 +147,9 @@ class Rewriter {
   // (weight, indices, padding_idx, scale_grad_by_freq, sparse)
   void open_embedding(size_t n) {
     const Node old = graph_.nodes[n];
-    replaced_[n] = {
-        node("shoal::embedding_rows", {old.arguments[0], old.arguments[1], int64_t{0}}, old.results, old)};
+    const int64_t rows = graph_.type(tensor(old, 0)).shape[0];
+    replaced_[n] = {node("shoal::embedding_rows", {old.arguments[0], old.arguments[1], rows, int64_t{0}},
+                         old.results, old)};
   }
   // (grad, indices, num_weights, padding_idx, scale_grad_by_freq)
   void open_embedding_backward(size_t n) {

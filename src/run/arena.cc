@@ -11,8 +11,6 @@
 #include <utility>
 
 #include "base/blocks.h"
-#include "base/text.h"
-#include "shoal/error.h"
 
 namespace shoal::run {
 namespace {
@@ -112,8 +110,7 @@ void Arena::end() {
       mode_ = Mode::kRecord;
       break;
     case Mode::kRecord:
-      plan();
-      mode_ = Mode::kReplay;
+      mode_ = plan() ? Mode::kReplay : Mode::kOff;
       break;
     case Mode::kReplay:
       if (diverged_ || cursor_ != entries_.size()) mode_ = ++divergences_ < 3 ? Mode::kRecord : Mode::kOff;
@@ -159,50 +156,58 @@ bool Arena::release(void* data) {
   return false;
 }
 
-// Places entries by size, largest first, each at the lowest offset where no entry alive at the same time
-// lies.
-void Arena::plan() {
-  std::vector<size_t> order;
-  for (size_t i = 0; i < entries_.size(); ++i)
-    if (entries_[i].died >= 0 && entries_[i].bytes > 0) order.push_back(i);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return entries_[a].bytes > entries_[b].bytes; });
-  int64_t total = 0;
-  std::vector<size_t> placed, neighbours;
-  for (size_t index : order) {
-    Entry& entry = entries_[index];
-    neighbours.clear();
-    for (size_t other : placed)
-      if (entries_[other].born < entry.died && entry.born < entries_[other].died) neighbours.push_back(other);
-    std::sort(neighbours.begin(), neighbours.end(),
-              [&](size_t a, size_t b) { return entries_[a].offset < entries_[b].offset; });
-    const int64_t bytes = align_up(static_cast<int64_t>(entry.bytes));
-    int64_t offset = 0;
-    for (size_t other : neighbours) {
-      if (offset + bytes <= entries_[other].offset) break;
-      offset =
-          std::max(offset, entries_[other].offset + align_up(static_cast<int64_t>(entries_[other].bytes)));
-    }
-    entry.offset = offset;
-    total = std::max(total, offset + bytes);
-    placed.push_back(index);
-  }
+bool Arena::plan() noexcept try {
+  const int64_t total = place_entries();
   if (region_ != nullptr) {
     regions().remove(region_);
     ::munmap(std::exchange(region_, nullptr), region_bytes_);
   }
   constexpr int64_t kHugePage = 2 << 20;
   region_bytes_ = static_cast<size_t>((total + kHugePage - 1) / kHugePage * kHugePage);
-  if (region_bytes_ == 0) return;
-  void* region = ::mmap(nullptr, region_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (region == MAP_FAILED)
-    throw JobError(
-        cat("arena - memory: no ", human_bytes(region_bytes_), " for the activations of a microbatch"));
-  ::madvise(region, region_bytes_, MADV_HUGEPAGE);
-  region_ = static_cast<std::byte*>(region);
-  regions().add(region_, region_bytes_);
+  if (region_bytes_ > 0) {
+    void* region = ::mmap(nullptr, region_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (region == MAP_FAILED) {
+      region_bytes_ = 0;
+      return false;
+    }
+    ::madvise(region, region_bytes_, MADV_HUGEPAGE);
+    region_ = static_cast<std::byte*>(region);
+    regions().add(region_, region_bytes_);
+  }
   // The recorded run's memory lies free in the heap, as large as the region: it goes back to the system.
   ::malloc_trim(0);
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
+// By size, largest first, each at the lowest offset where no entry alive at the same time lies.
+int64_t Arena::place_entries() {
+  std::vector<size_t> order;
+  for (size_t i = 0; i < entries_.size(); ++i)
+    if (entries_[i].died >= 0 && entries_[i].bytes > 0) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return entries_[a].bytes > entries_[b].bytes; });
+  struct Placed {
+    int64_t begin, end, born, died;
+  };
+  std::vector<Placed> placed;  // by begin; a graph has tens of thousands, so what is scanned lies together
+  int64_t total = 0;
+  for (size_t index : order) {
+    Entry& entry = entries_[index];
+    const int64_t bytes = align_up(static_cast<int64_t>(entry.bytes));
+    int64_t offset = 0;
+    for (const Placed& other : placed) {
+      if (other.born >= entry.died || entry.born >= other.died) continue;
+      if (offset + bytes <= other.begin) break;
+      offset = std::max(offset, other.end);
+    }
+    entry.offset = offset;
+    total = std::max(total, offset + bytes);
+    placed.insert(std::ranges::upper_bound(placed, offset, {}, &Placed::begin),
+                  {offset, offset + bytes, entry.born, entry.died});
+  }
+  return total;
 }
 
 }  // namespace shoal::run

@@ -5,7 +5,7 @@
 // While an Arena::Scope lives, the CPU allocations of LibTorch on its thread go to the arena. The first run
 // goes to the usual allocator (LibTorch's libraries fill caches then), the second is recorded, later ones are
 // replayed. A run that differs from the record finishes with the usual allocator and is recorded anew; after
-// three such runs the arena stays out of the way.
+// three such runs, or where the system has no memory for the region, the arena stays out of the way.
 #pragma once
 
 #include <c10/core/Allocator.h>
@@ -68,7 +68,8 @@ class Arena {
 
   void begin(const Placement& placement);
   void end();
-  void plan();
+  bool plan() noexcept;     // false: there is no memory for it
+  int64_t place_entries();  // the bytes that they take
 
   Mode mode_ = Mode::kWarmUp;
   std::vector<Entry> entries_;

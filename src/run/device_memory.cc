@@ -91,22 +91,18 @@ void DeviceMemory::install(const std::string& name, const at::Tensor& tensor, c1
     others_[name] = originals_[name].to(dtype);
     return;
   }
-  const auto of_unit = [](const std::vector<lower::Piece>& pieces, size_t unit) {
-    return std::any_of(pieces.begin(), pieces.end(), [&](const auto& piece) { return piece.unit == unit; });
-  };
   for (size_t u : units) {
-    if (!of_unit(ownership_.kept(rank_), u)) continue;  // what is owned is kept
+    const auto kept = std::ranges::equal_range(ownership_.kept(rank_), u, {}, &lower::Piece::unit);
+    if (kept.empty()) continue;  // what is owned is kept
     const lower::Unit& unit = storage_.units[u];
     const at::Tensor part = unit.part == graph::kWhole
                                 ? tensor
                                 : take_part(tensor, storage_.cuts.at(name), storage_.num_parts, unit.part);
     const at::Tensor flat = part.contiguous().view({-1});
-    for (const lower::Piece& piece : ownership_.kept(rank_))
-      if (piece.unit == u)
-        weight_view(u, piece.elements).copy_(flat.slice(0, piece.elements.begin, piece.elements.end));
-    for (OwnedPiece& owned : owned_)
-      if (owned.piece.unit == u)
-        owned.master.copy_(flat.slice(0, owned.piece.elements.begin, owned.piece.elements.end));
+    for (const lower::Piece& piece : kept)
+      weight_view(u, piece.elements).copy_(flat.slice(0, piece.elements.begin, piece.elements.end));
+    for (OwnedPiece& owned : owned_of(u))
+      owned.master.copy_(flat.slice(0, owned.piece.elements.begin, owned.piece.elements.end));
   }
 }
 
@@ -154,9 +150,15 @@ at::Tensor DeviceMemory::whole(const std::string& name) {
                                                         : join_parts(parts, storage_.cuts.at(name));
 }
 
+std::span<OwnedPiece> DeviceMemory::owned_of(size_t unit) {
+  const auto [begin, end] =
+      std::ranges::equal_range(owned_, unit, {}, [](const OwnedPiece& owned) { return owned.piece.unit; });
+  return {begin, end};
+}
+
 OwnedPiece& DeviceMemory::owner_of(size_t unit, Range elements) {
-  for (OwnedPiece& owned : owned_)
-    if (owned.piece.unit == unit && owned.piece.elements.contains(elements)) return owned;
+  for (OwnedPiece& owned : owned_of(unit))
+    if (owned.piece.elements.contains(elements)) return owned;
   throw JobError(cat("device memory - gradient of ", storage_.units[unit].parameter, ": rank ", rank_,
                      " does not own elements [", elements.begin, ", ", elements.end, ")"));
 }

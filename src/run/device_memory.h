@@ -50,6 +50,8 @@ class DeviceMemory {
   at::Tensor whole(const std::string& name);
 
   std::vector<OwnedPiece>& owned() { return owned_; }
+  /// Those of one unit; they lie together.
+  std::span<OwnedPiece> owned_of(size_t unit);
   /// The owned piece that has these elements.
   OwnedPiece& owner_of(size_t unit, Range elements);
   /// The place of these elements' summed gradient. REQUIRES: they are owned.

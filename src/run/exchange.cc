@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "comm/collectives.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
@@ -27,7 +28,10 @@ Exchanger::Exchanger(comm::Communicator& communicator, std::vector<int> group, i
       group_(std::move(group)),
       rank_(rank),
       half_bytes_(align_up(std::max(half_bytes, kLeastHalf))),
-      window_(communicator.window(static_cast<size_t>(2 * half_bytes_))) {}
+      window_(communicator.window(static_cast<size_t>(2 * half_bytes_))) {
+  const std::vector<uint64_t> counts = comm::signal_counts(communicator, kChannel);
+  for (const int member : group_) zero_.push_back(counts[static_cast<size_t>(member)]);
+}
 
 template <class Read>
 void Exchanger::turn(const std::vector<at::Tensor>& mine, const lower::Exchange& exchange, int64_t start,
@@ -41,10 +45,10 @@ void Exchanger::turn(const std::vector<at::Tensor>& mine, const lower::Exchange&
                 static_cast<const std::byte*>(mine[i].const_data_ptr()) + part.begin - shown[i].offset,
                 static_cast<size_t>(part.size()));
   }
-  const uint64_t count = communicator_.post(kChannel);
+  communicator_.post(kChannel);
   for (size_t rank = 0; rank < group_.size(); ++rank) {
     if (static_cast<int>(rank) == rank_) continue;
-    communicator_.await(group_[rank], kChannel, count);
+    communicator_.await(group_[rank], kChannel, zero_[rank] + turn_);
     read(rank, half);
   }
 }

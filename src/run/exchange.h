@@ -48,6 +48,7 @@ class Exchanger {
   int rank_;
   int64_t half_bytes_;
   std::shared_ptr<comm::Window> window_;
+  std::vector<uint64_t> zero_;  // the group's counts when this was made
   const lower::LocalGraph* local_ = nullptr;
   uint64_t turn_ = 0;
 };

@@ -9,6 +9,7 @@
 #include "graph/ivalue.h"
 #include "graph/operator.h"
 #include "lower/gather_plan.h"
+#include "run/out_of_memory.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
@@ -134,6 +135,11 @@ void Executor::run(const Run& run) {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
+      if (is_out_of_memory(error))
+        throw JobError(
+            cat("memory - operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
+                ": this device has no room for its result; use smaller microbatches (more of them), or "
+                "more devices with tp or zero=3"));
       const std::string reason = error.what();
       throw JobError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
                          " - failed: ", reason.substr(0, reason.find('\n'))));

@@ -31,10 +31,8 @@ GradientStream::GradientStream(comm::Communicator& communicator, DeviceMemory& m
   for (int d = 0; d < ownership.layout().dp; ++d)
     group_.push_back(lower::rank_of(ownership.layout(), d, ownership.role(memory.rank()).tp));
   scratch_.resize(group_.size());
-  const uint64_t mine = communicator.post(kChannel);
-  const auto counts = comm::all_gather(communicator, std::as_bytes(std::span(&mine, 1)));
-  for (const int rank : group_)
-    std::memcpy(&zero_.emplace_back(), counts[static_cast<size_t>(rank)].data(), sizeof(uint64_t));
+  const std::vector<uint64_t> counts = comm::signal_counts(communicator, kChannel);
+  for (const int rank : group_) zero_.push_back(counts[static_cast<size_t>(rank)]);
 }
 
 void GradientStream::post() {
@@ -113,8 +111,7 @@ void GradientStream::read_bucket() {
   const lower::Bucket& bucket = (*buckets_)[static_cast<size_t>(read_)];
   bool waited = false;
   for (const lower::BucketItem& item : bucket) {
-    for (OwnedPiece& owned : memory_.owned()) {
-      if (owned.piece.unit != item.target.unit) continue;
+    for (OwnedPiece& owned : memory_.owned_of(item.target.unit)) {
       const Range elements = intersect(owned.piece.elements, item.elements);
       if (elements.empty()) continue;
       if (!std::exchange(waited, true)) await_written(read_);

@@ -61,7 +61,7 @@ class GradientStream {
   const int64_t bucket_bytes_;
   std::shared_ptr<comm::Window> window_;
   std::vector<int> group_;      // ranks by dp coordinate
-  std::vector<uint64_t> zero_;  // and their counts when the stream was made: a job may have had others
+  std::vector<uint64_t> zero_;  // and their counts when the stream was made
   const lower::Instruction* round_ = nullptr;
   const std::vector<lower::Bucket>* buckets_ = nullptr;
   int64_t base_ = 0, posted_ = 0;                // counts on the channel: at the round's beginning, now

@@ -77,7 +77,6 @@ StepOutcome Interpreter::run(const StepRequest& request) {
   request.buffers->clear();
   const Traffic before = memory_.traffic();
   memory_.stop() = request.stop ? 1 : 0;
-  request.buffers->clear();
   for (const Instruction& instruction : program_.instructions) {
     Stopwatch watch;
     const StepSeconds start = outcome_.seconds;
@@ -287,7 +286,7 @@ void Interpreter::all_reduce_norm(const StepRequest& request) {
            block < unit.first_block + num_blocks(elements.end); ++block) {
         const double square = memory_.read_square(rank, block);
         if (!std::isfinite(square))
-          throw JobError(
+          throw NotFinite(
               cat("step ", request.step, " - gradient of ", unit.parameter, ": got ",
                   square > 0 ? "an infinite" : "a NaN", " value, loss ", outcome_.loss,
                   "; the weights are those of the step before, try a smaller learning rate or clip_norm"));

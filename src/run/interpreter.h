@@ -18,6 +18,7 @@
 #include "run/exchange.h"
 #include "run/executor.h"
 #include "run/gradient_stream.h"
+#include "shoal/error.h"
 
 namespace shoal::run {
 
@@ -59,12 +60,19 @@ std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&,
 /// Gathers input `index` of the graph: Executor::Run::fetch.
 std::function<at::Tensor(size_t)> gather_inputs(const graph::Graph&, DeviceMemory&);
 
+/// A gradient that is not finite: thrown on every rank alike, so that the job could go on.
+class NotFinite : public JobError {
+ public:
+  using JobError::JobError;
+};
+
 class Interpreter {
  public:
   /// Collective. References must outlive the interpreter.
   Interpreter(comm::Communicator&, const lower::Program&, DeviceMemory&, Update);
 
-  /// Collective. Throws JobError, before any weight changes, when the gradient is not finite.
+  /// Collective. Throws NotFinite, on every rank and before any weight changes, when the gradient is not
+  /// finite; what else it throws may be this rank's alone.
   StepOutcome run(const StepRequest&);
 
   /// Room for gradients on their way to their owners.

@@ -101,7 +101,8 @@ Tensor combine(c10::string_view how, const Tensor& a, const Tensor& b) {
   if (how == "max") return at::maximum(a, b);
   if (how == "min") return at::minimum(a, b);
   if (how == "lse") return logaddexp(a, b);
-  throw JobError(cat("reduce_parts - how: got ", std::string(how), ", want sum, max, min or lse"));
+  if (how == "first") return a;
+  throw JobError(cat("reduce_parts - how: got ", std::string(how), ", want sum, max, min, lse or first"));
 }
 
 // The tree over [0, n) (comm/reduce.h) over `roots`, each of which stands for `leaves` of its leaves.
@@ -137,8 +138,9 @@ Tensor reduce(at::TensorList roots, at::IntArrayRef leaves, c10::string_view how
   for (int64_t count : leaves) n += count;
   if (!sums_in_fp32(how, roots)) {
     std::vector<Tensor> cut;
+    // As a peer would show it: how it lies in memory must not depend on who made it.
     for (const Tensor& root : roots)
-      cut.push_back(parts == 1 ? root : cut_part(root, dim, outer, parts, part));
+      cut.push_back(parts == 1 ? root.contiguous() : cut_part(root, dim, outer, parts, part));
     size_t next = 0;
     return tree(how, cut, leaves, {0, n}, next).to(dtype);
   }

@@ -1,10 +1,12 @@
 #include "run/reproducible.h"
 
+#include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <dlfcn.h>
 #include <torch/version.h>
 
 #include "base/text.h"
+#include "shoal/error.h"
 
 namespace shoal::run {
 namespace {
@@ -23,11 +25,25 @@ std::string set_mkl_strict() {
   return "mkl as it comes";
 }
 
+// oneDNN, which multiplies bf16, takes other instructions than LibTorch's own kernels where the CPU has them.
+std::string bf16_instructions() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("amx-bf16")) return ", amx-bf16";
+  if (__builtin_cpu_supports("avx512bf16")) return ", avx512-bf16";
+#endif
+  return "";
+}
+
 }  // namespace
 
 const std::string& make_reproducible() {
-  static const std::string kind =
-      cat("cpu ", at::get_cpu_capability(), ", ", set_mkl_strict(), ", libtorch ", TORCH_VERSION);
+  static const std::string kind = cat("cpu ", at::get_cpu_capability(), bf16_instructions(), ", ",
+                                      set_mkl_strict(), ", libtorch ", TORCH_VERSION);
+  if (at::globalContext().float32MatmulPrecision() != at::Float32MatmulPrecision::HIGHEST)
+    throw InputError(
+        "torch - float32 matmul precision: got less than the highest, which rounds products otherwise than a "
+        "run "
+        "says; leave it, and use Precision::kBF16");
   return kind;
 }
 

@@ -33,17 +33,23 @@ Tensor row_lse(const Tensor& x) {
   return out.view(x.sizes().slice(0, static_cast<size_t>(x.dim()) - 1));
 }
 
+void check_index(const char* what, int64_t index, int64_t classes) {
+  TORCH_CHECK_INDEX(index >= 0 && index < classes, what, ": got ", index, ", want 0 to ", classes - 1);
+}
+
 // x [n,v], lse [n], target [n] -> [2]: over the rows whose target is a class of this range, the sum of lse -
-// x[target], and their number. fp64 inside, rounded once.
+// x[target], and their number. fp64 inside, rounded once. `num_classes`: of all ranges together.
 Tensor cross_entropy_sums(const Tensor& x, const Tensor& lse, const Tensor& target, int64_t ignore_index,
-                          int64_t first) {
+                          int64_t num_classes, int64_t first) {
   const Tensor logits = x.contiguous(), sums = lse.contiguous(), targets = target.contiguous();
   const int64_t classes = logits.size(1);
   const float* row = logits.const_data_ptr<float>();
   double loss = 0, count = 0;
   for (int64_t n = 0; n < logits.size(0); ++n, row += classes) {
     const int64_t wanted = targets.const_data_ptr<int64_t>()[n];
-    if (wanted == ignore_index || wanted < first || wanted >= first + classes) continue;
+    if (wanted == ignore_index) continue;
+    check_index("target", wanted, num_classes);
+    if (wanted < first || wanted >= first + classes) continue;
     loss += double{sums.const_data_ptr<float>()[n]} - double{row[wanted - first]};
     count += 1;
   }
@@ -90,7 +96,7 @@ Tensor cross_entropy_backward(const Tensor& grad, const Tensor& x, const Tensor&
 }
 
 // weight [v,d], indices [...] -> [..., d]: zero where the index is none of [first, first + v)
-Tensor embedding_rows(const Tensor& weight, const Tensor& indices, int64_t first) {
+Tensor embedding_rows(const Tensor& weight, const Tensor& indices, int64_t num_classes, int64_t first) {
   const Tensor table = weight.contiguous(), wanted = indices.contiguous();
   std::vector<int64_t> shape = indices.sizes().vec();
   shape.push_back(table.size(1));
@@ -100,6 +106,7 @@ Tensor embedding_rows(const Tensor& weight, const Tensor& indices, int64_t first
   const auto* from = static_cast<const std::byte*>(table.const_data_ptr());
   const auto copy = [&](auto* ids) {
     for (int64_t i = 0; i < wanted.numel(); ++i, to += bytes) {
+      check_index("index", ids[i], num_classes);
       const int64_t row = ids[i] - first;
       if (row >= 0 && row < table.size(0))
         std::memcpy(to, from + static_cast<size_t>(row) * bytes, bytes);
@@ -136,13 +143,15 @@ Tensor embedding_rows_backward(const Tensor& grad, const Tensor& indices, int64_
 TORCH_LIBRARY_FRAGMENT(shoal, library) {
   library.def("row_lse(Tensor x) -> Tensor");
   library.def(
-      "cross_entropy_sums(Tensor x, Tensor lse, Tensor target, int ignore_index, int first) -> Tensor");
+      "cross_entropy_sums(Tensor x, Tensor lse, Tensor target, int ignore_index, int num_classes, int first) "
+      "-> "
+      "Tensor");
   library.def("cross_entropy_finish(Tensor sums, int reduction) -> (Tensor, Tensor)");
   library.def(
       "cross_entropy_backward(Tensor grad, Tensor x, Tensor lse, Tensor target, Tensor weight, int "
       "reduction, int "
       "ignore_index, int first) -> Tensor");
-  library.def("embedding_rows(Tensor weight, Tensor indices, int first) -> Tensor");
+  library.def("embedding_rows(Tensor weight, Tensor indices, int num_classes, int first) -> Tensor");
   library.def(
       "embedding_rows_backward(Tensor grad, Tensor indices, int rows, int padding_index, int first) -> "
       "Tensor");

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <cstdio>
+#include <new>
 
 #include "comm/comm.h"
 #include "comm/launch.h"
@@ -68,8 +69,12 @@ int guarded_main(int argc, char** argv, const std::function<void(World&)>& body)
     return 0;
   } catch (const Error& error) {
     return give_up(error.what(), error.exit_code());
+  } catch (const std::bad_alloc&) {
+    return give_up("memory - the system gives this device no more; use more devices, or smaller microbatches",
+                   1);
   } catch (const std::exception& error) {
-    return give_up(std::string("internal error - ") + error.what(), 1);
+    const std::string reason = error.what();  // LibTorch adds a stack trace
+    return give_up("internal error - " + reason.substr(0, reason.find('\n')), 1);
   }
 }
 

@@ -75,6 +75,8 @@ Checkpoint::Checkpoint(const fs::path& path)
       throw InputError(cat(place.string(), " - damaged: got ", size, " bytes, want ", stored.bytes,
                            "; use another checkpoint"));
   }
+  for (size_t i = 0; i < contents().tensors.size(); ++i)
+    tensors_[{contents().tensors[i].name, contents().tensors[i].role}].push_back(i);
 }
 
 InputError Checkpoint::not_what_was_saved(const TensorSpec& want, const std::string& got) const {
@@ -84,11 +86,11 @@ InputError Checkpoint::not_what_was_saved(const TensorSpec& want, const std::str
 
 size_t Checkpoint::find(const TensorSpec& want) const {
   std::string got = "not in this checkpoint";
-  for (size_t i = 0; i < contents().tensors.size(); ++i) {
-    const TensorSpec& spec = contents().tensors[i];
-    if (spec == want) return i;
-    if (spec.name == want.name && spec.role == want.role) got = cat("got ", type_text(spec));
-  }
+  if (const auto found = tensors_.find({want.name, want.role}); found != tensors_.end())
+    for (size_t i : found->second) {
+      if (contents().tensors[i] == want) return i;
+      got = cat("got ", type_text(contents().tensors[i]));
+    }
   throw not_what_was_saved(want, got);
 }
 

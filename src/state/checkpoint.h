@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -67,6 +68,7 @@ class Checkpoint {
 
   std::filesystem::path folder_;
   Manifest manifest_;
+  std::map<std::pair<std::string, std::string>, std::vector<size_t>> tensors_;  // by name and role
 };
 
 /// One hash of step, data position, run definition and every bit of the tensors, as the manifest states it:

@@ -76,8 +76,12 @@ class Job {
 
   void prepare() {
     trainer_.set_note("recipe", recipe_note(recipe_).dump());
+    trainer_.set_note("data", nlohmann::json(samples_.identity).dump());
     trainer_.prepare(microbatch(0));
-    if (options_.resume) trainer_.load(*options_.resume);
+    if (options_.resume) {
+      check_same_data(*options_.resume);
+      trainer_.load(*options_.resume);
+    }
     first_step_ = trainer_.steps_done();
     if (options_.profile) trainer_.profile(true);
     if (!leads()) return;
@@ -90,6 +94,17 @@ class Job {
                                 .steps_done = first_step_,
                                 .validation_samples = validation_batches_ * rows_,
                                 .devices = world_.size()}));
+  }
+
+  // The order of samples is a function of the store, too: with another one, it would be another run.
+  void check_same_data(const fs::path& checkpoint) const {
+    const nlohmann::json run = state::Checkpoint(checkpoint).contents().run;
+    const nlohmann::json notes = run.value("notes", nlohmann::json::object());
+    const std::string theirs = notes.value("data", samples_.identity);
+    if (theirs != samples_.identity)
+      throw InputError(
+          cat("checkpoint - data: its is ", theirs, ", this run's is ", samples_.identity,
+              "; a run goes on with the data that it began with, so name that, or start a new run"));
   }
 
   void step() {

@@ -1,5 +1,7 @@
 #include "train/run_folder.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -76,6 +78,27 @@ void prepare_run_folder(const fs::path& out, bool resumes) {
             state::latest(out / "checkpoints")
                 ? "; go on with --resume, or choose another --out"
                 : ", which saved no checkpoint to go on from; remove it, or choose another --out"));
+}
+
+void check_run_of(const fs::path& out, const fs::path& checkpoint) {
+  std::error_code ignored;
+  if (has_run(out) && !fs::equivalent(checkpoint.parent_path(), out / "checkpoints", ignored))
+    throw InputError(cat(out.string(), " - there is a run already, and ", checkpoint.string(),
+                         " is not of it; choose another --out"));
+}
+
+FolderLock::FolderLock(const fs::path& folder)
+    : descriptor_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  // The lock goes with the last descriptor: however the process ends, it leaves none behind. File systems
+  // that know no locks let everybody in.
+  if (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    ::close(descriptor_);
+    throw InputError(
+        cat(folder.string(), " - another run is writing there; wait for its end, or choose another --out"));
+  }
+}
+FolderLock::~FolderLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 fs::path last_checkpoint(const fs::path& out) {

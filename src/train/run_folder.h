@@ -17,6 +17,22 @@ std::filesystem::path newest_run_folder(const std::filesystem::path& recipe);
 /// run that is not resumed.
 void prepare_run_folder(const std::filesystem::path& out, bool resumes);
 
+/// Throws InputError when `out` holds a run that `checkpoint` is not of.
+void check_run_of(const std::filesystem::path& out, const std::filesystem::path& checkpoint);
+
+/// Keeps other runs out of a folder while it lives, also those that other users' commands start. Throws
+/// InputError when one is there.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::filesystem::path& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
 /// The folder of the last checkpoint in out/checkpoints. Throws InputError when there is none.
 std::filesystem::path last_checkpoint(const std::filesystem::path& out);
 

@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <c10/util/Exception.h>
 
 #include <chrono>
 #include <cstring>
@@ -25,6 +24,7 @@
 #include "run/executor.h"
 #include "run/initialise.h"
 #include "run/interpreter.h"
+#include "run/out_of_memory.h"
 #include "run/reproducible.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
@@ -141,9 +141,6 @@ struct Trainer::Impl {
     const plan::Limits limits{world.size(), options.microbatches, options.tensor_chunks};
     layout = options.layout ? *options.layout : plan::default_layout(limits, "trainer - layout");
     plan::check_layout(layout, limits, "trainer - layout");
-    if (layout.devices() != world.size())
-      throw InputError(cat("layout - devices: got ", layout.devices(), ", want the ", world.size(),
-                           " of this job (dp * tp + servers)"));
     role = lower::role_of(layout, world.rank());
     program = lower::lower_step(options.microbatches, layout, world.rank());
     std::vector<lower::Program> all;
@@ -151,6 +148,26 @@ struct Trainer::Impl {
       all.push_back(lower::lower_step(options.microbatches, layout, rank));
     lower::program_check(all);
     tensors = capture::named_tensors(*model.module);
+  }
+
+  // What may throw on this rank alone while its peers go on and wait for it: then the job is over for all of
+  // them, also where the error is caught here.
+  template <class F>
+  auto together(F&& work) {
+    try {
+      return work();
+    } catch (const run::NotFinite&) {  // on every rank
+      throw;
+    } catch (const std::exception& error) {
+      if (world.size() > 1) communicator.abort(error.what());
+      throw;
+    }
+  }
+
+  // These are the process's, and anybody may have set them since.
+  void hold_settings() const {
+    if (at::get_num_threads() != options.threads) at::set_num_threads(options.threads);
+    run::make_reproducible();
   }
 
   // What this device runs of a divided graph: its own parts.
@@ -208,11 +225,10 @@ struct Trainer::Impl {
       memory = std::make_unique<run::DeviceMemory>(communicator, *ownership, program);
       initialise();
       optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
-    } catch (const std::bad_alloc&) {
-      throw no_room();
-    } catch (const c10::Error& error) {  // LibTorch's allocator says so in words
-      if (std::string_view(error.what()).find("memory") == std::string_view::npos) throw;
-      throw no_room();
+    } catch (const std::exception& error) {
+      memory.reset();  // there are no numbers
+      if (run::is_out_of_memory(error)) throw no_room();
+      throw;
     }
     interpreter = std::make_unique<run::Interpreter>(
         communicator, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
@@ -227,11 +243,10 @@ struct Trainer::Impl {
     const int64_t bytes = ownership->weight_bytes(world.rank()) +
                           program.num_slots * ownership->slot_bytes(world.rank()) +
                           owned * static_cast<int64_t>(3 * sizeof(float));
-    return JobError(
-        cat("memory - the model's weights, gradients and optimizer state take some ",
-            human_bytes(static_cast<uint64_t>(bytes)),
-            " on this device, which has no room for them; use more devices, with zero=3 each keeps a "
-            "share of everything"));
+    return JobError(cat("memory - the model's weights, gradients and optimizer state take some ",
+                        human_bytes(static_cast<uint64_t>(bytes)),
+                        " on this device, which has no room for them; use more devices",
+                        layout.zero == 3 ? "" : ", with zero=3 each keeps a share of everything"));
   }
 
   void install(const capture::NamedTensor& named, const at::Tensor& value) {
@@ -252,6 +267,12 @@ struct Trainer::Impl {
   }
 
   StepResult step(const std::function<Batch(int64_t)>& microbatch) {
+    require_whole("step");
+    return together([&] { return run_step(microbatch); });
+  }
+
+  StepResult run_step(const std::function<Batch(int64_t)>& microbatch) {
+    hold_settings();
     const auto start = std::chrono::steady_clock::now();
     // Every device captures on its first microbatch, so that all make the same collective calls.
     // A server computes none and looks at the first one's shapes only.
@@ -304,6 +325,13 @@ struct Trainer::Impl {
     if (!memory)
       throw InputError(
           cat("trainer - ", what, ": the model has no numbers yet; call prepare() or step() first"));
+    require_whole(what);
+  }
+  void require_whole(const char* what) const {
+    if (half_loaded)
+      throw InputError(cat("trainer - ", what,
+                           ": the last load() failed on the way, so the weights are those of no step; load "
+                           "another checkpoint first"));
   }
 
   // What a checkpoint holds: for each trained unit its weight and optimizer state, then what is frozen.
@@ -367,13 +395,41 @@ struct Trainer::Impl {
     state::save(communicator, folder, contents, slices);
   }
 
+  // All ranks load, or all throw: a damaged block is read by some of them only.
   void load(const std::filesystem::path& folder) {
-    require_memory("load");
+    if (!half_loaded) require_memory("load");
+    communicator.barrier();  // nobody reads the old weights any more
+    std::string problem = "-";
+    std::exception_ptr mine;
+    try {
+      read(folder);
+    } catch (const std::exception& error) {
+      problem += error.what();
+      mine = std::current_exception();
+    }
+    if (half_loaded) problem[0] = '+';
+    std::string first;  // problem that any rank has
+    for (const auto& bytes : comm::all_gather(communicator, std::as_bytes(std::span(problem)))) {
+      const std::string_view theirs(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      half_loaded |= theirs[0] == '+';
+      if (first.empty()) first = theirs.substr(1);
+    }
+    if (mine) std::rethrow_exception(mine);
+    if (!first.empty()) throw InputError(first);
+    memory->publish_masters();
+    communicator.barrier();
+    memory->gather_weights();
+    communicator.barrier();
+    half_loaded = false;
+  }
+
+  void read(const std::filesystem::path& folder) {
     const state::Checkpoint checkpoint(folder);
     train::check_same_run(definition, checkpoint.contents().run);
     const std::vector<state::TensorSpec> wanted = specs();
     std::vector<size_t> index;
     for (const state::TensorSpec& spec : wanted) index.push_back(checkpoint.find(spec));
+    half_loaded = true;
     for_each_owned(ownership->owned(world.rank()),
                    [&](size_t tensor, Range elements, const at::Tensor& value) {
                      checkpoint.read(index[tensor], elements, mutable_bytes_of(value));
@@ -387,10 +443,6 @@ struct Trainer::Impl {
       for (const capture::NamedTensor& named : all)
         if (named.name == name) install(named, fresh);
     }
-    memory->publish_masters();
-    communicator.barrier();
-    memory->gather_weights();
-    communicator.barrier();
     steps = checkpoint.contents().step;
     samples = checkpoint.contents().samples;
   }
@@ -398,6 +450,11 @@ struct Trainer::Impl {
   double evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) {
     require_memory("evaluate");
     if (count < 1) throw InputError(cat("trainer - evaluate: got ", count, " batches, want 1 or more"));
+    return together([&] { return mean_loss(count, batch); });
+  }
+
+  double mean_loss(int64_t count, const std::function<Batch(int64_t)>& batch) {
+    hold_settings();
     const Range mine = role.computes ? share(count, layout.dp, role.dp) : Range{};
     std::vector<double> losses;
     for (int64_t i = mine.begin; i < mine.end; ++i) {
@@ -468,6 +525,7 @@ struct Trainer::Impl {
   std::unique_ptr<run::Interpreter> interpreter;
   int64_t steps = 0, samples = 0;
   bool profiling = false;
+  bool half_loaded = false;  // the weights are those of no step
 };
 
 Trainer::Trainer(World& world, TrainingModel model, TrainerOptions options)

@@ -136,8 +136,60 @@ Graph capture_resnet(Precision precision) {
   return capture::capture_training(training, types, precision);
 }
 
+template <class Model>
+Graph capture_regression(const Model& model, std::vector<int64_t> x, std::vector<int64_t> y) {
+  const auto training = with_loss(
+      model, [](auto& net, const Batch& batch) { return torch::mse_loss(net(batch[0]), batch[1]); });
+  const std::vector<graph::TensorType> types = {graph::contiguous_type(at::kFloat, std::move(x)),
+                                                graph::contiguous_type(at::kFloat, std::move(y))};
+  return capture::capture_training(training, types, Precision::kFP32);
+}
+
+// The second convolution comes apart by its input channels: every part has the bias's gradient, all alike.
+struct ConvolutionsImpl : torch::nn::Module {
+  torch::nn::Conv2d a{register_module("a", torch::nn::Conv2d(4, 16, 3))},
+      b{register_module("b", torch::nn::Conv2d(16, 4, 3))};
+  torch::Tensor forward(const torch::Tensor& x) { return b(torch::relu(a(x))); }
+};
+TORCH_MODULE(Convolutions);
+
+// Partial sums in fp64 that lie transposed: how a sum of them lies must not depend on who made the addends.
+struct TransposedSumsImpl : torch::nn::Module {
+  torch::nn::Linear a{register_module("a", torch::nn::Linear(16, 240))},
+      b{register_module("b", torch::nn::Linear(15, 16))};
+  torch::Tensor forward(const torch::Tensor& x) {
+    const auto m = a(x).view({x.size(0), x.size(1), 16, 15}).to(torch::kDouble).sum(2).permute({2, 0, 1});
+    const auto f = m.to(torch::kFloat);
+    return b((f.sum(2) + f.var(2, false) + torch::softmax(f, 2).square().sum(2)).t());
+  }
+};
+TORCH_MODULE(TransposedSums);
+
+// Each token sees the one before it: padding by [1, -1] keeps the size and shifts.
+struct TokenShiftImpl : torch::nn::Module {
+  torch::nn::Linear a{register_module("a", torch::nn::Linear(16, 64))},
+      b{register_module("b", torch::nn::Linear(64, 16))};
+  torch::Tensor forward(const torch::Tensor& x) {
+    const auto h = torch::relu(a(x));
+    return b(h + torch::constant_pad_nd(h, {0, 0, 1, -1}) + torch::constant_pad_nd(h, {1, -1}));
+  }
+};
+TORCH_MODULE(TokenShift);
+
 std::vector<Case> cases() {
-  return {{"resnet", 8, [] { return capture_resnet(Precision::kFP32); }},
+  return {{"convolutions", 4,
+           [] {
+             return capture_regression(describe([] { return Convolutions(); }), {3, 4, 8, 8}, {3, 4, 4, 4});
+           }},
+          {"transposed sums", 4,
+           [] {
+             return capture_regression(describe([] { return TransposedSums(); }), {4, 67, 16}, {4, 16});
+           }},
+          {"token shift", 4,
+           [] {
+             return capture_regression(describe([] { return TokenShift(); }), {3, 8, 16}, {3, 8, 16});
+           }},
+          {"resnet", 8, [] { return capture_resnet(Precision::kFP32); }},
           {"resnet bf16", 8, [] { return capture_resnet(Precision::kBF16); }},
           {"llama", 64, [] { return capture_llama(Precision::kFP32); }},
           {"llama bf16", 64, [] { return capture_llama(Precision::kBF16); }},

@@ -7,6 +7,8 @@
 #include "lower/divide.h"
 #include "plan/cut_map.h"
 #include "run/executor.h"
+#include "shoal/error.h"
+#include "support/expect_error.h"
 
 namespace shoal {
 namespace {
@@ -26,7 +28,7 @@ result %1
     {"cross_entropy_sums", R"(%0 = batch "x" : f32[12,8]
 %1 = batch "lse" : f32[12]
 %2 = batch "target" : i64[12]
-%3 = shoal::cross_entropy_sums(%0, %1, %2, -100, 0) : f32[2] @forward
+%3 = shoal::cross_entropy_sums(%0, %1, %2, -100, 8, 0) : f32[2] @forward
 result %3
 )"},
     {"cross_entropy_backward", R"(%0 = batch "grad" : f32[]
@@ -39,7 +41,7 @@ result %5
 )"},
     {"embedding_rows", R"(%0 = batch "table" : f32[8,12]
 %1 = batch "ids" : i64[4,8]
-%2 = shoal::embedding_rows(%0, %1, 0) : f32[4,8,12] @forward
+%2 = shoal::embedding_rows(%0, %1, 8, 0) : f32[4,8,12] @forward
 result %2
 )"},
     {"embedding_rows_backward", R"(%0 = batch "grad" : f32[4,8,12]
@@ -94,6 +96,18 @@ TEST(Vocabulary, DividedIsWhole) {
     }
   }
   EXPECT_GE(divided, 24);
+}
+
+TEST(Vocabulary, WhatIsNoClassIsRefused) {
+  const Graph sums = graph::parse(kSamples[1].text), rows = graph::parse(kSamples[3].text);
+  auto inputs = inputs_of(sums);
+  inputs[2][3] = 8;
+  EXPECT_ERROR(run(sums, inputs), JobError,
+               "operator shoal::cross_entropy_sums - failed: target: got 8, want 0 to 7");
+  inputs = inputs_of(rows);
+  inputs[1][0][0] = -1;
+  EXPECT_ERROR(run(rows, inputs), JobError,
+               "operator shoal::embedding_rows - failed: index: got -1, want 0 to 7");
 }
 
 TEST(Vocabulary, WholeIsLibTorchs) {

@@ -136,14 +136,15 @@ TEST(OpsDivide, SumsPassWhereTheRuleSays) {
 }
 
 TEST(OpsDivide, APartKnowsWhereItBegins) {
-  const Call call = call_of("shoal::embedding_rows(f[12,4], i12[2,6], 3)");
+  const Call call = call_of("shoal::embedding_rows(f[12,4], i12[2,6], 15, 3)");
   const Division classes = divide(call.graph, call.node, {false, 0}, {0, 1}, 4).value();
   EXPECT_EQ(print(classes), "S0,R->P(sum)");
-  EXPECT_EQ(local_node(call.graph, call.node, classes, 4, 0).arguments[2], graph::Argument(int64_t{3}));
-  EXPECT_EQ(local_node(call.graph, call.node, classes, 4, 3).arguments[2], graph::Argument(int64_t{12}));
+  EXPECT_EQ(local_node(call.graph, call.node, classes, 4, 0).arguments[3], graph::Argument(int64_t{3}));
+  EXPECT_EQ(local_node(call.graph, call.node, classes, 4, 3).arguments[3], graph::Argument(int64_t{12}));
   const Division features = divide(call.graph, call.node, {false, 0}, {1, 1}, 4).value();
-  EXPECT_EQ(local_node(call.graph, call.node, features, 4, 3).arguments[2], graph::Argument(int64_t{3}));
-  EXPECT_EQ(by_input("shoal::embedding_rows(f[12,4], i12[2,6], 3)", 0, {0, 3}, 2), "whole");  // not one run
+  EXPECT_EQ(local_node(call.graph, call.node, features, 4, 3).arguments[3], graph::Argument(int64_t{3}));
+  EXPECT_EQ(by_input("shoal::embedding_rows(f[12,4], i12[2,6], 15, 3)", 0, {0, 3}, 2),
+            "whole");  // not one run
 }
 
 TEST(OpsDivide, Costs) {

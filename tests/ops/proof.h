@@ -88,7 +88,7 @@ inline bool same_bits(const at::Tensor& got, const at::Tensor& want) {
 
 // Recombines one result from its parts; `weights`: how many of the parts each piece holds.
 inline at::Tensor combine(const std::vector<at::Tensor>& pieces, const std::vector<int64_t>& weights,
-                          Placement placement, int64_t parts) {
+                          Placement placement) {
   switch (placement.kind) {
     case Kind::kReplicate:
       return pieces[0];
@@ -100,7 +100,6 @@ inline at::Tensor combine(const std::vector<at::Tensor>& pieces, const std::vect
         seen.push_back(
             pieces[i].unflatten(placement.cut.dim, {placement.cut.outer, size / placement.cut.outer}));
       }
-      (void)parts;
       return at::cat(seen, placement.cut.dim + 1).flatten(placement.cut.dim, placement.cut.dim + 1);
     }
     default: {
@@ -129,9 +128,10 @@ inline void widen(graph::Node& local, const Call& call, int64_t count) {
     auto* list = std::get_if<std::vector<int64_t>>(&local.arguments[i]);
     const auto* list_before = std::get_if<std::vector<int64_t>>(&whole.arguments[i]);
     for (size_t j = 0; list && list_before && j < list->size(); ++j) {
+      if ((*list)[j] == (*list_before)[j]) continue;
       int64_t whole_size = (*list_before)[j];
       if (whole_size == -1) whole_size = call.outputs[0].size(static_cast<int64_t>(j));  // whatever is left
-      if ((*list)[j] != -1 && (*list)[j] != whole_size) (*list)[j] *= count;
+      if ((*list)[j] != whole_size) (*list)[j] *= count;
     }
   }
 }
@@ -184,7 +184,7 @@ inline std::string check(const Rule& rule, const Call& call, const Division& div
       for (const at::Tensor& piece : pieces[i])
         if (!same_value(piece, call.outputs[i], tolerance(piece)))
           return cat("result ", i, " differs between parts");
-    at::Tensor got = combine(pieces[i], weights, division.outputs[i], parts);
+    at::Tensor got = combine(pieces[i], weights, division.outputs[i]);
     if (!got.defined()) return cat("result ", i, " does not recombine");
     if (i == 0 && division.added_after >= 0) {
       const auto bias = call.inputs[static_cast<size_t>(division.added_after)];
@@ -206,12 +206,33 @@ inline bool is_random(const Rule& rule, const Call& call) {
   return binding.form && binding.form->random;
 }
 
+/// The divisions that the rule states, with one run of parts in some tensor; then those in two and three.
+inline std::vector<Division> all_divisions(const Rule& rule, const Call& call, int64_t parts, size_t& plain) {
+  std::vector<Division> all = divisions(rule, call.graph, call.node, parts);
+  plain = all.size();
+  const auto ask = [&](Port port, size_t rank) {
+    for (int dim = 0; dim < static_cast<int>(rank); ++dim)
+      for (const int64_t outer : {2, 3})
+        if (auto division = divide(rule, call.graph, call.node, port, {dim, outer}, parts))
+          if (std::find(all.begin(), all.end(), *division) == all.end()) all.push_back(std::move(*division));
+  };
+  for (size_t i = 0; i < call.inputs.size(); ++i)
+    ask({false, static_cast<int>(i)}, static_cast<size_t>(call.inputs[i].dim()));
+  for (size_t i = 0; i < call.outputs.size(); ++i)
+    if (call.outputs[i].defined())
+      ask({true, static_cast<int>(i)}, static_cast<size_t>(call.outputs[i].dim()));
+  return all;
+}
+
 /// Everything that the rule says, on a call.
 inline void prove_stated(const Rule& rule, const std::string& text, at::ScalarType dtype, Proof& proof) {
   const Call call = CallParser(text, dtype).parse();
   const bool random = is_random(rule, call);
   for (const int64_t parts : {2, 3, 4, 5}) {
-    for (const Division& division : divisions(rule, call.graph, call.node, parts)) {
+    size_t plain = 0;
+    const std::vector<Division> all = all_divisions(rule, call, parts, plain);
+    for (size_t d = 0; d < all.size(); ++d) {
+      const Division& division = all[d];
       std::vector<std::vector<int64_t>> splits{std::vector<int64_t>(static_cast<size_t>(parts), 1)};
       if (parts == 3) splits.push_back({1, 2});
       if (parts == 5) splits.push_back({2, 3});
@@ -227,7 +248,7 @@ inline void prove_stated(const Rule& rule, const std::string& text, at::ScalarTy
           continue;
         }
         Shown& shown = proof.shown[division.factor];
-        shown.how = print(division);
+        if (d < plain || shown.how.empty()) shown.how = print(division);
         shown.dtypes.insert(graph::dtype_name(dtype));
         shown.parts.insert(parts);
         if (!bits) shown.other_bits.insert(graph::dtype_name(dtype));
@@ -413,11 +434,11 @@ inline std::optional<Placement> recombination(const std::vector<at::Tensor>& pie
     if (!can_cut(shape, {dim, 1}, parts) || pieces[0].sizes().vec() != part_shape(shape, {dim, 1}, parts))
       continue;
     const Placement shard{Kind::kShard, {dim, 1}};
-    if (same_value(combine(pieces, ones, shard, parts), want, tolerance(want))) return shard;
+    if (same_value(combine(pieces, ones, shard), want, tolerance(want))) return shard;
   }
   const Placement sum{Kind::kPartialSum, {}};
   if (want.scalar_type() != at::kBool && pieces[0].sizes() == want.sizes() &&
-      same_value(combine(pieces, ones, sum, parts), want, tolerance(want)))
+      same_value(combine(pieces, ones, sum), want, tolerance(want)))
     return sum;
   return {};
 }

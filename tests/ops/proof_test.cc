@@ -113,7 +113,7 @@ TEST(OpsProof, AWrongRowIsCaught) {
   EXPECT_FALSE(failures("...->()", "aten::mean(f[12,30])").empty());
   EXPECT_FALSE(failures("mn,mk,kn->mn; broadcast: 0", "aten::addmm(f[10], f[12,30], f[30,10])").empty());
   EXPECT_FALSE(failures("...[dim:r]->...[dim:_]", "aten::amax(f[12,10], [1])").empty());
-  EXPECT_FALSE(failures("vd,...->...d", "shoal::embedding_rows(f[30,12], i30[4,10], 0)").empty());
+  EXPECT_FALSE(failures("vd,...->...d", "shoal::embedding_rows(f[30,12], i30[4,10], 30, 0)").empty());
 }
 
 Proof sums_of(const std::string& text, const std::string& sample) {

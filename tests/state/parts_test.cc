@@ -161,8 +161,9 @@ TEST(CheckpointParts, TheModelAloneIsOneFileOfWholeTensors) {
 
   EXPECT_EQ(sentence_of<InputError>([&] { write_model(Checkpoint(folder / "c"), out); }),
             out.string() + " - is there already; remove it or choose another name");
-  EXPECT_EQ(sentence_of<JobError>([&] { write_model(Checkpoint(folder / "c"), folder / "no/model"); }),
-            (folder / "no/.model.partial").string() + " - cannot be created: No such file or directory");
+  EXPECT_EQ(sentence_of<InputError>([&] { write_model(Checkpoint(folder / "c"), folder / "no/model"); }),
+            (folder / "no/model").string() + " - cannot be written: there is no folder " +
+                (folder / "no").string());
 }
 
 TEST(CheckpointParts, AWeightAndABufferOfOneNameCannotShareAFile) {

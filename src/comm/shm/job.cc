@@ -85,6 +85,7 @@ class Job {
     for (int signal = 0; alive_ > 0; signal = signals_.next()) {
       if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) {
         if (++stops == 1) {
+          stop_signal_ = signal;
           signal_all(signal);
         } else {
           signal_all(SIGKILL);
@@ -137,6 +138,11 @@ class Job {
   void ended(int rank, int status) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return memory_.leave(rank);
     ranks_[rank].exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == stop_signal_) {  // it was not ready to hear of it
+      if (ending_.sentence.empty())
+        ending_.sentence = cat("stopped by signal ", signal_name(stop_signal_), " before the work began");
+      return memory_.fail(rank, "stopped before the work began");
+    }
     if (WIFSIGNALED(status))
       return memory_.fail(rank, cat("killed by signal ", signal_name(WTERMSIG(status))));
     memory_.fail(rank, cat("ended with exit code ", WEXITSTATUS(status)));
@@ -162,6 +168,7 @@ class Job {
   const SignalInbox signals_;
   std::vector<Rank> ranks_;
   int alive_ = 0;
+  int stop_signal_ = 0;  // the first that asked the job to stop
   Ending ending_;
 };
 

@@ -60,6 +60,10 @@ Table loss_table() {
        "...,...->...; if reduction=0 "
        "| ...,...->(); if reduction=2 "
        "| ...,...->(); whole: ..."},
+      {"aten::soft_margin_loss_backward",
+       "...,...,...->...; broadcast; if reduction=0; linear: 0 "
+       "| ...,...,...->...; broadcast; if reduction=2; linear: 0 "
+       "| ...,...,...->...; broadcast; whole: ...; linear: 0"},
   };
   return kRows;
 }

@@ -25,6 +25,8 @@ Table reduction_table() {
       {"aten::mean.dim", "...[dim:r]->...[dim:_]; whole: r; linear: 0"},
       {"aten::min", "...->(); min: ..."},
       {"aten::min.dim", "...[dim:r]->...[dim:_],...[dim:_]; whole: r"},
+      {"aten::norm.Scalar", "...->(); whole: ..."},
+      {"aten::norm.ScalarOpt_dim", "...[dim:r]->...[dim:_]; whole: r"},
       {"aten::prod", "...->(); whole: ..."},
       {"aten::prod.dim_int", "...[dim:r]->...[dim:_]; whole: r"},
       {"aten::std.correction", "...[dim:r]->...[dim:_]; whole: r"},
