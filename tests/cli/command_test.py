@@ -80,7 +80,7 @@ def metrics(out):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-class CommandTest(unittest.TestCase):
+class CommandBase(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.base = pathlib.Path(tempfile.mkdtemp(prefix="shoal-command-"))
@@ -132,6 +132,8 @@ class CommandTest(unittest.TestCase):
         wait_for(lambda: len((self.folder / out / "metrics.jsonl").read_text().splitlines()) >= step
                  if (self.folder / out / "metrics.jsonl").exists() else False)
 
+
+class CommandTest(CommandBase):
     # --- bad input ---
 
     def test_bad_input_is_one_sentence(self):
@@ -365,6 +367,60 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(process.returncode, 1)
         self.assertRegex(stderr, r"(?m)^shoal: rank 1\b.*killed by signal 9 \(Killed\); the last checkpoint is run/checkpoints/step-\d+0, go on with: .* --resume$")
         self.assertEqual([pid for pid in ranks if is_alive(pid)], [])
+
+
+class SharedPlacesTest(CommandBase):
+    """What other commands, and other users of the terminal, do at the same time."""
+
+    def test_a_folder_has_one_run_at_a_time(self):
+        first = subprocess.Popen([SHOAL, "train", "r.toml", "--out", "o", "--set", "train.steps=4000"], cwd=self.folder,
+                                 stderr=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: (self.folder / "o/checkpoints/latest").exists())
+            second = self.shoal("train", "r.toml", "--out", "o", "--set", "train.steps=4000", "--resume")
+        finally:
+            first.kill()
+            first.wait()
+        self.assertEqual((second.returncode, second.stderr),
+                         (2, "shoal: o - another run is writing there; wait for its end, or choose another --out\n"))
+
+    def test_a_checkpoint_of_another_run_does_not_go_into_a_folder_that_has_one(self):
+        self.train("--out", "a")
+        self.train("--out", "b", "--set", "train.seed=5")
+        before = sorted(self.folder.glob("b/checkpoints/*"))
+        done = self.shoal("train", "r.toml", "--resume", "a/checkpoints/step-8", "--out", "b")
+        self.assertEqual((done.returncode, done.stderr),
+                         (2, "shoal: b - there is a run already, and a/checkpoints/step-8 is not of it; choose another --out\n"))
+        self.assertEqual(sorted(self.folder.glob("b/checkpoints/*")), before)
+
+    def test_another_store_is_another_run(self):
+        (self.base / "text/0.txt").write_text("another line\n" * 400)
+        (self.base / "other.toml").write_text('inputs = ["text"]\nout = "other"\n')
+        made = run("data", "other.toml", cwd=self.base)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.train("--out", "o", "--until", "4")
+        done = self.shoal("train", "r.toml", "--out", "o", "--resume", "--set", f"data.path={self.base}/other")
+        self.assertEqual(done.returncode, 2)
+        self.assertRegex(done.stderr, "^shoal: checkpoint - data: its is store [0-9a-f]+, this run's is store [0-9a-f]+; a run goes on with the data "
+                                      "that it began with, so name that, or start a new run\n$")
+
+    def test_closed_descriptors_are_no_ones(self):
+        for closed in ("<&-", "2>&-", "<&- >&- 2>&-"):
+            done = subprocess.run(["sh", "-c", f"exec {SHOAL} train r.toml --devices 2 --until 4 --out 'o{len(closed)}' {closed}"], cwd=self.folder,
+                                  timeout=60)
+            self.assertEqual(done.returncode, 0, closed)
+            self.assertTrue((self.folder / f"o{len(closed)}/checkpoints/step-4").exists())
+
+    def test_training_goes_on_when_nobody_reads(self):
+        done = subprocess.run(["bash", "-c", f"set -o pipefail; {SHOAL} train r.toml --devices 2 --out o 2>&1 | head -1"], cwd=self.folder, timeout=60,
+                              capture_output=True)
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(len(metrics(self.folder / "o")), 12)
+
+    def test_output_that_is_lost_is_an_error(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([SHOAL, "train", "--keys"], stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((done.returncode, done.stderr), (1, "shoal: standard output - cannot be written: what was printed is not complete\n"))
 
 
 if __name__ == "__main__":

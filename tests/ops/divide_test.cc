@@ -9,7 +9,9 @@
 #include "calls.h"
 #include "capture/capture.h"
 #include "models/gpt.h"
+#include "models/llama.h"
 #include "models/mlp.h"
+#include "models/resnet.h"
 #include "ops/rules.h"
 #include "shoal/rule.h"
 #include "support/expect_error.h"
@@ -185,8 +187,15 @@ TEST(OpsDivide, EveryOperatorOfTheModelsHasARule) {
   models::MlpConfig mlp;
   const auto x = graph::contiguous_type(at::kFloat, {8, mlp.inputs}),
              y = graph::contiguous_type(at::kFloat, {8, mlp.outputs});
-  for (const graph::Graph& graph : {graph_of(describe([&] { return models::Gpt(gpt); }), {tokens, tokens}),
-                                    graph_of(describe([&] { return models::Mlp(mlp); }), {x, y})}) {
+  const models::LlamaConfig llama{.vocabulary = 32, .layers = 2, .width = 32, .heads = 4, .kv_heads = 2};
+  const models::ResnetConfig resnet{.stages = 2, .layers = 1, .width = 8, .outputs = 8};
+  const auto images = graph::contiguous_type(at::kFloat, {4, 3, 8, 8}),
+             scores = graph::contiguous_type(at::kFloat, {4, 8});
+  for (const graph::Graph& graph :
+       {graph_of(describe([&] { return models::Gpt(gpt); }), {tokens, tokens}),
+        graph_of(describe([&] { return models::Llama(llama); }), {tokens, tokens}),
+        graph_of(describe([&] { return models::Resnet(resnet); }), {images, scores}),
+        graph_of(describe([&] { return models::Mlp(mlp); }), {x, y})}) {
     int64_t asked = 0;
     const auto start = std::chrono::steady_clock::now();
     for (int round = 0; round < 20; ++round)

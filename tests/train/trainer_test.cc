@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <limits>
+#include <mutex>
 
 #include "comm/comm.h"
 #include "models/mlp.h"
@@ -164,6 +167,96 @@ TEST_F(TrainerTest, NotANumberEndsTheRunBeforeAnyWeightChanges) {
                "step 1 - gradient of layers.0.weight: got a NaN value, loss nan; the weights are those of "
                "the step before, try a smaller learning rate or clip_norm");
   EXPECT_TRUE(torch::equal(trainer.parameter("layers.1.weight"), before));
+}
+
+// Groups of one trainer made another number of exchanges than those of the next: counts of signals differ.
+TEST(Trainers, OfUnlikeLayoutsFollowEachOther) {
+  const models::MlpConfig config{.inputs = 6, .width = 64, .layers = 2, .outputs = 4};
+  std::vector<float> losses;
+  std::mutex mutex;
+  for (const int devices : {1, 4})
+    World::threads(devices, [&](World& some) {
+      const auto train = [&](const Layout& layout, int64_t microbatches) {
+        Trainer trainer(
+            some, describe([&] { return Mlp(config); }), loss,
+            {.microbatches = microbatches, .tensor_chunks = 4, .layout = devices == 1 ? Layout{} : layout});
+        float last = 0;
+        for (int64_t step = 0; step < 3; ++step)
+          last = trainer.step([&](int64_t m) { return batch_of(10 * step + m, 2); }).loss;
+        const std::lock_guard lock(mutex);
+        losses.push_back(last);
+      };
+      train({.dp = 2, .tp = 2}, 3);  // one group has two microbatches, the other one
+      some.communicator().barrier();
+      train({.tp = 4}, 2);
+    });
+  ASSERT_EQ(losses.size(), 10u);
+  EXPECT_EQ(std::count(losses.begin() + 2, losses.end(), losses[0]), 4);
+  EXPECT_EQ(std::count(losses.begin() + 2, losses.end(), losses[1]), 4);
+}
+
+TEST(Trainers, WhatStopsOneDeviceStopsAll) {
+  const auto net =
+      describe([] { return Mlp(models::MlpConfig{.inputs = 6, .width = 64, .layers = 2, .outputs = 4}); });
+  for (const Layout& layout : {Layout{.dp = 2}, Layout{.dp = 2, .zero = 3}, Layout{.tp = 2}}) {
+    std::vector<std::string> sentences(2);
+    EXPECT_THROW(World::threads(2,
+                                [&](World& some) {
+                                  Trainer trainer(some, net, loss,
+                                                  {.microbatches = 4, .tensor_chunks = 2, .layout = layout});
+                                  for (int step = 0; step < 4; ++step) try {
+                                      trainer.step([&](int64_t m) -> Batch {
+                                        if (step == 1 && some.rank() == 1 && m == 3)
+                                          throw InputError("sample 7 - cannot be read");
+                                        return batch_of(step * 4 + m);
+                                      });
+                                    } catch (const Error& error) {  // and goes on
+                                      sentences[static_cast<size_t>(some.rank())] = error.what();
+                                    }
+                                  trainer.evaluate(2, [](int64_t i) { return batch_of(i); });
+                                }),
+                 Error);
+    for (const std::string& sentence : sentences)
+      EXPECT_NE(sentence.find("sample 7 - cannot be read"), std::string::npos) << sentence;
+  }
+}
+
+TEST(Trainers, ACheckpointIsLoadedByAllOrByNone) {
+  const models::MlpConfig config{.inputs = 6, .width = 700, .layers = 1, .outputs = 3};
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("shoal-trainers-test-" + std::to_string(::getpid()));
+  std::filesystem::create_directories(folder);
+  std::vector<float> went_on(2), whole(2);
+  World::threads(2, [&](World& some) {
+    const auto rank = static_cast<size_t>(some.rank());
+    const TrainerOptions options{.optimizer = AdamW{.lr = 0.01}, .microbatches = 2};
+    const auto net = describe([&] { return Mlp(config); });
+    Trainer trainer(some, net, loss, options);
+    trainer.step(batch_of(1));
+    trainer.save(folder / "good");
+    trainer.save(folder / "bad");
+    whole[rank] = trainer.step(batch_of(2)).loss;
+    if (some.rank() == 0) {  // a byte of the last rank's file
+      std::filesystem::path last;
+      for (const auto& entry : std::filesystem::directory_iterator(folder / "bad"))
+        if (entry.path().extension() == ".safetensors") last = std::max(last, entry.path());
+      std::fstream file(last, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekp(-5, std::ios::end);
+      file.put('\x55');
+    }
+    some.communicator().barrier();
+    Trainer again(some, net, loss, options);
+    again.prepare(batch_of(1, 2));
+    EXPECT_THROW(again.load(folder / "bad"), InputError);
+    EXPECT_ERROR(
+        again.step(batch_of(2)), InputError,
+        "trainer - step: the last load() failed on the way, so the weights are those of no step; load "
+        "another checkpoint first");
+    again.load(folder / "good");
+    went_on[rank] = again.step(batch_of(2)).loss;
+  });
+  EXPECT_EQ(went_on, whole);
+  std::filesystem::remove_all(folder);
 }
 
 TEST_F(TrainerTest, BadBatchesGetOneSentence) {
