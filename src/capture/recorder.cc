@@ -132,9 +132,9 @@ void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack
   try {
     op.callBoxed(stack);
   } catch (const std::exception& error) {
-    const std::string why = error.what();
+    const std::string_view why = error.what();  // of which the first sentence says it
     throw InputError(cat("capture - operator ", name, ": it cannot be captured yet (",
-                         why.substr(0, why.find('\n')), ")"));
+                         why.substr(0, std::min(why.find('\n'), why.find(". "))), ")"));
   }
   for (c10::IValue& result : stack) result = move_to(result, at::kMeta);
 }

@@ -7,7 +7,7 @@ namespace shoal::plan {
 
 /// Embedding and cross-entropy as operators that a vocabulary can be divided in (run/vocabulary_kernels.cc);
 /// log_softmax with nll_loss, forward and backward, becomes three of them and the logits are read where they
-/// lie. Bits: changes them (same mathematics; a sum over rows is in fp64 and rounded once, where eager's is
+/// lie. Bits: changes them (same mathematics; a sum over rows is in fp64 and rounded once a part, eager's is
 /// in fp32).
 graph::Graph open_vocabulary(graph::Graph);
 

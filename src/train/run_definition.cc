@@ -50,6 +50,11 @@ void check_same_run(const nlohmann::json& here, const nlohmann::json& checkpoint
     if (other.contains(key) && other[key] == value) continue;
     std::string name = key.substr(1);
     std::replace(name.begin(), name.end(), '/', '.');
+    if (name.ends_with("graph"))
+      throw InputError(
+          cat("checkpoint - run: its ", name,
+              " is another one than this run's: another model, another size of microbatches, or another "
+              "version of Shoal; a run goes on only as it began"));
     throw InputError(
         cat("checkpoint - run: its ", name, " is ", other.contains(key) ? other[key].dump() : "absent",
             ", this run's is ", value.dump(),

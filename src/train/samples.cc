@@ -47,7 +47,7 @@ Samples text_samples(const Recipe& recipe) {
   if (recipe.data.source == "store") {
     const auto store = std::make_shared<data::TokenStore>(recipe.data.path);
     source = std::make_shared<data::StoreSource>(store, context, seed);
-    samples.identity = cat("store ", hash_hex(data::to_json(store->manifest())));
+    samples.identity = cat("the store with hash ", hash_hex(data::to_json(store->manifest())));
     samples.description = cat("the token store ", recipe.data.path, ": ",
                               counted_tokens(store->num_tokens(data::Split::kTrain)), " to train on, ",
                               counted_tokens(store->num_tokens(data::Split::kValidation)), " to validate on");

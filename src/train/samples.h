@@ -20,7 +20,7 @@ struct Samples {
   double baseline =
       0;  // the loss, in nats, of a model that knows how frequent each answer is and nothing else
   std::string description;
-  std::string identity = "made up";  // or which store, by its contents; nothing of where it lies
+  std::string identity = "made-up samples";  // or which store, by its contents; nothing of where it lies
 };
 
 /// Opens the data. A gpt or llama reads windows of a token store or a noisy walk (data/sample_source.h). An

@@ -401,8 +401,17 @@ class SharedPlacesTest(CommandBase):
         self.train("--out", "o", "--until", "4")
         done = self.shoal("train", "r.toml", "--out", "o", "--resume", "--set", f"data.path={self.base}/other")
         self.assertEqual(done.returncode, 2)
-        self.assertRegex(done.stderr, "^shoal: checkpoint - data: its is store [0-9a-f]+, this run's is store [0-9a-f]+; a run goes on with the data "
+        self.assertRegex(done.stderr, "^shoal: checkpoint - data: it is of the store with hash [0-9a-f]+, this run's is of the store with hash [0-9a-f]+; a run goes on with the data "
                                       "that it began with, so name that, or start a new run\n$")
+
+    def test_what_a_run_may_not_change_is_named(self):
+        self.train("--out", "o", "--until", "4")
+        for change, sentence in (("model.width=64", "model.width is 32, this run's is 64"), ("train.precision=bf16", 'train.precision is "fp32", this run\'s is "bf16"'),
+                                 ("optimizer.lr=0.5", "optimizer.lr is 0.01, this run's is 0.5"), ("numerics.tensor_chunks=2", "tensor_chunks is 1, this run's is 2"),
+                                 ("train.global_batch=18", "graph is another one")):
+            done = self.shoal("train", "r.toml", "--out", "o", "--resume", "--set", change)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(f"shoal: checkpoint - run: its {sentence}", done.stderr)
 
     def test_closed_descriptors_are_no_ones(self):
         for closed in ("<&-", "2>&-", "<&- >&- 2>&-"):
