@@ -68,7 +68,7 @@ class Divider {
     for (const Node& node : from.nodes) {
       size_t inputs = 0;
       graph::for_each_input(node, [&](ValueId) { ++inputs; });
-      if (inputs == 1 && node.results.size() == 1 && ops::cost(from, node).bytes == 0)
+      if (inputs == 1 && node.results.size() == 1 && ops::is_view(from, node))
         view_of_[node.results[0]] = &node;
     }
   }
@@ -200,7 +200,7 @@ class Divider {
   }
   // Parts, and wholes that were joined, may lie in memory as no view can regroup.
   static void as_reshape(Node& node) {
-    if (node.op == "aten::view" || node.op == "aten::_unsafe_view") node.op = "aten::reshape";
+    if (ops::regroups(node.op)) node.op = "aten::reshape";
   }
 
   const std::vector<ValueId>& parts(ValueId id, Cut cut) {

@@ -270,6 +270,16 @@ std::optional<Bias> bias_of(const graph::Graph& graph, const graph::Node& node) 
   return bias_of(rule_of(node.op), graph, node);
 }
 
+bool is_view(const graph::Graph& graph, const graph::Node& node) {
+  const Binding binding = bind(rule_of(node.op), graph, node);
+  return binding.form && binding.form->view;
+}
+
+bool regroups(const std::string& op) {
+  const Form& form = rule_of(op).forms[0];
+  return form.view && !form.inputs.empty() && form.inputs[0].flat && !form.sizes.empty();
+}
+
 Cost cost(const graph::Graph& graph, const graph::Node& node) { return cost(rule_of(node.op), graph, node); }
 
 }  // namespace shoal::ops

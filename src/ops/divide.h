@@ -74,4 +74,11 @@ Cost cost(const graph::Graph&, const graph::Node&);
 
 bool has_rule(const std::string& op);
 
+/// Whether the result is its input's memory, seen otherwise.
+bool is_view(const graph::Graph&, const graph::Node&);
+/// Whether an operator is a view that groups dims anew into sizes that it is given. Of parts, and of wholes
+/// that were joined, it cannot always be made; aten::reshape, with the same arguments, copies where it
+/// cannot.
+bool regroups(const std::string& op);
+
 }  // namespace shoal::ops

@@ -43,10 +43,11 @@ class Mapper {
       for (size_t i = 0; i < results.size(); ++i)
         if (results[i] != kNoValue) uses_[at(results[i])].push_back({n, {true, static_cast<int>(i)}});
       costs_.push_back(ops::cost(graph, graph.nodes[n]));
+      is_view_.push_back(ops::is_view(graph, graph.nodes[n]));
     }
     for (size_t id = 0; id < graph.values.size(); ++id) roots_.push_back(static_cast<ValueId>(id));
     for (size_t n = 0; n < graph.nodes.size(); ++n)
-      if (inputs_[n].size() == 1 && graph.nodes[n].results.size() == 1 && costs_[n].bytes == 0)
+      if (inputs_[n].size() == 1 && graph.nodes[n].results.size() == 1 && is_view_[n])
         roots_[at(graph.nodes[n].results[0])] = roots_[at(inputs_[n][0])];
     find_weights();
     find_sums();
@@ -128,7 +129,7 @@ class Mapper {
   std::optional<Division> passes_sums(size_t node) const {
     const auto& inputs = inputs_[node];
     const auto& results = graph_.nodes[node].results;
-    if (results.size() != 1 || results[0] == kNoValue || (inputs.size() < 2 && costs_[node].bytes != 0))
+    if (results.size() != 1 || results[0] == kNoValue || (inputs.size() < 2 && !is_view_[node]))
       return std::nullopt;
     const auto dtype = graph_.type(results[0]).dtype;
     if (std::any_of(inputs.begin(), inputs.end(), [&](ValueId id) { return graph_.type(id).dtype != dtype; }))
@@ -421,6 +422,7 @@ class Mapper {
   std::vector<std::vector<Use>> uses_;        // by value
   std::vector<std::vector<ValueId>> inputs_;  // by node
   std::vector<ops::Cost> costs_;              // by node
+  std::vector<bool> is_view_;                 // by node
   std::vector<ValueId> sums_;                 // by value: the sum that it is only a part of, or itself
   std::set<ValueId> read_once_;               // by a view or a sum
   std::vector<ValueId> roots_;                // by value: what it is a view of, or itself

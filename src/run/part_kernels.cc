@@ -19,6 +19,7 @@
 
 #include "base/text.h"
 #include "comm/reduce.h"
+#include "run/parts.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
@@ -188,6 +189,13 @@ Tensor reduce_parts(at::TensorList roots, at::IntArrayRef leaves, c10::string_vi
 
 }  // namespace
 
+Tensor take_part(const Tensor& whole, const graph::Cut& cut, int64_t parts, int part) {
+  return cut_part(whole, cut.dim, cut.outer, parts, part);
+}
+Tensor join_parts(const std::vector<Tensor>& parts, const graph::Cut& cut) {
+  return join_parts(parts, cut.dim, cut.outer);
+}
+
 TORCH_LIBRARY_FRAGMENT(shoal, library) {
   library.def("cut_part(Tensor x, int dim, int outer, int parts, int part) -> Tensor");
   library.def("join_parts(Tensor[] parts, int dim, int outer) -> Tensor");
@@ -205,7 +213,7 @@ TORCH_LIBRARY_FRAGMENT(shoal, library) {
 
 TORCH_LIBRARY_IMPL(shoal, CPU, library) {
   library.impl("cut_part", &cut_part);
-  library.impl("join_parts", &join_parts);
+  library.impl("join_parts", static_cast<Tensor (*)(at::TensorList, int64_t, int64_t)>(&join_parts));
   library.impl("recut_part", &recut_part);
   library.impl("reduce_parts", &reduce_parts);
   library.impl("reduce_cut", &reduce);

@@ -10,7 +10,7 @@
 
 namespace shoal::run {
 
-/// Part `part` of `parts` of a whole tensor; a view where one can be.
+/// Part `part` of `parts` of a whole tensor: a copy, contiguous.
 at::Tensor take_part(const at::Tensor& whole, const graph::Cut&, int64_t parts, int part);
 
 /// The whole tensor of all its parts, in order.
