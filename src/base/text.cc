@@ -1,7 +1,7 @@
 #include "base/text.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <charconv>
 #include <numeric>
 
 namespace shoal {
@@ -21,10 +21,10 @@ std::string human_bytes(uint64_t bytes) {
   double value = static_cast<double>(bytes);
   size_t unit = 0;
   while (value >= 1024 && unit + 1 < std::size(kUnits)) value /= 1024, ++unit;
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value,
-                kUnits[unit]);
-  return buffer;
+  char digits[32];
+  const auto end = std::to_chars(digits, std::end(digits), value, std::chars_format::fixed,
+                                 unit == 0 || value >= 100 ? 0 : 1);
+  return cat(std::string_view(digits, end.ptr), " ", kUnits[unit]);
 }
 
 namespace {
@@ -42,13 +42,21 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   }
   return row.back();
 }
+
+std::string lower_case(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return lower;
+}
 }  // namespace
 
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {
+  const std::string lower = lower_case(word);
   std::string best;
   size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : candidates) {
-    const size_t distance = edit_distance(word, candidate);
+    const size_t distance = edit_distance(lower, lower_case(candidate));
     if (distance < best_distance) best = candidate, best_distance = distance;
   }
   return best;

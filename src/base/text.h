@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <locale>
 #include <span>
 #include <sstream>
 #include <string>
@@ -10,18 +11,21 @@
 
 namespace shoal {
 
-/// All arguments through operator<<, as one string: cat("got ", 3, ", want ", 4).
+/// All arguments through operator<<, as one string: cat("got ", 3, ", want ", 4). Never in the program's locale:
+/// names in files and hashes are made of this.
 template <class... Parts>
 std::string cat(const Parts&... parts) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());
   (out << ... << parts);
   return out.str();
 }
 
-/// The items through operator<<, with `separator` between.
+/// The items through operator<<, with `separator` between; as cat.
 template <class Range>
 std::string join(const Range& items, std::string_view separator) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());
   bool first = true;
   for (const auto& item : items) {
     if (!first) out << separator;
@@ -36,8 +40,8 @@ std::vector<std::string> split(std::string_view text, char separator);
 /// "1.5 GiB", "64 B".
 std::string human_bytes(uint64_t bytes);
 
-/// The candidate with the smallest edit distance to `word`, or "" when none is within a third of its length
-/// (at least 2).
+/// The candidate with the smallest edit distance to `word`, small and capital letters being the same, or "" when
+/// none is within a third of its length (at least 2).
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
 }  // namespace shoal

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "comm/launch.h"
 #include "data/build_store.h"
 #include "shoal/error.h"
@@ -69,7 +70,7 @@ class Meter {
     return "";
   }
 
-  const bool is_terminal_ = ::isatty(STDERR_FILENO) != 0;
+  const bool is_terminal_ = is_terminal(STDERR_FILENO);
   const std::chrono::milliseconds interval_{is_terminal_ ? 200 : 10'000};
   data::Progress::Phase phase_ = data::Progress::Phase::kReading;
   Clock::time_point phase_begin_ = Clock::now(), next_ = phase_begin_ + interval_;
@@ -121,8 +122,9 @@ void add_data(CLI::App& app, Invocation& invocation) {
                    "a folder or file to read, instead of the file's inputs; may be repeated")
       ->allow_extra_args(false);
   data->add_option("--out", options->out, "the folder of the token store, instead of the file's out");
-  data->add_option("-n,--devices", options->devices,
-                   "how many processes work at once; the bytes are the same for any number");
+  number<int>(data->add_option("-n,--devices", options->devices,
+                               "how many processes work at once; the bytes are the same for any number"))
+      ->type_name("N");
   data->callback([&invocation, options] {
     invocation.chosen = [&invocation, options] { return run(*options, invocation); };
   });

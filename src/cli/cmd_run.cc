@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "comm/launch.h"
 #include "shoal/error.h"
 
@@ -31,7 +32,8 @@ void check_program(const std::string& program) {
     throw InputError(cat("shoal run - ", program, ": got no such program in PATH, want one that exists",
                          is_here ? cat("; to run the one in this folder, say ./", program) : ""));
   }
-  if (!fs::exists(program))
+  std::error_code ignored;
+  if (!fs::exists(program, ignored))
     throw InputError(cat("shoal run - ", program, ": got no such file, want a program"));
   if (!is_program(program))
     throw InputError(cat("shoal run - ", program, ": got a file that cannot be executed, want a program"));
@@ -43,7 +45,7 @@ void add_run(CLI::App& app, Invocation& invocation) {
   const auto devices = std::make_shared<int>(1);
   CLI::App* const run = app.add_subcommand(
       "run", "-n N PROGRAM ARGS...: run a program that uses shoal::World on N devices of this machine");
-  run->add_option("-n,--devices", *devices, "How many processes")->required()->type_name("N");
+  number<int>(run->add_option("-n,--devices", *devices, "How many processes"))->required()->type_name("N");
   run->prefix_command();  // the program and all that follows is none of our flags
   run->callback([devices, run, &invocation] {
     invocation.chosen = [devices, command = run->remaining()] {

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "comm/launch.h"
 #include "shoal/error.h"
 #include "shoal/world.h"
@@ -17,6 +18,7 @@
 #include "train/job.h"
 #include "train/recipe.h"
 #include "train/recipe_keys.h"
+#include "train/resume.h"
 #include "train/run_folder.h"
 #include "train/samples.h"
 
@@ -58,12 +60,15 @@ std::string shell_word(const std::string& word) {
   return text + "'";
 }
 
-std::string resume_command(const Options& options, const std::string& program, const fs::path& out) {
+/// What goes on from the last checkpoint of `out`, or from `checkpoint`.
+std::string resume_command(const Options& options, const std::string& program, const fs::path& out,
+                           const fs::path& checkpoint = {}) {
   std::string command = cat(shell_word(program), " train ", shell_word(options.recipe));
   for (const std::string& assignment : options.set) command += " --set " + shell_word(assignment);
   if (options.devices) command += " --devices " + shell_word(*options.devices);
   if (options.layout) command += " --layout " + shell_word(*options.layout);
-  return cat(command, " --out ", shell_word(out.string()), " --resume");
+  if (!out.empty()) command += " --out " + shell_word(out.string());
+  return cat(command, " --resume", checkpoint.empty() ? "" : " " + shell_word(checkpoint.string()));
 }
 
 /// What to add to the sentence about a failed job.
@@ -73,11 +78,37 @@ std::string advice(const std::string& command, const fs::path& out) {
   return cat("; the last checkpoint is ", last->string(), ", go on with: ", command);
 }
 
+/// What --resume means: a checkpoint, a link to one, or a folder of them.
+fs::path to_resume(const Options& options, const fs::path& out) {
+  return options.checkpoint.empty() ? out / "checkpoints" : fs::path(options.checkpoint);
+}
+
+/// The same where the checkpoint to resume, or the newest of a folder of them, may be damaged: "" when it is not.
+std::string damage_advice(const Options& options, const std::string& program, const fs::path& out,
+                          const fs::path& checkpoint) {
+  try {
+    state::Checkpoint(checkpoint).verify();
+    return "";  // it is not what was wrong
+  } catch (const Error&) {
+  }
+  std::error_code ignored;
+  const fs::path target =
+      fs::is_symlink(checkpoint, ignored) ? checkpoint.parent_path() / fs::read_symlink(checkpoint, ignored) : checkpoint;
+  for (const fs::path& folder : {target, target.parent_path()}) {  // of checkpoints
+    if (const std::optional<fs::path> good = state::newest_whole(folder))
+      return cat("; the newest good one is ", good->string(),
+                 ", go on with: ", resume_command(options, program, out, *good));
+    if (state::latest(folder) || state::latest_without_manifest(folder))
+      return cat("; no checkpoint in ", folder.string(), " is whole");
+  }
+  return "";
+}
+
 train::Progress::Output to_stderr() {
   winsize size{};
   const bool has_size = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
   return {.write = [](const std::string& text) { std::fputs(text.c_str(), stderr), std::fflush(stderr); },
-          .is_terminal = isatty(STDERR_FILENO) == 1,
+          .is_terminal = is_terminal(STDERR_FILENO),
           .columns = has_size ? size.ws_col : 80};
 }
 
@@ -85,6 +116,17 @@ std::optional<fs::path> checkpoint_to_resume(const Options& options, const fs::p
   if (!options.resumes) return std::nullopt;
   return options.checkpoint.empty() ? train::last_checkpoint(out)
                                     : state::Checkpoint(options.checkpoint).folder();
+}
+
+/// Does `work`; what it says of a checkpoint to resume that is damaged ends with the newest that is not.
+template <class Work>
+auto naming_a_good_one(const Options& options, const std::string& program, const fs::path& out, const Work& work) {
+  try {
+    return work();
+  } catch (const InputError& error) {
+    if (!options.resumes) throw;
+    throw InputError(error.what() + damage_advice(options, program, out, to_resume(options, out)));
+  }
 }
 
 /// One device's part.
@@ -101,39 +143,43 @@ void train_here(World& world, const Options& options, const std::string& program
                  progress);
 }
 
-/// Where the files go. The folder is there while this lives; one that was made for this run and stayed empty
-/// is taken away again.
+/// Where the files go. While this lives, the folder is there and no other run writes into it; one that was made
+/// for this run and stayed empty is taken away again.
 class RunFolder {
  public:
-  explicit RunFolder(const Options& options)
-      : is_ours_(options.out.empty() || !fs::exists(options.out)), path_(settle(options)) {}
+  explicit RunFolder(const Options& options) : RunFolder(settle(options)) {
+    train::check_run_folder(path_, options.resumes);
+  }
   ~RunFolder() {
     std::error_code ignored;
-    if (is_ours_) fs::remove(path_, ignored);  // refuses a folder with anything in it
+    if (is_new_) fs::remove(path_, ignored);  // refuses a folder with anything in it
   }
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
   const fs::path& path() const { return path_; }
 
  private:
-  static fs::path settle(const Options& options) {
-    if (!options.out.empty()) {
-      train::prepare_run_folder(options.out, options.resumes);
-      return options.out;
-    }
-    if (options.resumes && options.checkpoint.empty()) return train::newest_run_folder(options.recipe);
-    return train::new_run_folder(options.recipe);
+  explicit RunFolder(const std::pair<fs::path, bool>& settled)
+      : path_(settled.first), lock_(path_), is_new_(settled.second) {}
+
+  /// And whether it was made.
+  static std::pair<fs::path, bool> settle(const Options& options) {
+    if (!options.out.empty()) return {options.out, train::make_folder(options.out)};
+    if (options.resumes && options.checkpoint.empty())
+      return {train::newest_run_folder(options.recipe), false};
+    return {train::new_run_folder(options.recipe), true};
   }
 
-  const bool is_ours_;
   const fs::path path_;
+  const train::FolderLock lock_;
+  const bool is_new_;
 };
 
 int run_alone(const Options& options, const Invocation& invocation, const fs::path& out) {
   const std::string program = invocation.argv[0];
   World world(invocation.argc, invocation.argv);
   try {
-    train_here(world, options, program, out);
+    naming_a_good_one(options, program, out, [&] { train_here(world, options, program, out); });
   } catch (const JobError& error) {
     throw JobError(error.what() + advice(resume_command(options, program, out), out));
   }
@@ -143,8 +189,12 @@ int run_alone(const Options& options, const Invocation& invocation, const fs::pa
 int run_launched(const Options& options, const Invocation& invocation, const fs::path& out, int devices) {
   std::vector<std::string> command(invocation.argv, invocation.argv + invocation.argc);
   if (options.out.empty()) command.insert(command.end(), {"--out", out.string()});
-  const std::string go_on = resume_command(options, invocation.argv[0], out);
-  return comm::launch({devices, command, "shoal", [&] { return advice(go_on, out); }});
+  const std::string program = invocation.argv[0], go_on = resume_command(options, program, out);
+  return comm::launch({devices, command, "shoal", [&](int exit_code) {
+                         if (exit_code == 1) return advice(go_on, out);
+                         const bool may_be_damaged = exit_code == 2 && options.resumes;
+                         return may_be_damaged ? damage_advice(options, program, out, to_resume(options, out)) : "";
+                       }});
 }
 
 int run(const Options& options, const Invocation& invocation) {
@@ -164,19 +214,27 @@ int run(const Options& options, const Invocation& invocation) {
       train_here(world, options, invocation.argv[0], options.out);
     });
 
+  comm::check_started_once();
   signal(SIGPIPE, SIG_IGN);  // who reads our words may go away; the training goes on
   const train::Recipe recipe = load(options);
-  train::open_samples(recipe);  // for what it would refuse
-  if (options.resumes && !options.checkpoint.empty()) state::Checkpoint{options.checkpoint};
+  const train::Samples samples = train::open_samples(recipe);  // and what it would refuse
+  const std::string program = invocation.argv[0];
+  const auto open = [&](const fs::path& out) {
+    return naming_a_good_one(options, program, out, [&]() -> std::optional<state::Checkpoint> {
+      const std::optional<fs::path> checkpoint = checkpoint_to_resume(options, out);
+      return checkpoint ? std::optional<state::Checkpoint>(*checkpoint) : std::nullopt;
+    });
+  };
+  if (!options.checkpoint.empty()) open(options.out);  // before there is a folder
   const RunFolder folder(options);
   const fs::path& out = folder.path();
-  const train::FolderLock lock(out);
-  if (const std::optional<fs::path> checkpoint = checkpoint_to_resume(options, out)) {
-    train::check_run_of(out, *checkpoint);
-    const int64_t done = state::Checkpoint(*checkpoint).contents().step;
+  if (const std::optional<state::Checkpoint> checkpoint = open(out)) {
+    train::check_run_of(out, checkpoint->folder());
+    train::check_same_recipe(recipe, samples, *checkpoint);
+    const int64_t done = checkpoint->contents().step;
     const int64_t last = options.until.value_or(recipe.train.steps);
     if (done >= last) {
-      std::fprintf(stderr, "%s is at step %lld of %lld: nothing is left to do%s\n", checkpoint->c_str(),
+      std::fprintf(stderr, "%s is at step %lld of %lld: nothing is left to do%s\n", checkpoint->folder().c_str(),
                    static_cast<long long>(done), static_cast<long long>(recipe.train.steps),
                    done >= recipe.train.steps ? "" : cat(" until step ", last).c_str());
       return 0;
@@ -209,10 +267,11 @@ void add_train(CLI::App& app, Invocation& invocation) {
       ->take_all()
       ->expected(1)
       ->allow_extra_args(false);
-  train
-      ->add_option("--out", options->out,
-                   "folder for metrics, plan and checkpoints; default: runs/<recipe>-<n>")
-      ->type_name("DIR");
+  CLI::Option* const out =
+      train
+          ->add_option("--out", options->out,
+                       "folder for metrics, plan and checkpoints; default: runs/<recipe>-<n>")
+          ->type_name("DIR");
   CLI::Option* const resume =
       train
           ->add_option(
@@ -220,11 +279,14 @@ void add_train(CLI::App& app, Invocation& invocation) {
               "go on from CHECKPOINT, or from the last one in --out (default: the newest run of the recipe)")
           ->type_name("[CHECKPOINT]")
           ->expected(0, 1);
-  train->add_option("--until", options->until, "end after this step, with a checkpoint to go on from")
+  number<int64_t>(
+      train->add_option("--until", options->until, "end after this step, with a checkpoint to go on from"))
       ->type_name("STEP");
   train->add_flag("--profile", options->profile, "at the end, tell where the time went");
   train->add_flag("--keys", options->keys, "print what a recipe may say, and nothing else");
-  train->callback([options, resume, &invocation] {
+  train->callback([options, out, resume, &invocation] {
+    if (out->count() > 0 && options->out.empty())
+      throw InputError("shoal train - --out: got nothing, want a folder; leave it out for runs/<recipe>-<n>");
     options->resumes = resume->count() > 0;
     invocation.chosen = [options, &invocation] { return run(*options, invocation); };
   });

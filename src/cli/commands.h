@@ -10,6 +10,9 @@ class App;
 
 namespace shoal::cli {
 
+/// Whether it is a terminal that can write a line over.
+bool is_terminal(int descriptor);
+
 struct Invocation {
   int argc;
   char** argv;

@@ -4,8 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
+#include "comm/launch.h"
 #include "shoal/error.h"
 
 namespace {
@@ -19,6 +24,15 @@ void open_standard_descriptors() {
   }
 }
 
+}  // namespace
+
+bool shoal::cli::is_terminal(int descriptor) {
+  const char* const kind = std::getenv("TERM");
+  return isatty(descriptor) == 1 && !(kind && kind == std::string_view("dumb"));
+}
+
+namespace {
+
 int run(const shoal::cli::Invocation& invocation) {
   const int exit_code = invocation.chosen();
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
@@ -29,6 +43,7 @@ int run(const shoal::cli::Invocation& invocation) {
 
 int main(int argc, char** argv) {
   open_standard_descriptors();
+  shoal::comm::survive_full_files();
   CLI::App app(
       "Shoal: your LibTorch model, unchanged, on any set of devices; the layout never changes the answer.",
       "shoal");
@@ -49,11 +64,16 @@ int main(int argc, char** argv) {
     return run(invocation);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::fprintf(stderr, "shoal: %s; see --help\n", error.what());
+    const std::string sentence = shoal::cli::usage_sentence(app, error);
+    std::fprintf(stderr, "%s%s\n", sentence.starts_with("shoal:") ? "" : "shoal: ", sentence.c_str());
     return 2;
   } catch (const shoal::Error& error) {
     std::fprintf(stderr, "shoal: %s\n", error.what());
     return error.exit_code();
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fprintf(stderr, "shoal: %s - cannot be used: %s\n", error.path1().c_str(),
+                 error.code().message().c_str());
+    return 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "shoal: internal error: %s\n", error.what());
     return 1;

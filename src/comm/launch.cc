@@ -85,6 +85,7 @@ int launch(const LaunchOptions& options) {
     throw InputError(cat(options.name, " - devices: got ", options.devices, ", want 1 to ", kMaxDevices));
   if (options.command.empty())
     throw InputError(cat(options.name, " - command: got nothing, want a program to run"));
+  check_started_once();
   const auto memory = SharedMemory::create(options.devices);
   std::vector<std::string> command = options.command;
   std::vector<char*> arguments = pointers(command);
@@ -99,7 +100,7 @@ int launch(const LaunchOptions& options) {
   if (const std::optional<int> failed = memory->failed_rank())
     if (const int error = memory->state(*failed).start_error.load())
       ending.sentence = cat(command[0], " - cannot be started: ", std::generic_category().message(error));
-  if (ending.exit_code == 1 && options.advice) ending.sentence += options.advice();
+  if (ending.exit_code != 0 && options.advice) ending.sentence += options.advice(ending.exit_code);
   if (!ending.sentence.empty())
     std::fprintf(stderr, "%s: %s\n", options.name.c_str(), ending.sentence.c_str());
   return ending.exit_code;
@@ -108,7 +109,10 @@ int launch(const LaunchOptions& options) {
 bool is_launched() { return std::getenv(kRank) != nullptr; }
 
 std::unique_ptr<Communicator> from_environment() {
-  if (!is_launched()) return single();
+  if (!is_launched()) {
+    check_started_once();
+    return single();
+  }
   const Place place = read_environment();
   const pid_t launcher = place.memory->board().launcher.load();
   if (kill(launcher, 0) != 0 && errno == ESRCH)

@@ -7,12 +7,16 @@
 //   write_manifest   the store, with leftovers that the next run removes
 #include "data/build_store.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <memory>
 #include <set>
 #include <span>
 #include <sstream>
+#include <system_error>
 
 #include "base/hash.h"
 #include "base/text.h"
@@ -41,6 +45,7 @@ std::string to_message(const std::string& checksum, std::span<const uint16_t> to
 
 Finished from_message(const std::string& message) {
   std::istringstream fields(message);
+  fields.imbue(std::locale::classic());
   Finished shard{{}, std::vector<int64_t>(kByteVocabulary)};
   fields >> shard.checksum;
   for (int64_t& count : shard.counts) fields >> count;
@@ -69,7 +74,11 @@ void check_folder(const fs::path& out) {
                          *std::min_element(foreign.begin(), foreign.end()),
                          ", want a new or empty folder; name another --out"));
   }
-  if (fs::exists(out / kManifestName, error)) load_manifest(out);
+  if (fs::exists(out / kManifestName, error))
+    load_manifest(out);
+  else if (::access(out.c_str(), W_OK | X_OK) != 0)
+    throw InputError(cat(out.string(), " - cannot be written: ", std::generic_category().message(errno),
+                         "; name another --out"));
 }
 
 /// Collective. The folder exists, and no other build works there for as long as the lock lives.
@@ -148,7 +157,8 @@ struct Build {
 std::vector<std::string> known_checksums(const Build& build) {
   const fs::path& out = build.pipeline.out;
   std::vector<std::string> checksums;
-  if (fs::exists(out / kManifestName)) {
+  std::error_code ignored;
+  if (fs::exists(out / kManifestName, ignored)) {
     const Manifest manifest = load_manifest(out);
     if (manifest.input != build.plan.input()) {
       throw InputError(cat(out.string(), " - holds a store of other input or settings: got ", manifest.input,
@@ -159,9 +169,9 @@ std::vector<std::string> known_checksums(const Build& build) {
     }
   } else {
     for (const ShardPlan::Shard& shard : build.plan.shards()) {
-      std::string input, checksum;
-      std::istringstream(read_whole(build.path(shard, ".sum"))) >> input >> checksum;
-      checksums.push_back(input == build.plan.input() ? checksum : "");
+      const std::vector<std::string> words = split(read_whole(build.path(shard, ".sum")), ' ');
+      const bool is_ours = words.size() == 2 && words[0] == build.plan.input() && words[1].ends_with('\n');
+      checksums.push_back(is_ours ? words[1].substr(0, words[1].size() - 1) : "");
     }
   }
   return checksums;

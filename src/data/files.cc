@@ -76,6 +76,8 @@ void write_whole(const fs::path& path, std::span<const std::byte> bytes, const O
 }
 
 std::string read_whole(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return "";  // a fifo would be waited for
   std::ifstream stream(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(stream), {}};
 }

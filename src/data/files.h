@@ -52,7 +52,7 @@ using OnStep = std::function<void(const std::string&)>;
 /// `path` holds `bytes`, on the disk, from one instant to the next: written beside as PATH.part, fsynced,
 /// renamed.
 void write_whole(const std::filesystem::path& path, std::span<const std::byte> bytes, const OnStep& on_step);
-/// All of a small file; "" if it is not there.
+/// All of a small file; "" if it is not there, or no regular file.
 std::string read_whole(const std::filesystem::path& path);
 
 /// Keeps two builds out of one folder: one may own it, or many share it. Ends with the process, however that

@@ -103,9 +103,11 @@ toml::table parse(const std::filesystem::path& file) {
   std::error_code error;
   if (!std::filesystem::exists(file, error))
     throw InputError(cat(file.string(), " - no such file: want a pipeline file (TOML)"));
+  if (!std::filesystem::is_regular_file(file, error))  // opening a fifo would wait for its writer
+    throw InputError(
+        cat(file.string(), " - no regular file, which each device could read: want a pipeline file (TOML)"));
   std::ifstream stream(file);
-  if (!stream || !std::filesystem::is_regular_file(file, error))
-    throw InputError(cat(file.string(), " - cannot be read: want a pipeline file (TOML)"));
+  if (!stream) throw InputError(cat(file.string(), " - cannot be read: want a pipeline file (TOML)"));
   try {
     return toml::parse(stream);
   } catch (const toml::parse_error& problem) {

@@ -1,7 +1,7 @@
 #include "ops/bind.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <charconv>
 #include <numeric>
 
 #include "base/text.h"
@@ -18,9 +18,10 @@ bool holds(const Condition& condition, const Argument& argument) {
   if (const auto* flag = std::get_if<bool>(&argument)) return condition.value == (*flag ? "true" : "false");
   if (const auto* number = std::get_if<int64_t>(&argument)) return condition.value == std::to_string(*number);
   if (const auto* number = std::get_if<double>(&argument)) {
-    char* end = nullptr;  // "none" is no number
-    const double value = std::strtod(condition.value.c_str(), &end);
-    return end != condition.value.c_str() && *end == '\0' && value == *number;
+    double value = 0;  // "none" is no number
+    const char* const end = condition.value.data() + condition.value.size();
+    const auto [stop, error] = std::from_chars(condition.value.data(), end, value);
+    return error == std::errc() && stop == end && value == *number;
   }
   if (const auto* word = std::get_if<std::string>(&argument)) return condition.value == *word;
   return condition.value == "none" && std::holds_alternative<graph::None>(argument);

@@ -123,9 +123,13 @@ Layout read_text(const std::string& text, const std::string& place) {
 
 Layout read_plan(const std::string& path) {
   static const std::string kNames[] = {"dp", "tp", "zero", "servers"};
-  std::ifstream stream(path);
-  if (!stream || !std::filesystem::is_regular_file(path))
+  std::error_code error;
+  if (!std::filesystem::exists(path, error))
     throw InputError(cat(path, " - no such file: want a plan (TOML with a [layout])"));
+  if (!std::filesystem::is_regular_file(path, error))  // opening a fifo would wait for its writer
+    throw InputError(cat(path, " - no regular file, which each device could read: want a plan (TOML with a [layout])"));
+  std::ifstream stream(path);
+  if (!stream) throw InputError(cat(path, " - cannot be read: want a plan (TOML with a [layout])"));
   toml::table table;
   try {
     table = toml::parse(stream);
@@ -144,9 +148,8 @@ Layout read_plan(const std::string& path) {
     const Axis* const axis = find_axis(name);
     if (!axis) refuse_axis(place, name, name, kNames);
     reader.move_to(place);
-    std::ostringstream value;
-    node.visit([&](const auto& item) { value << item; });
-    reader.take(*axis, node.value_exact<int64_t>(), cat(name, " = ", value.str()), name + " = ");
+    const std::string value = node.visit([](const auto& item) { return cat(item); });
+    reader.take(*axis, node.value_exact<int64_t>(), cat(name, " = ", value), name + " = ");
   }
   reader.move_to(path + " - layout");
   return reader.finish();

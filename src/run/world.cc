@@ -11,7 +11,10 @@
 
 namespace shoal {
 
-World::World(int, char**) : communicator_(comm::from_environment()) { comm::install_stop_handlers(); }
+World::World(int, char**) : communicator_(comm::from_environment()) {
+  comm::install_stop_handlers();
+  comm::survive_full_files();
+}
 World::World(std::unique_ptr<comm::Communicator> communicator) : communicator_(std::move(communicator)) {}
 World::~World() = default;
 World::World(World&&) noexcept = default;

@@ -62,11 +62,14 @@ bool exchange_paths(const fs::path& a, const fs::path& b) {
   throw failure(b, "replaced");
 }
 
-void point_link(const fs::path& link, const fs::path& target) {
+bool point_link(const fs::path& link, const fs::path& target) {
   const fs::path beside = link.parent_path() / cat(".", link.filename().string(), ".partial");
   remove_tree(beside);
-  if (::symlink(target.c_str(), beside.c_str()) != 0) throw failure(link, "put in place");
-  if (::rename(beside.c_str(), link.c_str()) == 0) return;
+  if (::symlink(target.c_str(), beside.c_str()) != 0) {
+    if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) return false;
+    throw failure(link, "put in place");
+  }
+  if (::rename(beside.c_str(), link.c_str()) == 0) return true;
   const JobError error = failure(link, "put in place");
   ::unlink(beside.c_str());
   throw error;

@@ -35,8 +35,8 @@ void rename_path(const std::filesystem::path& from, const std::filesystem::path&
 bool exchange_paths(const std::filesystem::path& a, const std::filesystem::path& b);
 
 /// `link` points to `target` (as it is written, so relative to the link) from one instant to the next,
-/// whether or not it was there.
-void point_link(const std::filesystem::path& link, const std::filesystem::path& target);
+/// whether or not it was there. False, and nothing done, where the file system has no links.
+bool point_link(const std::filesystem::path& link, const std::filesystem::path& target);
 
 /// With everything inside; no error when it is not there.
 void remove_tree(const std::filesystem::path&);

@@ -50,6 +50,40 @@ bool is_left_over(const fs::path& path) {
   return step_of(name) && (partial || is_checkpoint(path.parent_path() / name));
 }
 
+/// What cannot go now (NFS keeps files that somebody reads) the next prune tries again.
+void clear_away(const fs::path& path) {
+  std::error_code ignored;
+  fs::remove_all(path, ignored);
+}
+
+/// The step of a checkpoint whatever its folder is called, if it can be opened.
+std::optional<int64_t> step_in(const fs::path& path) {
+  try {
+    if (is_checkpoint(path)) return Checkpoint(path).contents().step;
+  } catch (const Error&) {
+  }
+  return std::nullopt;
+}
+
+bool is_whole(const fs::path& path) {
+  try {
+    Checkpoint(path).verify();
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+bool is_folder(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(fs::symlink_status(path, error));
+}
+
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(fs::symlink_status(path, error));
+}
+
 }  // namespace
 
 std::string owner_file_name(int rank) {
@@ -72,6 +106,31 @@ std::optional<int64_t> step_of(const fs::path& path) {
 bool is_checkpoint(const fs::path& path) {
   std::error_code error;
   return fs::is_regular_file(path / kManifestName, error);
+}
+
+bool lost_manifest(const fs::path& path) {
+  const std::vector<fs::path> files = entries(path);
+  return !files.empty() && std::ranges::all_of(files, [](const fs::path& file) {
+    const std::string name = file.filename().string();
+    return name.starts_with("owner-") && name.ends_with(".safetensors");
+  });
+}
+
+void make_way_for_latest(const fs::path& checkpoints) {
+  const fs::path copy = checkpoints / kLatestName;
+  if (!is_folder(copy)) return;
+  const std::optional<int64_t> step = step_in(copy);
+  const fs::path named = checkpoints / cat("step-", step.value_or(0));
+  if (step && !is_there(named)) return rename_path(copy, named);
+  if (step && is_whole(named) && content_hash(named) == content_hash(copy)) {
+    remove_tree(hidden(named, kPartial));
+    rename_path(copy, hidden(named, kPartial));  // should this process die now, it is cleared away
+    return remove_tree(hidden(named, kPartial));
+  }
+  for (int number = 1;; ++number) {
+    const fs::path kept = checkpoints / cat(kLatestName, "-copy-", number);
+    if (!is_there(kept)) return rename_path(copy, kept);
+  }
 }
 
 fs::path resolve(const fs::path& path) {
@@ -97,12 +156,34 @@ std::optional<fs::path> latest(const fs::path& checkpoints) {
   const fs::path target = fs::read_symlink(checkpoints / kLatestName, error);
   if (!error && is_checkpoint(checkpoints / target)) return checkpoints / target;
   const auto steps = steps_in(checkpoints);
+  if (is_folder(checkpoints / kLatestName)) {  // a copy that follows links made it
+    const std::optional<int64_t> copied = step_in(checkpoints / kLatestName);
+    if (copied && (steps.empty() || *copied > *step_of(steps.back()))) return checkpoints / kLatestName;
+  }
   return steps.empty() ? std::nullopt : std::optional(steps.back());
+}
+
+std::optional<fs::path> latest_without_manifest(const fs::path& checkpoints) {
+  std::error_code error;
+  const fs::path target = fs::read_symlink(checkpoints / kLatestName, error);
+  if (!error && is_checkpoint(checkpoints / target)) return std::nullopt;
+  if (!error && lost_manifest(checkpoints / target)) return checkpoints / target;
+  std::vector<fs::path> steps = entries(checkpoints);
+  std::erase_if(steps, [](const fs::path& path) { return !step_of(path) || !is_folder(path); });
+  const auto last = std::ranges::max_element(steps, {}, [](const fs::path& path) { return *step_of(path); });
+  return last == steps.end() || !lost_manifest(*last) ? std::nullopt : std::optional(*last);
+}
+
+std::optional<fs::path> newest_whole(const fs::path& checkpoints) {
+  auto steps = steps_in(checkpoints);
+  std::ranges::reverse(steps);
+  const auto found = std::ranges::find_if(steps, is_whole);
+  return found == steps.end() ? std::nullopt : std::optional(*found);
 }
 
 void prune(const fs::path& checkpoints, int keep) {
   for (const fs::path& path : entries(checkpoints)) {
-    if (is_left_over(path)) remove_tree(path);
+    if (is_left_over(path)) clear_away(path);
   }
   const auto steps = steps_in(checkpoints);
   const auto newest = latest(checkpoints);
@@ -110,7 +191,7 @@ void prune(const fs::path& checkpoints, int keep) {
     if (steps[i] == newest) continue;
     // Under another name first: half a checkpoint must never look like one.
     rename_path(steps[i], hidden(steps[i], kPartial));
-    remove_tree(hidden(steps[i], kPartial));
+    clear_away(hidden(steps[i], kPartial));
   }
 }
 

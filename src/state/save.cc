@@ -122,7 +122,8 @@ Manifest merge(const Contents& contents, const std::vector<std::string>& descrip
 
 void prepare(const SavePaths& paths) {
   std::error_code error;
-  if (fs::exists(paths.folder, error) && !is_checkpoint(paths.folder))
+  if (fs::exists(paths.folder, error) && !is_checkpoint(paths.folder) &&
+      !(step_of(paths.folder) && lost_manifest(paths.folder)))
     throw JobError(cat(paths.folder.string(),
                        " - is there already and is not a checkpoint; remove it or save elsewhere"));
   fs::create_directories(paths.parent, error);
@@ -170,7 +171,8 @@ void publish(const SavePaths& paths, const Manifest& manifest) {
   file.write(bytes_of(manifest_text(manifest)));
   file.finish();
   sync_folder(paths.partial);
-  if (!fs::exists(paths.folder)) {
+  std::error_code error;
+  if (!fs::exists(paths.folder, error)) {
     rename_path(paths.partial, paths.folder);
   } else if (!exchange_paths(paths.partial, paths.folder)) {
     remove_tree(paths.replaced);
@@ -184,7 +186,8 @@ void publish(const SavePaths& paths, const Manifest& manifest) {
   }
   sync_folder(paths.parent);
   if (step_of(paths.folder)) {
-    point_link(paths.parent / kLatestName, paths.folder.filename());
+    make_way_for_latest(paths.parent);
+    point_link(paths.parent / kLatestName, paths.folder.filename());  // or the highest step is the latest
     sync_folder(paths.parent);
   }
 }

@@ -15,6 +15,7 @@
 #include "train/metrics.h"
 #include "train/recipe_model.h"
 #include "train/report.h"
+#include "train/resume.h"
 #include "train/samples.h"
 
 namespace shoal::train {
@@ -79,7 +80,7 @@ class Job {
     trainer_.set_note("data", nlohmann::json(samples_.identity).dump());
     trainer_.prepare(microbatch(0));
     if (options_.resume) {
-      check_same_recipe(*options_.resume);
+      check_same_recipe(recipe_, samples_, state::Checkpoint(*options_.resume));
       trainer_.load(*options_.resume);
     }
     first_step_ = trainer_.steps_done();
@@ -94,28 +95,6 @@ class Job {
                                 .steps_done = first_step_,
                                 .validation_samples = validation_batches_ * rows_,
                                 .devices = world_.size()}));
-  }
-
-  // What the trainer cannot see, or only as a hash of its graph: the keys of the recipe, and the store, of
-  // which the order of samples is a function.
-  void check_same_recipe(const fs::path& checkpoint) const {
-    const nlohmann::json run = state::Checkpoint(checkpoint).contents().run;
-    const nlohmann::json notes = run.value("notes", nlohmann::json::object());
-    const nlohmann::json theirs = notes.value("recipe", nlohmann::json::object()).flatten();
-    const nlohmann::json ours = recipe_note(recipe_).flatten();
-    for (const auto& [key, value] : ours.items()) {
-      if (!theirs.contains(key) || theirs.at(key) == value) continue;
-      std::string name = key.substr(1);
-      std::replace(name.begin(), name.end(), '/', '.');
-      throw InputError(
-          cat("checkpoint - run: its ", name, " is ", theirs.at(key).dump(), ", this run's is ", value.dump(),
-              "; a run goes on only as it began, so give it the same settings or start a new one"));
-    }
-    const std::string store = notes.value("data", samples_.identity);
-    if (store != samples_.identity)
-      throw InputError(
-          cat("checkpoint - data: it is of ", store, ", this run's is of ", samples_.identity,
-              "; a run goes on with the data that it began with, so name that, or start a new run"));
   }
 
   void step() {

@@ -67,7 +67,8 @@ std::string to_json(const Metrics& metrics) {
 }
 
 MetricsFile::MetricsFile(const fs::path& path, int64_t steps_done) : path_(path) {
-  if (fs::exists(path)) write_file(path, kept_lines(path, steps_done));
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) write_file(path, kept_lines(path, steps_done));
   descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (descriptor_ < 0) refuse(path);
 }
@@ -91,6 +92,7 @@ void write_file(const fs::path& path, const std::string& text) {
 
 int64_t peak_bytes() {
   std::ifstream status("/proc/self/status");
+  status.imbue(std::locale::classic());
   for (std::string word; status >> word;) {
     if (word != "VmHWM:") continue;
     int64_t kibibytes = 0;

@@ -5,6 +5,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -31,9 +32,13 @@ const std::string& text_of(const Recipe& recipe, const std::string& full_name) {
   return std::get<TextField>(find_key(full_name)->field).at(const_cast<Recipe&>(recipe));
 }
 
+}  // namespace
+
 bool applies(const Key& key, const Recipe& recipe) {
   return key.only_key.empty() || std::ranges::count(key.only_values, text_of(recipe, key.only_key)) > 0;
 }
+
+namespace {
 
 [[noreturn]] void refuse_unknown(const std::string& place, const std::string& section,
                                  const std::string& name) {
@@ -66,11 +71,14 @@ std::string type_name(const toml::node& node) {
     case toml::node_type::integer:
       return cat(node.as_integer()->get());
     case toml::node_type::floating_point:
-      return cat(node.as_floating_point()->get());
+      return real_text(node.as_floating_point()->get());
     case toml::node_type::boolean:
       return node.as_boolean()->get() ? "true" : "false";
-    case toml::node_type::array:
-      return "a list";
+    case toml::node_type::array: {
+      std::vector<std::string> items;
+      for (const toml::node& item : *node.as_array()) items.push_back(type_name(item));
+      return items.size() <= 4 ? cat("[", join(items, ", "), "]") : cat("a list of ", items.size());
+    }
     case toml::node_type::table:
       return "a table";
     default:
@@ -119,14 +127,21 @@ bool take(const TextField& field, const toml::node& node, Recipe& recipe) {
   return field.choices.empty() || std::ranges::count(field.choices, field.at(recipe)) > 0;
 }
 
+/// What to write for a whole number that was written as a real one, as 1e3 is in TOML.
+std::string whole_form(const Field& field, const toml::node& node) {
+  const std::optional<double> value = number(node);
+  const bool is_whole = node.is_floating_point() && *value == std::trunc(*value) && std::abs(*value) < 1e15;
+  return is_whole && std::holds_alternative<WholeField>(field) ? cat("; write ", std::llround(*value)) : "";
+}
+
 void set(Recipe& recipe, const std::string& place, const std::string& section, const std::string& name,
          const toml::node& node) {
   const Key* key = find_key(section + "." + name);
   if (!key) refuse_unknown(place, section, name);
   const bool good = std::visit([&](const auto& field) { return take(field, node, recipe); }, key->field);
   if (!good)
-    throw InputError(
-        cat(place, " - ", key->full_name(), ": got ", type_name(node), ", want ", wanted(key->field)));
+    throw InputError(cat(place, " - ", key->full_name(), ": got ", type_name(node), ", want ",
+                         wanted(key->field), whole_form(key->field, node)));
   recipe.places[key->full_name()] = place;
 }
 
@@ -138,9 +153,10 @@ void read_file(Recipe& recipe) {
   const std::string& file = recipe.file;
   std::error_code ignored;
   if (!fs::exists(file, ignored)) throw InputError(cat(file, " - no such file: want a recipe (TOML)"));
+  if (!fs::is_regular_file(file, ignored))  // opening a fifo would wait for its writer
+    throw InputError(cat(file, " - no regular file, which each device could read: want a recipe (TOML)"));
   std::ifstream stream(file);
-  if (!stream || !fs::is_regular_file(file, ignored))
-    throw InputError(cat(file, " - cannot be read: want a recipe (TOML)"));
+  if (!stream) throw InputError(cat(file, " - cannot be read: want a recipe (TOML)"));
   toml::table table;
   try {
     table = toml::parse(stream);

@@ -14,13 +14,6 @@ constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 constexpr double kAnyReal = std::numeric_limits<double>::max();
 constexpr Need kOptional = Need::kOptional, kRequired = Need::kRequired;
 
-// The shortest text that reads back to the same number, with a point in it.
-std::string real_text(double value) {
-  char buffer[32];
-  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr);
-  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
-}
-
 std::string in_quotes(const std::string& text) {
   std::string result = "\"";
   for (const char c : text) {
@@ -141,6 +134,12 @@ struct Overloaded : F... {
 const std::vector<Key>& recipe_keys() {
   static const std::vector<Key> kKeys = make_keys();
   return kKeys;
+}
+
+std::string real_text(double value) {
+  char buffer[32];
+  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr);
+  return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;  // "inf" and "nan" need none
 }
 
 std::string wanted(const Field& field) {

@@ -47,6 +47,11 @@ struct Key {
 
 const std::vector<Key>& recipe_keys();
 
+/// The shortest text that reads back to the same number, with a point or an exponent in it.
+std::string real_text(double);
+/// Whether the key has a meaning in this recipe.
+bool applies(const Key&, const Recipe&);
+
 /// "a whole number from 1 to 64".
 std::string wanted(const Field&);
 /// The value as TOML.

@@ -42,24 +42,28 @@ nlohmann::json run_definition(const TrainerOptions& options, const graph::Graph&
 void check_same_run(const nlohmann::json& here, const nlohmann::json& checkpoint) {
   const nlohmann::json flat = here.flatten();
   const nlohmann::json other = checkpoint.flatten();
-  std::vector<std::pair<std::string, nlohmann::json>> settings, hashes;  // that follow from the settings
-  for (const auto& [key, value] : flat.items())
-    (key.ends_with("graph") ? hashes : settings).emplace_back(key, value);
-  settings.insert(settings.end(), hashes.begin(), hashes.end());
-  for (const auto& [key, value] : settings) {
+  constexpr size_t kTold = 4;  // settings that differ
+  std::vector<std::string> told;
+  std::string hash;  // that differs; it follows from the settings
+  for (const auto& [key, value] : flat.items()) {
     if (other.contains(key) && other[key] == value) continue;
     std::string name = key.substr(1);
     std::replace(name.begin(), name.end(), '/', '.');
     if (name.ends_with("graph"))
-      throw InputError(
-          cat("checkpoint - run: its ", name,
-              " is another one than this run's: another model, another size of microbatches, or another "
-              "version of Shoal; a run goes on only as it began"));
-    throw InputError(
-        cat("checkpoint - run: its ", name, " is ", other.contains(key) ? other[key].dump() : "absent",
-            ", this run's is ", value.dump(),
-            "; a run goes on only as it began, so give it the same settings or start a new one"));
+      hash = name;
+    else if (told.size() < kTold)
+      told.push_back(cat("its ", name, " is ", other.contains(key) ? other[key].dump() : "absent",
+                         ", this run's is ", value.dump()));
   }
+  if (!told.empty())
+    throw InputError(
+        cat("checkpoint - run: ", join(told, "; "),
+            "; a run goes on only as it began, so give it the same settings or start a new one"));
+  if (!hash.empty())
+    throw InputError(
+        cat("checkpoint - run: its ", hash,
+            " is another one than this run's: another model, another size of microbatches, or another "
+            "version of Shoal; a run goes on only as it began"));
 }
 
 }  // namespace shoal::train

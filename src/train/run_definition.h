@@ -12,7 +12,8 @@ namespace shoal::train {
 
 nlohmann::json run_definition(const TrainerOptions&, const graph::Graph&, const std::string& kind_of_device);
 
-/// Throws InputError naming the first fact in which the checkpoint's run differs. Notes are not compared.
+/// Throws InputError naming the facts, or the first few, in which the checkpoint's run differs. Notes are not
+/// compared.
 void check_same_run(const nlohmann::json& here, const nlohmann::json& checkpoint);
 
 }  // namespace shoal::train

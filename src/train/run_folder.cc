@@ -32,20 +32,33 @@ std::optional<int64_t> number_of(const std::string& name, const std::string& ste
   return std::stoll(digits);
 }
 
-/// True when it was made, false when it was there.
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(path, ignored));
+}
+
+bool has_run(const fs::path& out) { return is_there(out / "metrics.jsonl") || is_there(out / "checkpoints"); }
+
+void check_writable(const fs::path& path, int how) {
+  if (::access(path.c_str(), how) != 0)
+    throw InputError(cat(path.string(), " - cannot be written: ", std::generic_category().message(errno),
+                         "; choose another --out"));
+}
+
+}  // namespace
+
 bool make_folder(const fs::path& folder) {
   std::error_code error;
+  const fs::file_status there = fs::symlink_status(folder, error);
+  if (fs::is_symlink(there) && !fs::exists(folder, error))
+    throw InputError(cat(folder.string(), " - cannot be made: it is a link to ",
+                         fs::read_symlink(folder, error).string(),
+                         ", which is not there; make that, or choose another --out"));
   const bool is_new = fs::create_directories(folder, error);
   if (error)
     throw InputError(cat(folder.string(), " - cannot be made: ", error.message(), "; choose another --out"));
   return is_new;
 }
-
-bool has_run(const fs::path& out) {
-  return fs::exists(out / "metrics.jsonl") || fs::exists(out / "checkpoints");
-}
-
-}  // namespace
 
 fs::path new_run_folder(const fs::path& recipe) {
   for (int64_t number = 1;; ++number)
@@ -67,11 +80,16 @@ fs::path newest_run_folder(const fs::path& recipe) {
   return numbered(recipe, newest);
 }
 
-void prepare_run_folder(const fs::path& out, bool resumes) {
-  make_folder(out);
-  if (::access(out.c_str(), W_OK) != 0)
-    throw InputError(cat(out.string(), " - cannot be written: ", std::generic_category().message(errno),
-                         "; choose another --out"));
+void check_run_folder(const fs::path& out, bool resumes) {
+  check_writable(out, W_OK | X_OK);
+  if (is_there(out / "checkpoints")) check_writable(out / "checkpoints", W_OK | X_OK);
+  if (is_there(out / "metrics.jsonl")) {
+    check_writable(out / "metrics.jsonl", R_OK | W_OK);
+    std::error_code ignored;
+    if (!fs::is_regular_file(out / "metrics.jsonl", ignored))
+      throw InputError(cat((out / "metrics.jsonl").string(),
+                           " - cannot be written: got no regular file, want one; choose another --out"));
+  }
   if (!resumes && has_run(out))
     throw InputError(
         cat(out.string(), " - there is a run already",
@@ -102,6 +120,8 @@ FolderLock::~FolderLock() {
 }
 
 fs::path last_checkpoint(const fs::path& out) {
+  if (const std::optional<fs::path> broken = state::latest_without_manifest(out / "checkpoints"))
+    throw InputError(cat(broken->string(), " - damaged: its manifest.json is gone; use another checkpoint"));
   const std::optional<fs::path> last = state::latest(out / "checkpoints");
   if (!last)
     throw InputError(cat((out / "checkpoints").string(), " - no checkpoint to resume from; start ",

@@ -13,9 +13,12 @@ std::filesystem::path new_run_folder(const std::filesystem::path& recipe);
 /// The runs/<recipe>-<n> with the highest n that has a checkpoint. Throws InputError when there is none.
 std::filesystem::path newest_run_folder(const std::filesystem::path& recipe);
 
-/// Makes `out` unless it is there. Throws InputError when it cannot be made or written, or when it holds a
-/// run that is not resumed.
-void prepare_run_folder(const std::filesystem::path& out, bool resumes);
+/// Makes a folder unless it is there; returns whether it was made. Throws InputError when it cannot be.
+bool make_folder(const std::filesystem::path&);
+
+/// Throws InputError when a run cannot write into `out`, or when it holds a run that is not resumed. REQUIRES:
+/// a FolderLock on it; what another run began there is no run yet, and would look like one that failed.
+void check_run_folder(const std::filesystem::path& out, bool resumes);
 
 /// Throws InputError when `out` holds a run that `checkpoint` is not of.
 void check_run_of(const std::filesystem::path& out, const std::filesystem::path& checkpoint);
@@ -33,7 +36,8 @@ class FolderLock {
   int descriptor_;
 };
 
-/// The folder of the last checkpoint in out/checkpoints. Throws InputError when there is none.
+/// The folder of the last checkpoint in out/checkpoints. Throws InputError when there is none, or when it has
+/// lost its manifest.
 std::filesystem::path last_checkpoint(const std::filesystem::path& out);
 
 }  // namespace shoal::train

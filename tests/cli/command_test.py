@@ -5,132 +5,14 @@ command_test.py SHOAL [TEST...]: SHOAL is the command to test.
 
 import json
 import os
-import pathlib
 import re
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-import unittest
 
-SHOAL = ""
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-RECIPE = """\
-[model]
-name = "gpt"
-layers = 1
-width = 32
-heads = 2
-context = 16
-
-[data]
-source = "store"
-path = "store"
-
-[train]
-steps = 12
-global_batch = 12
-microbatches = 6
-
-[optimizer]
-lr = 1e-2
-warmup_steps = 2
-clip_norm = 1.0
-
-[checkpoint]
-every = 4
-
-[validation]
-every = 6
-samples = 8
-"""
-
-
-def run(*arguments, cwd, seconds=60):
-    """The command's end: returncode, stdout, stderr."""
-    return subprocess.run([SHOAL, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=seconds)
-
-
-def children(pid):
-    path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(word) for word in path.read_text().split()] if path.exists() else []
-
-
-def is_alive(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("waited in vain")
-
-
-def metrics(out):
-    path = pathlib.Path(out) / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-class CommandBase(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.base = pathlib.Path(tempfile.mkdtemp(prefix="shoal-command-"))
-        text = cls.base / "text"
-        text.mkdir()
-        for i in range(40):
-            (text / f"{i}.txt").write_text("".join(f"line {j} of file {i}: the quick brown fox\n" for j in range(20)))
-        (cls.base / "data.toml").write_text('inputs = ["text"]\nout = "store"\n')
-        made = run("data", "data.toml", cwd=cls.base)
-        assert made.returncode == 0, made.stderr
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.base)
-
-    def setUp(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(dir=self.base))
-        (self.folder / "store").symlink_to(self.base / "store")
-        (self.folder / "r.toml").write_text(RECIPE)
-
-    def shoal(self, *arguments, **options):
-        return run(*arguments, cwd=self.folder, **options)
-
-    def train(self, *arguments):
-        """A training that must succeed."""
-        done = self.shoal("train", "r.toml", *arguments)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done
-
-    def content_hash(self, path):
-        done = self.shoal("checkpoint", "hash", path)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout.strip()
-
-    def assert_refused(self, arguments, sentence, code=2):
-        done = self.shoal(*arguments)
-        self.assertEqual((done.returncode, done.stderr), (code, f"shoal: {sentence}\n"))
-
-    def start(self, *arguments):
-        """A long training in the background."""
-        process = subprocess.Popen([SHOAL, "train", "r.toml", "--set", "train.steps=1000000", "--set", "checkpoint.every=10", *arguments],
-                                   cwd=self.folder, stderr=subprocess.PIPE, text=True)
-        self.addCleanup(process.stderr.close)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        return process
-
-    def wait_for_step(self, out, step):
-        wait_for(lambda: len((self.folder / out / "metrics.jsonl").read_text().splitlines()) >= step
-                 if (self.folder / out / "metrics.jsonl").exists() else False)
+import support
+from support import ROOT, RECIPE, CommandBase, children, is_alive, metrics, run, wait_for
 
 
 class CommandTest(CommandBase):
@@ -199,7 +81,35 @@ class CommandTest(CommandBase):
             done = self.shoal(*arguments)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn("Usage: shoal", done.stdout)
-        self.assert_refused(["train", "r.toml", "--sett"], "The following argument was not expected: --sett; see --help")
+
+    def test_a_command_line_that_cannot_be_read(self):
+        def said(*arguments):
+            done = self.shoal(*arguments)
+            self.assertEqual(done.returncode, 2)
+            return done.stderr
+        commands = "want a command: train, generate, run, data or checkpoint"
+        self.assertEqual(said("trian"), f'shoal: got "trian", {commands}; did you mean train?\n')
+        self.assertEqual(said("Train", "r.toml", "--until", "3"), f'shoal: got "Train", {commands}; did you mean train?\n')
+        self.assertEqual(said("nosuchcommand"), f'shoal: got "nosuchcommand", {commands}\n')
+        self.assertEqual(said(), f"shoal: got nothing, {commands}; see shoal --help\n")
+        for arguments, sentence in [
+                (["checkpoint", "shwo", "x"], 'shoal checkpoint: got "shwo", want a command: show, verify, hash or convert; did you mean show?'),
+                (["checkpoint"], "shoal checkpoint: got nothing, want a command: show, verify, hash or convert; see shoal checkpoint --help"),
+                (["checkpoint", "show"], "shoal checkpoint show - PATH: got nothing, want TEXT; see shoal checkpoint show --help"),
+                (["train", "r.toml", "--sett"], "shoal train - --sett: got an unknown flag, want one of shoal train --help; did you mean --set?"),
+                (["train", "r.toml", "--Devices=3"], "shoal train - --Devices: got an unknown flag, want one of shoal train --help; did you mean --devices?"),
+                (["--verbose", "train", "r.toml"], "shoal - --verbose: got an unknown flag, want one of shoal --help; did you mean --version?"),
+                (["train", "r.toml", "s.toml"], 'shoal train: got "s.toml", want nothing more; see shoal train --help'),
+                (["train", "r.toml", "--until"], "shoal train - --until: got nothing, want STEP; see shoal train --help"),
+                (["train", "r.toml", "--until", "soon"], "shoal train - --until: got soon, want a whole number"),
+                (["train", "r.toml", "--until", "1e3"], "shoal train - --until: got 1e3, want a whole number"),
+                (["train", "r.toml", "--until", "3", "--until", "4"], "shoal train - --until: got it 2 times, want it once"),
+                (["generate", "x", "--temperature", "warm"], "shoal generate - --temperature: got warm, want a number"),
+                (["generate", "x", "--seed", "-1"], "shoal generate - --seed: got -1, want a whole number of at least 0"),
+                (["generate", "x", "--devices", "99999999999"], "shoal generate - --devices: got 99999999999, want a whole number up to 2147483647"),
+                (["run", "true"], "shoal run - --devices: got nothing, want N; see shoal run --help"),
+                (["run", "-n", "many", "true"], "shoal run - --devices: got many, want a whole number")]:
+            self.assertEqual(said(*arguments), f"shoal: {sentence}\n")
 
     def test_docs_and_recipes_are_true(self):
         reference = (ROOT / "docs" / "recipe.md").read_text()
@@ -255,7 +165,7 @@ class CommandTest(CommandBase):
         self.assertEqual((done.returncode, done.stderr), (0, "on-2/checkpoints/step-12 is at step 12 of 12: nothing is left to do\n"))
         other = self.shoal("train", "r.toml", "--out", "on-2", "--resume", "on-2/checkpoints/step-8", "--set", "train.seed=2")
         self.assertEqual(other.returncode, 2)
-        self.assertRegex(other.stderr, r"^shoal: checkpoint - run: its seed is 1, this run's is 2; [^\n]*\n$")
+        self.assertRegex(other.stderr, r"^shoal: checkpoint - run: its train.seed is 1, this run's is 2 \(--set train.seed=2\); [^\n]*\n$")
         self.assert_refused(["train", "r.toml", "--out", "on-3"], "on-3 - there is a run already; go on with --resume, or choose another --out")
 
     def test_the_layout_does_not_change_the_answer(self):
@@ -281,7 +191,8 @@ class CommandTest(CommandBase):
         self.assertEqual(self.shoal("checkpoint", "convert", "divided-0/checkpoints/latest", "model.safetensors").returncode, 0)
         # Another number of chunks is another run, and says so.
         self.assert_refused(["train", "r.toml", "--out", "divided-0", "--resume", "divided-0/checkpoints/step-8"],
-                            "checkpoint - run: its tensor_chunks is 2, this run's is 1; a run goes on only as it began, so give it the same settings or start a new one")
+                            "checkpoint - run: its numerics.tensor_chunks is 2, this run's is 1 (the default, which r.toml leaves); a run goes on only as it began, "
+                            "so give it the same settings (--set numerics.tensor_chunks=2) or start a new one")
 
     def test_an_mlp_learns(self):
         done = self.shoal("train", ROOT / "recipes" / "mlp.toml", "--devices", 3, "--set", "train.steps=150", "--profile")
@@ -294,7 +205,7 @@ class CommandTest(CommandBase):
         self.assertRegex(refused.stderr, r"^shoal: runs/mlp-1/checkpoints/step-150 - model: got mlp, want gpt or llama, which know text\n$")
 
     def test_two_runs_at_once_get_two_folders(self):
-        both = [subprocess.Popen([SHOAL, "train", "r.toml", "--devices", "2"], cwd=self.folder, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        both = [subprocess.Popen([support.SHOAL, "train", "r.toml", "--devices", "2"], cwd=self.folder, stderr=subprocess.PIPE, text=True) for _ in range(2)]
         for process in both:
             _, stderr = process.communicate(timeout=60)
             self.assertEqual(process.returncode, 0, stderr)
@@ -312,7 +223,7 @@ class CommandTest(CommandBase):
             if model is not None:
                 self.train("--out", out, *model)
             for devices in [1, 2, 3]:
-                done = subprocess.run([SHOAL, "generate", f"{out}/checkpoints/latest", *prompts, "--tokens", "24", "--devices", str(devices), *how],
+                done = subprocess.run([support.SHOAL, "generate", f"{out}/checkpoints/latest", *prompts, "--tokens", "24", "--devices", str(devices), *how],
                                       cwd=self.folder, capture_output=True, timeout=60)
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertEqual(texts.setdefault(name, done.stdout), done.stdout)
@@ -373,7 +284,7 @@ class SharedPlacesTest(CommandBase):
     """What other commands, and other users of the terminal, do at the same time."""
 
     def test_a_folder_has_one_run_at_a_time(self):
-        first = subprocess.Popen([SHOAL, "train", "r.toml", "--out", "o", "--set", "train.steps=4000"], cwd=self.folder,
+        first = subprocess.Popen([support.SHOAL, "train", "r.toml", "--out", "o", "--set", "train.steps=4000"], cwd=self.folder,
                                  stderr=subprocess.DEVNULL)
         try:
             wait_for(lambda: (self.folder / "o/checkpoints/latest").exists())
@@ -407,31 +318,30 @@ class SharedPlacesTest(CommandBase):
     def test_what_a_run_may_not_change_is_named(self):
         self.train("--out", "o", "--until", "4")
         for change, sentence in (("model.width=64", "model.width is 32, this run's is 64"), ("train.precision=bf16", 'train.precision is "fp32", this run\'s is "bf16"'),
-                                 ("optimizer.lr=0.5", "optimizer.lr is 0.01, this run's is 0.5"), ("numerics.tensor_chunks=2", "tensor_chunks is 1, this run's is 2"),
-                                 ("train.global_batch=18", "graph is another one")):
+                                 ("optimizer.lr=0.5", "optimizer.lr is 0.01, this run's is 0.5"), ("numerics.tensor_chunks=2", "numerics.tensor_chunks is 1, this run's is 2"),
+                                 ("train.global_batch=18", "train.global_batch is 12, this run's is 18")):
             done = self.shoal("train", "r.toml", "--out", "o", "--resume", "--set", change)
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(f"shoal: checkpoint - run: its {sentence}", done.stderr)
 
     def test_closed_descriptors_are_no_ones(self):
         for closed in ("<&-", "2>&-", "<&- >&- 2>&-"):
-            done = subprocess.run(["sh", "-c", f"exec {SHOAL} train r.toml --devices 2 --until 4 --out 'o{len(closed)}' {closed}"], cwd=self.folder,
+            done = subprocess.run(["sh", "-c", f"exec {support.SHOAL} train r.toml --devices 2 --until 4 --out 'o{len(closed)}' {closed}"], cwd=self.folder,
                                   timeout=60)
             self.assertEqual(done.returncode, 0, closed)
             self.assertTrue((self.folder / f"o{len(closed)}/checkpoints/step-4").exists())
 
     def test_training_goes_on_when_nobody_reads(self):
-        done = subprocess.run(["bash", "-c", f"set -o pipefail; {SHOAL} train r.toml --devices 2 --out o 2>&1 | head -1"], cwd=self.folder, timeout=60,
+        done = subprocess.run(["bash", "-c", f"set -o pipefail; {support.SHOAL} train r.toml --devices 2 --out o 2>&1 | head -1"], cwd=self.folder, timeout=60,
                               capture_output=True)
         self.assertEqual(done.returncode, 0)
         self.assertEqual(len(metrics(self.folder / "o")), 12)
 
     def test_output_that_is_lost_is_an_error(self):
         with open("/dev/full", "w") as full:
-            done = subprocess.run([SHOAL, "train", "--keys"], stdout=full, stderr=subprocess.PIPE, text=True)
+            done = subprocess.run([support.SHOAL, "train", "--keys"], stdout=full, stderr=subprocess.PIPE, text=True)
         self.assertEqual((done.returncode, done.stderr), (1, "shoal: standard output - cannot be written: what was printed is not complete\n"))
 
 
 if __name__ == "__main__":
-    SHOAL = os.path.abspath(sys.argv.pop(1))
-    unittest.main(verbosity=2)
+    support.main()

@@ -94,17 +94,22 @@ TEST(MetricsTest, AFullDiskIsOneSentence) {
 TEST(RunFolderTest, AFolderIsTakenByOneRun) {
   const TemporaryFolder folder;
   const auto out = folder / "run";
-  prepare_run_folder(out, false);
-  prepare_run_folder(out, false);  // still empty
+  EXPECT_TRUE(make_folder(out));
+  EXPECT_FALSE(make_folder(out));
+  check_run_folder(out, false);  // still empty
   write_text(out / "metrics.jsonl", "");
-  prepare_run_folder(out, true);
-  EXPECT_EQ(sentence_of<InputError>([&] { prepare_run_folder(out, false); }),
+  check_run_folder(out, true);
+  EXPECT_EQ(sentence_of<InputError>([&] { check_run_folder(out, false); }),
             out.string() +
                 " - there is a run already, which saved no checkpoint to go on from; remove it, or choose "
                 "another --out");
   EXPECT_EQ(
-      sentence_of<InputError>([&] { prepare_run_folder(out / "metrics.jsonl" / "x", false); }),
+      sentence_of<InputError>([&] { make_folder(out / "metrics.jsonl" / "x"); }),
       (out / "metrics.jsonl" / "x").string() + " - cannot be made: Not a directory; choose another --out");
+  std::filesystem::create_symlink("gone", folder / "link");
+  EXPECT_EQ(sentence_of<InputError>([&] { make_folder(folder / "link"); }),
+            (folder / "link").string() +
+                " - cannot be made: it is a link to gone, which is not there; make that, or choose another --out");
   EXPECT_EQ(
       sentence_of<InputError>([&] { last_checkpoint(out); }),
       (out / "checkpoints").string() + " - no checkpoint to resume from; start anew with another --out");

@@ -1,11 +1,13 @@
 #include "train/recipe.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
 #include "data/build_store.h"
+#include "plan/layout.h"
 #include "state/support.h"
 #include "train/recipe_keys.h"
 #include "train/samples.h"
@@ -107,7 +109,13 @@ TEST_F(RecipeTest, AMissingFileOrOneThatIsNotToml) {
   EXPECT_EQ(sentence_of<InputError>([] { load_recipe("nowhere.toml"); }),
             "nowhere.toml - no such file: want a recipe (TOML)");
   EXPECT_EQ(sentence_of<InputError>([&] { load_recipe(folder_.path()); }),
-            folder_.path().string() + " - cannot be read: want a recipe (TOML)");
+            folder_.path().string() + " - no regular file, which each device could read: want a recipe (TOML)");
+  const std::string fifo = folder_.path() / "fifo.toml";  // opening it would wait for a writer
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_EQ(sentence_of<InputError>([&] { load_recipe(fifo); }),
+            fifo + " - no regular file, which each device could read: want a recipe (TOML)");
+  EXPECT_EQ(sentence_of<InputError>([&] { parse_layout(fifo, "--layout"); }),
+            fifo + " - no regular file, which each device could read: want a plan (TOML with a [layout])");
   EXPECT_TRUE(refusal(with_line(3, "width = = 3")).starts_with("r.toml:3 - not TOML: "))
       << refusal(with_line(3, "width = = 3"));
 }
@@ -137,7 +145,7 @@ TEST_F(RecipeTest, WrongTypesAndRanges) {
   EXPECT_EQ(refusal(with_line(11, "steps = 0")),
             "r.toml:11 - train.steps: got 0, want a whole number of at least 1");
   EXPECT_EQ(refusal(with_line(4, "heads = [4]")),
-            "r.toml:4 - model.heads: got a list, want a whole number from 1 to 4096");
+            "r.toml:4 - model.heads: got [4], want a whole number from 1 to 4096");
   EXPECT_EQ(refusal(with_line(2, "name = \"gtp\"")),
             "r.toml:2 - model.name: got \"gtp\", want \"gpt\", \"llama\", \"mlp\" or \"resnet\"");
   EXPECT_EQ(refusal(with_line(2, "name = 3")),
@@ -151,8 +159,13 @@ TEST_F(RecipeTest, WrongTypesAndRanges) {
   EXPECT_EQ(refusal_of_set("optimizer.lr=fast"),
             "--set optimizer.lr=fast - optimizer.lr: got fast, want a number of at least 0");
   EXPECT_EQ(refusal_of_set("optimizer.betas=[0.9]"),
-            "--set optimizer.betas=[0.9] - optimizer.betas: got a list, want two numbers from 0 to below 1, "
+            "--set optimizer.betas=[0.9] - optimizer.betas: got [0.9], want two numbers from 0 to below 1, "
             "as in [0.9, 0.95]");
+  EXPECT_EQ(refusal_of_set("optimizer.betas=[0.9, 1.0]"),
+            "--set optimizer.betas=[0.9, 1.0] - optimizer.betas: got [0.9, 1.0], want two numbers from 0 to below "
+            "1, as in [0.9, 0.95]");
+  EXPECT_EQ(refusal_of_set("train.steps=1e3"),
+            "--set train.steps=1e3 - train.steps: got 1000.0, want a whole number of at least 1; write 1000");
   EXPECT_EQ(refusal_of_set("steps=3"), "--set steps=3 - steps: want section.key, as in train.steps");
   EXPECT_EQ(refusal_of_set("train.steps"),
             "--set train.steps - want section.key=value, as in train.steps=100");

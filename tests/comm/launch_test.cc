@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -184,6 +185,61 @@ TEST_F(Signals, ASecondInterruptKills) {
   EXPECT_EQ(output.err, "shoal run: stopped at once by a second signal, 2 (Interrupt)\n");
 }
 
+TEST_F(Signals, OneWishMaySayItTwice) {
+  for (const int signal : {SIGTERM, SIGHUP}) {  // timeout signals the process and its group; terminals close twice
+    const Job job = start("slow to end");
+    kill(job.launcher, signal);
+    std::this_thread::sleep_for(milliseconds(10));
+    kill(job.launcher, signal);
+    if (signal == SIGHUP) {
+      std::this_thread::sleep_for(milliseconds(200));
+      kill(job.launcher, signal);
+    }
+    const Output output = finish(job);
+    EXPECT_EQ(output.code, 0) << signal;
+    EXPECT_EQ(output.err, "");
+  }
+}
+
+// What Ctrl-Z and fg do: the launcher hears of them alone.
+TEST_F(Signals, TheRanksStopAndGoOnWithTheLauncher) {
+  const Job job = start("forever");
+  const auto state = [](pid_t process) {
+    std::ifstream file(cat("/proc/", process, "/stat"));
+    std::string text{std::istreambuf_iterator<char>(file), {}};
+    return text.empty() ? '?' : text.at(text.rfind(')') + 2);
+  };
+  const auto all_are = [&](bool stopped) {
+    for (const auto until = Clock::now() + seconds(10); Clock::now() < until;) {
+      bool all = (state(job.launcher) == 'T') == stopped;
+      for (const pid_t process : job.processes) all = all && (state(process) == 'T') == stopped;
+      if (all) return true;
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    return false;
+  };
+  for (int times = 0; times < 2; ++times) {
+    kill(job.launcher, SIGTSTP);
+    EXPECT_TRUE(all_are(true));
+    kill(job.launcher, SIGCONT);
+    EXPECT_TRUE(all_are(false));
+  }
+  kill(job.launcher, SIGINT);
+  const Output output = finish(job);
+  EXPECT_EQ(output.code, 0);
+  EXPECT_EQ(output.err, "");
+}
+
+TEST_F(Signals, AStoppedRankHoldsTheOthersUpAndNoMore) {
+  const Job job = start("forever");
+  kill(job.processes[1], SIGSTOP);
+  std::this_thread::sleep_for(milliseconds(1500));  // longer than the grace of a failure
+  EXPECT_EQ(waitpid(job.launcher, nullptr, WNOHANG), 0);
+  kill(job.processes[1], SIGCONT);
+  kill(job.launcher, SIGINT);
+  EXPECT_EQ(finish(job).code, 0);
+}
+
 TEST_F(Signals, AKilledRankEndsTheJob) {
   const Job job = start("forever");
   kill(job.processes[1], SIGKILL);
@@ -218,50 +274,21 @@ TEST_F(Signals, TwoJobsAtOnceDoNotDisturbEachOther) {
   EXPECT_EQ(finish(second).code, 0);
 }
 
-// The environment of this process, for the time of one expectation.
-class Environment : public ::testing::Test {
- protected:
-  void TearDown() override {
-    for (const char* const name : {"SHOAL_RANK", "SHOAL_WORLD_SIZE", "SHOAL_MEMORY"}) unsetenv(name);
+TEST(Launch, ALimitOnFilesIsASentence) {
+  rlimit before = {};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small = {1 << 20, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  std::string said;
+  try {
+    launch(ranks(2, {"sum"}));
+  } catch (const JobError& error) {
+    said = error.what();
   }
-  static void expect(const char* rank, const char* size, const std::string& memory,
-                     const std::string& sentence) {
-    setenv("SHOAL_RANK", rank, 1);
-    setenv("SHOAL_WORLD_SIZE", size, 1);
-    setenv("SHOAL_MEMORY", memory.c_str(), 1);
-    try {
-      from_environment();
-      ADD_FAILURE() << "no error";
-    } catch (const InputError& error) {
-      EXPECT_EQ(error.what(), sentence);
-    }
-    EXPECT_TRUE(is_launched());
-    EXPECT_FALSE(report_failure("x", 1));
-  }
-};
-
-TEST_F(Environment, NobodyLaunchedThisProcess) {
-  EXPECT_FALSE(is_launched());
-  EXPECT_FALSE(report_failure("x", 1));
-  EXPECT_EQ(from_environment()->size(), 1);
-}
-
-TEST_F(Environment, WhatNoLauncherSetIsRefused) {
-  const std::string advice =
-      "; it is set by the launcher alone (shoal run -n N PROGRAM), unset it to run on one device";
-  expect("0", "two", "3",
-         "SHOAL_WORLD_SIZE - environment: got \"two\", want a whole number from 1 to 256" + advice);
-  expect("0", "", "3",
-         "SHOAL_WORLD_SIZE - environment: got \"\", want a whole number from 1 to 256" + advice);
-  expect("2", "2", "3", "SHOAL_RANK - environment: got \"2\", want a whole number from 0 to 1" + advice);
-  expect("0x", "2", "3", "SHOAL_RANK - environment: got \"0x\", want a whole number from 0 to 1" + advice);
-  expect("1", "2", "999",
-         "SHOAL_MEMORY - environment: got 999, want an open descriptor; start the ranks by shoal run -n N "
-         "PROGRAM");
-  const int null = open("/dev/null", O_RDONLY);
-  setenv("SHOAL_MEMORY", std::to_string(null).c_str(), 1);
-  EXPECT_THROW(from_environment(), InputError);
-  close(null);
+  setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_EQ(said,
+            "shared memory - size: got a limit of 1.0 MiB on files, want none: devices share a file without a "
+            "name, of 3.0 TiB that take no room until they are used; say ulimit -f unlimited, or use one device");
 }
 
 }  // namespace

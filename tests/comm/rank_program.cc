@@ -65,6 +65,14 @@ const std::map<std::string, std::function<int(Communicator&, const Arguments&)>>
          usleep(1000);
        }
      }},
+    {"slow to end",  // half a second after it was asked to
+     [](Communicator&, const Arguments& arguments) {
+       shoal::comm::install_stop_handlers();
+       note_process(arguments[0]);
+       while (!shoal::comm::stop_requested()) usleep(1000);
+       usleep(500'000);
+       return 0;
+     }},
     {"deaf",  // ignores signals; notes its process
      [](Communicator&, const Arguments& arguments) {
        signal(SIGINT, SIG_IGN);

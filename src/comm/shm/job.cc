@@ -29,7 +29,8 @@ class SignalInbox {
   SignalInbox() {
     sigemptyset(&set_);
     for (const int signal : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&set_, signal);
-    if (!is_ignored(SIGHUP)) sigaddset(&set_, SIGHUP);
+    for (const int signal : {SIGHUP, SIGTSTP})
+      if (!is_ignored(signal)) sigaddset(&set_, signal);
     pthread_sigmask(SIG_BLOCK, &set_, &before_);
     struct sigaction standard = {};
     standard.sa_handler = SIG_DFL;
@@ -42,6 +43,15 @@ class SignalInbox {
   }
   /// The next signal, or 0 after a while.
   int next() const { return std::max(0, sigtimedwait(&set_, nullptr, &kRound)); }
+  /// Stops this process, as SIGTSTP does; returns when somebody continues it, or at once where nobody could.
+  void suspend() const {
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTSTP);
+    raise(SIGTSTP);
+    pthread_sigmask(SIG_UNBLOCK, &stop, nullptr);
+    pthread_sigmask(SIG_BLOCK, &stop, nullptr);
+  }
 
  private:
   sigset_t set_, before_;
@@ -55,8 +65,11 @@ void become_rank(pid_t launcher, int rank) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != launcher) _exit(1);  // it died before that line
-  // Rank 0 may read what is piped in. Nobody reads a terminal: a process outside its foreground group would
-  // be stopped for it.
+  // Outside of the terminal's foreground group, it may still write there, also after `stty tostop`; a program
+  // that reads the terminal gets an error. Otherwise either would stop the rank, and the job would wait for it.
+  signal(SIGTTOU, SIG_IGN);
+  signal(SIGTTIN, SIG_IGN);
+  // Rank 0 may read what is piped in. Nobody reads a terminal.
   if (rank != 0 || isatty(STDIN_FILENO)) {
     const int nothing = open("/dev/null", O_RDONLY);
     if (nothing >= 0) dup2(nothing, STDIN_FILENO), close(nothing);
@@ -80,18 +93,10 @@ class Job {
 
   Ending run() {
     start();
-    int stops = 0;
     std::optional<Clock::time_point> deadline;
     for (int signal = 0; alive_ > 0; signal = signals_.next()) {
-      if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) {
-        if (++stops == 1) {
-          stop_signal_ = signal;
-          signal_all(signal);
-        } else {
-          signal_all(SIGKILL);
-          ending_.sentence = cat("stopped at once by a second signal, ", signal_name(signal));
-        }
-      }
+      if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) stop(signal);
+      if (signal == SIGTSTP) suspend();
       reap();
       if (!deadline && memory_.failed_rank()) deadline = Clock::now() + kGrace;
       if (deadline && Clock::now() > *deadline) signal_all(SIGKILL);
@@ -101,6 +106,24 @@ class Job {
   }
 
  private:
+  // The terminal and the shell know of this process alone: it passes on what they ask for.
+  void stop(int signal) {
+    if (stop_signal_ == 0) {
+      stop_signal_ = signal;
+      stopped_at_ = Clock::now();
+      signal_all(signal);
+    } else if (is_second_wish(signal, Clock::now() - stopped_at_)) {
+      signal_all(SIGKILL);
+      ending_.sentence = cat("stopped at once by a second signal, ", signal_name(signal));
+    }
+  }
+
+  void suspend() {
+    signal_all(SIGSTOP);
+    signals_.suspend();
+    signal_all(SIGCONT);
+  }
+
   struct Rank {
     pid_t process = 0;
     bool alive = false;
@@ -168,7 +191,8 @@ class Job {
   const SignalInbox signals_;
   std::vector<Rank> ranks_;
   int alive_ = 0;
-  int stop_signal_ = 0;  // the first that asked the job to stop
+  int stop_signal_ = 0;  // the first that asked the job to end
+  Clock::time_point stopped_at_;
   Ending ending_;
 };
 

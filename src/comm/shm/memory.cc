@@ -2,6 +2,7 @@
 
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -108,6 +109,12 @@ SharedMemory::SharedMemory(int descriptor, int ranks)
 SharedMemory::~SharedMemory() { close(descriptor_); }
 
 std::shared_ptr<SharedMemory> SharedMemory::create(int ranks) {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < file_bytes(ranks))
+    throw JobError(cat("shared memory - size: got a limit of ", human_bytes(limit.rlim_cur),
+                       " on files, want none: devices share a file without a name, of ",
+                       human_bytes(file_bytes(ranks)),
+                       " that take no room until they are used; say ulimit -f unlimited, or use one device"));
   const int descriptor = memfd_create("shoal", MFD_CLOEXEC);
   if (descriptor < 0) fail_system("memfd_create");
   if (ftruncate(descriptor, static_cast<off_t>(file_bytes(ranks))) != 0) {
