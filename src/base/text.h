@@ -11,8 +11,8 @@
 
 namespace shoal {
 
-/// All arguments through operator<<, as one string: cat("got ", 3, ", want ", 4). Never in the program's locale:
-/// names in files and hashes are made of this.
+/// All arguments through operator<<, as one string: cat("got ", 3, ", want ", 4). Never in the program's
+/// locale: names in files and hashes are made of this.
 template <class... Parts>
 std::string cat(const Parts&... parts) {
   std::ostringstream out;
@@ -40,8 +40,8 @@ std::vector<std::string> split(std::string_view text, char separator);
 /// "1.5 GiB", "64 B".
 std::string human_bytes(uint64_t bytes);
 
-/// The candidate with the smallest edit distance to `word`, small and capital letters being the same, or "" when
-/// none is within a third of its length (at least 2).
+/// The candidate with the smallest edit distance to `word`, in small letters or capitals, or "" when none is
+/// within a third of its length (at least 2).
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
 }  // namespace shoal

@@ -75,8 +75,8 @@ std::vector<std::string> unpacked(std::string_view text) {
   return prompts;
 }
 
-/// The prompts in a file without a name, which the devices inherit: what they were read from may be a pipe, which
-/// gives each line to one reader alone. Returns the path by which a device opens it.
+/// The prompts in a file without a name, which the devices inherit: what they were read from may be a pipe,
+/// which gives each line to one reader alone. Returns the path by which a device opens it.
 std::string hand_over(const std::vector<std::string>& prompts) {
   const std::string text = packed(prompts);
   const int descriptor = memfd_create("prompts", 0);
@@ -84,8 +84,8 @@ std::string hand_over(const std::vector<std::string>& prompts) {
     const ssize_t count = descriptor < 0 ? -1 : write(descriptor, text.data() + done, text.size() - done);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0)
-      throw JobError(
-          cat("prompts - cannot be handed over: ", std::generic_category().message(errno), "; use one device"));
+      throw JobError(cat("prompts - cannot be handed over: ", std::generic_category().message(errno),
+                         "; use one device"));
     done += static_cast<size_t>(count);
   }
   return cat("/dev/fd/", descriptor);
@@ -157,7 +157,8 @@ void add_generate(CLI::App& app, Invocation& invocation) {
       ->take_all()
       ->expected(1)
       ->allow_extra_args(false);
-  generate->add_option("--prompts", options->prompts_file, "a file with a prompt on each line; -: standard input")
+  generate
+      ->add_option("--prompts", options->prompts_file, "a file with a prompt on each line; -: standard input")
       ->type_name("FILE");
   generate->add_option(kHandedOver, options->handed_over)->group("");
   number<int64_t>(generate->add_option("--tokens", options->generate.tokens,

@@ -83,17 +83,21 @@ fs::path to_resume(const Options& options, const fs::path& out) {
   return options.checkpoint.empty() ? out / "checkpoints" : fs::path(options.checkpoint);
 }
 
-/// The same where the checkpoint to resume, or the newest of a folder of them, may be damaged: "" when it is not.
+/// The same where the checkpoint to resume, or the newest of a folder of them, may be damaged: "" when it is
+/// not.
 std::string damage_advice(const Options& options, const std::string& program, const fs::path& out,
                           const fs::path& checkpoint) {
   try {
-    state::Checkpoint(checkpoint).verify();
-    return "";  // it is not what was wrong
+    if (!state::latest_without_manifest(checkpoint)) {
+      state::Checkpoint(checkpoint).verify();
+      return "";  // it is not what was wrong
+    }
   } catch (const Error&) {
   }
   std::error_code ignored;
-  const fs::path target =
-      fs::is_symlink(checkpoint, ignored) ? checkpoint.parent_path() / fs::read_symlink(checkpoint, ignored) : checkpoint;
+  const fs::path target = fs::is_symlink(checkpoint, ignored)
+                              ? checkpoint.parent_path() / fs::read_symlink(checkpoint, ignored)
+                              : checkpoint;
   for (const fs::path& folder : {target, target.parent_path()}) {  // of checkpoints
     if (const std::optional<fs::path> good = state::newest_whole(folder))
       return cat("; the newest good one is ", good->string(),
@@ -120,7 +124,8 @@ std::optional<fs::path> checkpoint_to_resume(const Options& options, const fs::p
 
 /// Does `work`; what it says of a checkpoint to resume that is damaged ends with the newest that is not.
 template <class Work>
-auto naming_a_good_one(const Options& options, const std::string& program, const fs::path& out, const Work& work) {
+auto naming_a_good_one(const Options& options, const std::string& program, const fs::path& out,
+                       const Work& work) {
   try {
     return work();
   } catch (const InputError& error) {
@@ -143,8 +148,8 @@ void train_here(World& world, const Options& options, const std::string& program
                  progress);
 }
 
-/// Where the files go. While this lives, the folder is there and no other run writes into it; one that was made
-/// for this run and stayed empty is taken away again.
+/// Where the files go. While this lives, the folder is there and no other run writes into it; one that was
+/// made for this run and stayed empty is taken away again.
 class RunFolder {
  public:
   explicit RunFolder(const Options& options) : RunFolder(settle(options)) {
@@ -193,7 +198,8 @@ int run_launched(const Options& options, const Invocation& invocation, const fs:
   return comm::launch({devices, command, "shoal", [&](int exit_code) {
                          if (exit_code == 1) return advice(go_on, out);
                          const bool may_be_damaged = exit_code == 2 && options.resumes;
-                         return may_be_damaged ? damage_advice(options, program, out, to_resume(options, out)) : "";
+                         return may_be_damaged ? damage_advice(options, program, out, to_resume(options, out))
+                                               : "";
                        }});
 }
 
@@ -234,8 +240,9 @@ int run(const Options& options, const Invocation& invocation) {
     const int64_t done = checkpoint->contents().step;
     const int64_t last = options.until.value_or(recipe.train.steps);
     if (done >= last) {
-      std::fprintf(stderr, "%s is at step %lld of %lld: nothing is left to do%s\n", checkpoint->folder().c_str(),
-                   static_cast<long long>(done), static_cast<long long>(recipe.train.steps),
+      std::fprintf(stderr, "%s is at step %lld of %lld: nothing is left to do%s\n",
+                   checkpoint->folder().c_str(), static_cast<long long>(done),
+                   static_cast<long long>(recipe.train.steps),
                    done >= recipe.train.steps ? "" : cat(" until step ", last).c_str());
       return 0;
     }

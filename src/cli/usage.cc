@@ -39,8 +39,9 @@ std::string guess(const std::string& word, const std::vector<std::string>& known
 
 std::string unknown_command(const CLI::App& app, const std::string& got) {
   const std::vector<std::string> names = commands_in(app);
-  return cat(full_name(app), ": got ", got.empty() ? "nothing" : cat('"', got, '"'), ", want a command: ",
-             listed(names), got.empty() ? cat("; see ", full_name(app), " --help") : guess(got, names));
+  return cat(full_name(app), ": got ", got.empty() ? "nothing" : cat('"', got, '"'),
+             ", want a command: ", listed(names),
+             got.empty() ? cat("; see ", full_name(app), " --help") : guess(got, names));
 }
 
 std::string unknown_word(const CLI::App& app, const std::string& word) {
@@ -52,6 +53,14 @@ std::string unknown_word(const CLI::App& app, const std::string& word) {
   const std::string flag = word.substr(0, word.find('='));
   return cat(full_name(app), " - ", flag, ": got an unknown flag, want one of ", full_name(app), " --help",
              guess(flag, flags));
+}
+
+/// The first word that no command could take, and the command that met it.
+std::pair<const CLI::App*, std::string> extra_of(const CLI::App& app) {
+  if (const std::vector<std::string> words = app.remaining(false); !words.empty())
+    return {&app, words.front()};
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? std::pair(&app, std::string()) : extra_of(*chosen.front());
 }
 
 /// The option that CLI11's sentence begins with: "--until: 1 required STEP missing".
@@ -67,15 +76,14 @@ const CLI::Option* option_of(const CLI::App& app, const std::string& sentence) {
 std::string usage_sentence(const CLI::App& app, const CLI::ParseError& problem) {
   const CLI::App& command = command_of(app);
   const std::string said = problem.what();
-  const std::vector<std::string> words = app.remaining(true);
-  if (dynamic_cast<const CLI::ExtrasError*>(&problem) && !words.empty()) {
-    const bool is_command = !commands_in(command).empty() && !words.front().starts_with("-");
-    return is_command ? unknown_command(command, words.front()) : unknown_word(command, words.front());
-  }
-  if (dynamic_cast<const CLI::RequiredError*>(&problem) && !commands_in(command).empty()) {
-    if (words.empty()) return unknown_command(command, "");
-    const bool is_flag = words.front().starts_with("-");
-    return is_flag ? unknown_word(command, words.front()) : unknown_command(command, words.front());
+  const std::string first = extra_of(app).second;
+  const bool is_extra = dynamic_cast<const CLI::ExtrasError*>(&problem) && !first.empty();
+  const bool lacks_command =
+      dynamic_cast<const CLI::RequiredError*>(&problem) && !commands_in(command).empty();
+  if (is_extra || lacks_command) {
+    const CLI::App& place = is_extra ? *extra_of(app).first : command;
+    return commands_in(place).empty() || first.starts_with("-") ? unknown_word(place, first)
+                                                                : unknown_command(place, first);
   }
   const CLI::Option* const option = option_of(command, said);
   if (!option) return cat(full_name(command), " - ", said, "; see ", full_name(command), " --help");
@@ -84,8 +92,9 @@ std::string usage_sentence(const CLI::App& app, const CLI::ParseError& problem) 
     return place + said.substr(std::min(said.size(), said.find(": ") + 2));
   const bool is_double = dynamic_cast<const CLI::ArgumentMismatch*>(&problem) && option->count() > 1;
   return is_double ? cat(place, "got it ", option->count(), " times, want it once")
-                   : cat(place, "got nothing, want ", option->get_type_name().empty() ? "a value" : option->get_type_name(),
-                         "; see ", full_name(command), " --help");
+                   : cat(place, "got nothing, want ",
+                         option->get_type_name().empty() ? "a value" : option->get_type_name(), "; see ",
+                         full_name(command), " --help");
 }
 
 template <class Number>
@@ -97,8 +106,11 @@ CLI::Option* number(CLI::Option* option) {
     const auto [stop, error] = std::from_chars(text.data(), end, value);
     if (error == std::errc() && stop == end) return std::string();
     const bool is_large = error == std::errc::result_out_of_range && stop == end;
-    return cat("got ", text.empty() ? "nothing" : text, ", want a ", Limits::is_integer ? "whole " : "", "number",
-               is_large ? cat(" up to ", Limits::max()) : Limits::is_signed ? "" : " of at least 0");
+    return cat("got ", text.empty() ? "nothing" : text, ", want a ", Limits::is_integer ? "whole " : "",
+               "number",
+               is_large            ? cat(" up to ", Limits::max())
+               : Limits::is_signed ? ""
+                                   : " of at least 0");
   });
 }
 

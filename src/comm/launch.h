@@ -19,10 +19,11 @@ void run_threads(int size, const std::function<void(Communicator&)>& body);
 inline constexpr int kMaxDevices = 256;  // processes of one machine
 
 struct LaunchOptions {
-  int devices = 1;                           // at most kMaxDevices
-  std::vector<std::string> command;          // the program and its arguments; every rank runs it
-  std::string name = "shoal";                // who speaks in messages: "shoal train"
-  std::function<std::string(int exit_code)> advice = {};  // asked when the job failed: the end of its sentence
+  int devices = 1;                   // at most kMaxDevices
+  std::vector<std::string> command;  // the program and its arguments; every rank runs it
+  std::string name = "shoal";        // who speaks in messages: "shoal train"
+  std::function<std::string(int exit_code)> advice =
+      {};  // asked when the job failed: the end of its sentence
 };
 
 /// Starts the ranks as processes and waits for all of them. Returns the job's exit code: 0 when all ended
@@ -44,8 +45,8 @@ bool is_launched();
 /// launcher is gone.
 std::unique_ptr<Communicator> from_environment();
 
-/// Throws InputError when torchrun, srun or mpirun started this process as one of several: they know nothing of
-/// each other, and each would do all of the work alone.
+/// Throws InputError when torchrun, srun or mpirun started this process as one of several: they know nothing
+/// of each other, and each would do all of the work alone.
 void check_started_once();
 
 /// Fails the job, and leaves the sentence for the launcher to print, and the exit code; the launcher takes
@@ -56,13 +57,13 @@ bool report_failure(const std::string& sentence, int exit_code) noexcept;
 bool is_ignored(int signal);
 
 /// Whether a signal that asks for the end is a second wish, which does not wait for the next step. What comes
-/// within kOneWish of the first is the same wish (timeout signals the process, then its group), and a terminal
-/// that closes may say so twice at any time.
+/// within kOneWish of the first is the same wish (timeout signals the process, then its group), and a
+/// terminal that closes may say so twice at any time.
 bool is_second_wish(int signal, std::chrono::nanoseconds after_the_first);
 inline constexpr std::chrono::milliseconds kOneWish(100);
 
-/// SIGINT, SIGTERM and, unless ignored, SIGHUP set stop_requested() from here on; a second wish ends the process
-/// at once.
+/// SIGINT, SIGTERM and, unless ignored, SIGHUP set stop_requested() from here on; a second wish ends the
+/// process at once.
 void install_stop_handlers();
 bool stop_requested();
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <string_view>
 
 #include "base/text.h"
 #include "comm/launch.h"
@@ -21,6 +22,10 @@ std::optional<int> number(const char* variable) {
 
 bool is_set(const char* variable) { return std::getenv(variable) != nullptr; }
 
+bool says(const char* variable, std::string_view text) {
+  return is_set(variable) && std::getenv(variable) == text;
+}
+
 struct Found {
   std::string variable;  // that says so
   std::string launcher;
@@ -38,10 +43,9 @@ std::vector<Found> other_launchers() {
   look("OMPI_COMM_WORLD_SIZE", "mpirun");
   look("MV2_COMM_WORLD_SIZE", "mpirun");
   look("PMI_SIZE", "mpirun");
-  // The script of sbatch and the shell of salloc see the tasks of the whole job, and are one process: they are
-  // no step, or one of a single task.
-  const bool is_batch_script =
-      number("SLURM_PROCID") == 0 && std::getenv("ENVIRONMENT") == std::string_view("BATCH");
+  // The script of sbatch and the shell of salloc see the tasks of the whole job, and are one process: they
+  // are no step, or one of a single task.
+  const bool is_batch_script = number("SLURM_PROCID") == 0 && says("ENVIRONMENT", "BATCH");
   if (is_set("SLURM_STEP_NUM_TASKS"))
     look("SLURM_STEP_NUM_TASKS", "srun");
   else if (number("SLURM_NTASKS").value_or(1) > 1 && is_set("SLURM_PROCID") && !is_batch_script)

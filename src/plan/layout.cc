@@ -127,7 +127,8 @@ Layout read_plan(const std::string& path) {
   if (!std::filesystem::exists(path, error))
     throw InputError(cat(path, " - no such file: want a plan (TOML with a [layout])"));
   if (!std::filesystem::is_regular_file(path, error))  // opening a fifo would wait for its writer
-    throw InputError(cat(path, " - no regular file, which each device could read: want a plan (TOML with a [layout])"));
+    throw InputError(
+        cat(path, " - no regular file, which each device could read: want a plan (TOML with a [layout])"));
   std::ifstream stream(path);
   if (!stream) throw InputError(cat(path, " - cannot be read: want a plan (TOML with a [layout])"));
   toml::table table;

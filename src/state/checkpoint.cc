@@ -25,7 +25,8 @@ namespace {
 class InputFile {
  public:
   explicit InputFile(const fs::path& path)
-      : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {  // no waiting for a fifo
+      : path_(path),
+        descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {  // no waiting for a fifo
     if (descriptor_ < 0) throw unreadable(std::generic_category().message(errno));
   }
   ~InputFile() { ::close(descriptor_); }

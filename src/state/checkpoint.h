@@ -88,12 +88,12 @@ void write_model(const Checkpoint&, const std::filesystem::path& out);
 /// highest step (`latest` itself, where a copy made it a folder of a higher one); nothing if there is none.
 std::optional<std::filesystem::path> latest(const std::filesystem::path& checkpoints);
 
-/// The checkpoint that `latest` points to, or without a link the highest step-<n>, if it has lost its manifest;
-/// nothing if it has not.
+/// The checkpoint that `latest` points to, or without a link the highest step-<n>, if it has lost its
+/// manifest; nothing if it has not.
 std::optional<std::filesystem::path> latest_without_manifest(const std::filesystem::path& checkpoints);
 
-/// The highest step-<n> in a folder of checkpoints of which every byte is as it was saved; nothing if there is
-/// none. Reads them, from the newest on, to the end.
+/// The highest step-<n> in a folder of checkpoints of which every byte is as it was saved; nothing if there
+/// is none. Reads them, from the newest on, to the end.
 std::optional<std::filesystem::path> newest_whole(const std::filesystem::path& checkpoints);
 
 /// Removes the oldest step-<n> until `keep` are left, never one that `latest` points to, and what crashes

@@ -23,9 +23,9 @@ bool is_checkpoint(const std::filesystem::path&);
 /// Whether it is a checkpoint's folder that has lost its manifest, and holds nothing else.
 bool lost_manifest(const std::filesystem::path&);
 
-/// Makes way for the link `latest`. A folder of that name, which a copy leaves that follows links (cp -rL, zip,
-/// object stores), is removed when step-<n> beside it holds the same, checked to the last byte; else it is kept
-/// as the step-<n> that it is, or as latest-copy-<k>. Throws JobError.
+/// Makes way for the link `latest`. A folder of that name, which a copy leaves that follows links (cp -rL,
+/// zip, object stores), is removed when step-<n> beside it holds the same, checked to the last byte; else it
+/// is kept as the step-<n> that it is, or as latest-copy-<k>. Throws JobError.
 void make_way_for_latest(const std::filesystem::path& checkpoints);
 
 /// The folder that a user's path means: itself, what the link points to, or the latest one in it. Throws

@@ -21,8 +21,7 @@ void write_model(const Checkpoint& checkpoint, const fs::path& out) {
   const bool is_there = fs::exists(fs::symlink_status(out, error));
   if (error && error != std::errc::no_such_file_or_directory)
     throw InputError(cat(out.string(), " - cannot be written: ", error.message(), "; choose another name"));
-  if (is_there)
-    throw InputError(cat(out.string(), " - is there already; remove it or choose another name"));
+  if (is_there) throw InputError(cat(out.string(), " - is there already; remove it or choose another name"));
 
   std::vector<TensorSpec> tensors = whole_tensors(checkpoint.contents().tensors);
   std::erase_if(tensors,

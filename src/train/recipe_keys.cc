@@ -31,7 +31,8 @@ std::string in_quotes(const std::string& text) {
 
 std::vector<Key> make_keys() {
   using R = Recipe;
-  return {// clang-format off
+  return {
+      // clang-format off
       {"model", "name", TextField{[](R& r) -> auto& { return r.model.name; }, {"gpt", "llama", "mlp", "resnet"}}, kRequired, "", {},
        "a GPT-2 or Llama style decoder, a perceptron with ReLU, or a ResNet for small images"},
       {"model", "layers", WholeField{[](R& r) -> auto& { return r.model.layers; }, 1, 1000}, kOptional, "", {},
@@ -119,9 +120,8 @@ std::vector<Key> make_keys() {
        "steps from one validation to the next; 0 for one at the end alone"},
       {"validation", "samples", WholeField{[](R& r) -> auto& { return r.validation.samples; }, 0, 1 << 24}, kOptional, "", {},
        "validation samples, the same ones each time, in whole microbatches; 0 for no validation"},
-          // clang-format on
-}
-;
+      // clang-format on
+  };
 }
 
 template <class... F>

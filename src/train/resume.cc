@@ -61,9 +61,10 @@ std::vector<Difference> differences(const Recipe& recipe, const state::Contents&
     const json ours = std::visit([&](const auto& field) { return json(field.at(values)); }, key.field);
     if (theirs.is_null() || theirs == ours || !applies(key, recipe)) continue;
     const bool is_given = recipe.places.contains(key.full_name());
-    found.push_back({key.full_name(), theirs.dump(), ours.dump(),
-                     is_given ? recipe.place(key.full_name()) : cat("the default, which ", recipe.file, " leaves"),
-                     theirs.is_string() ? theirs.get<std::string>() : theirs.dump()});
+    found.push_back(
+        {key.full_name(), theirs.dump(), ours.dump(),
+         is_given ? recipe.place(key.full_name()) : cat("the default, which ", recipe.file, " leaves"),
+         theirs.is_string() ? theirs.get<std::string>() : theirs.dump()});
   }
   return found;
 }
@@ -77,7 +78,8 @@ void check_same_recipe(const Recipe& recipe, const Samples& samples, const state
     std::vector<std::string> told, settings;
     for (const Difference& one : all) {
       if (told.size() == kTold) break;
-      told.push_back(cat("its ", one.key, " is ", one.theirs, ", this run's is ", one.ours, " (", one.place, ")"));
+      told.push_back(
+          cat("its ", one.key, " is ", one.theirs, ", this run's is ", one.ours, " (", one.place, ")"));
       settings.push_back(cat("--set ", one.key, "=", one.setting));
     }
     const bool is_all = told.size() == all.size();

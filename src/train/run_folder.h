@@ -16,8 +16,9 @@ std::filesystem::path newest_run_folder(const std::filesystem::path& recipe);
 /// Makes a folder unless it is there; returns whether it was made. Throws InputError when it cannot be.
 bool make_folder(const std::filesystem::path&);
 
-/// Throws InputError when a run cannot write into `out`, or when it holds a run that is not resumed. REQUIRES:
-/// a FolderLock on it; what another run began there is no run yet, and would look like one that failed.
+/// Throws InputError when a run cannot write into `out`, or when it holds a run that is not resumed.
+/// REQUIRES: a FolderLock on it; what another run began there is no run yet, and would look like one that
+/// failed.
 void check_run_folder(const std::filesystem::path& out, bool resumes);
 
 /// Throws InputError when `out` holds a run that `checkpoint` is not of.

@@ -22,7 +22,8 @@ struct GroupedDigits : std::numpunct<char> {
 
 TEST(Text, TheLocaleOfTheProgramIsForPeople) {
   const std::locale before = std::locale::global(std::locale(std::locale(), new GroupedDigits));
-  const std::string glued = cat("b.weight[0:", 720896, "] ", 4.5), joined = join(std::vector<double>{65536, 0.5}, ";");
+  const std::string glued = cat("b.weight[0:", 720896, "] ", 4.5),
+                    joined = join(std::vector<double>{65536, 0.5}, ";");
   const std::string human = human_bytes(1536);
   std::locale::global(before);
   EXPECT_EQ(glued, "b.weight[0:720896] 4.5");

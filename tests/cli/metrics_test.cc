@@ -107,9 +107,10 @@ TEST(RunFolderTest, AFolderIsTakenByOneRun) {
       sentence_of<InputError>([&] { make_folder(out / "metrics.jsonl" / "x"); }),
       (out / "metrics.jsonl" / "x").string() + " - cannot be made: Not a directory; choose another --out");
   std::filesystem::create_symlink("gone", folder / "link");
-  EXPECT_EQ(sentence_of<InputError>([&] { make_folder(folder / "link"); }),
-            (folder / "link").string() +
-                " - cannot be made: it is a link to gone, which is not there; make that, or choose another --out");
+  EXPECT_EQ(
+      sentence_of<InputError>([&] { make_folder(folder / "link"); }),
+      (folder / "link").string() +
+          " - cannot be made: it is a link to gone, which is not there; make that, or choose another --out");
   EXPECT_EQ(
       sentence_of<InputError>([&] { last_checkpoint(out); }),
       (out / "checkpoints").string() + " - no checkpoint to resume from; start anew with another --out");

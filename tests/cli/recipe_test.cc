@@ -108,8 +108,9 @@ TEST_F(RecipeTest, EveryKeyHasADefaultThatItAccepts) {
 TEST_F(RecipeTest, AMissingFileOrOneThatIsNotToml) {
   EXPECT_EQ(sentence_of<InputError>([] { load_recipe("nowhere.toml"); }),
             "nowhere.toml - no such file: want a recipe (TOML)");
-  EXPECT_EQ(sentence_of<InputError>([&] { load_recipe(folder_.path()); }),
-            folder_.path().string() + " - no regular file, which each device could read: want a recipe (TOML)");
+  EXPECT_EQ(
+      sentence_of<InputError>([&] { load_recipe(folder_.path()); }),
+      folder_.path().string() + " - no regular file, which each device could read: want a recipe (TOML)");
   const std::string fifo = folder_.path() / "fifo.toml";  // opening it would wait for a writer
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_EQ(sentence_of<InputError>([&] { load_recipe(fifo); }),
@@ -161,9 +162,10 @@ TEST_F(RecipeTest, WrongTypesAndRanges) {
   EXPECT_EQ(refusal_of_set("optimizer.betas=[0.9]"),
             "--set optimizer.betas=[0.9] - optimizer.betas: got [0.9], want two numbers from 0 to below 1, "
             "as in [0.9, 0.95]");
-  EXPECT_EQ(refusal_of_set("optimizer.betas=[0.9, 1.0]"),
-            "--set optimizer.betas=[0.9, 1.0] - optimizer.betas: got [0.9, 1.0], want two numbers from 0 to below "
-            "1, as in [0.9, 0.95]");
+  EXPECT_EQ(
+      refusal_of_set("optimizer.betas=[0.9, 1.0]"),
+      "--set optimizer.betas=[0.9, 1.0] - optimizer.betas: got [0.9, 1.0], want two numbers from 0 to below "
+      "1, as in [0.9, 0.95]");
   EXPECT_EQ(refusal_of_set("train.steps=1e3"),
             "--set train.steps=1e3 - train.steps: got 1000.0, want a whole number of at least 1; write 1000");
   EXPECT_EQ(refusal_of_set("steps=3"), "--set steps=3 - steps: want section.key, as in train.steps");

@@ -19,9 +19,9 @@ namespace {
 class Environment : public ::testing::Test {
  protected:
   static constexpr const char* kOthers[] = {
-      "WORLD_SIZE", "RANK",         "LOCAL_RANK",  "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE",
-      "PMI_SIZE",   "SLURM_NTASKS", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "PMIX_RANK",
-      "ENVIRONMENT"};
+      "WORLD_SIZE",           "RANK",      "LOCAL_RANK",   "OMPI_COMM_WORLD_SIZE",
+      "MV2_COMM_WORLD_SIZE",  "PMI_SIZE",  "SLURM_NTASKS", "SLURM_PROCID",
+      "SLURM_STEP_NUM_TASKS", "PMIX_RANK", "ENVIRONMENT"};
   void SetUp() override { TearDown(); }
   void TearDown() override {
     for (const char* const name : {"SHOAL_RANK", "SHOAL_WORLD_SIZE", "SHOAL_MEMORY"}) unsetenv(name);
@@ -72,10 +72,11 @@ TEST_F(Environment, NobodyLaunchedThisProcess) {
 TEST_F(Environment, OneOfManyThatAnotherLauncherStartedIsRefused) {
   const auto sentence = [](const char* variable, const char* many, const char* n, const char* launcher,
                            const char* unset) {
-    return cat(variable, " - environment: got ", many, " processes started by ", launcher,
-               ", each of which would run alone, want one command that starts its devices itself: shoal run -n ", n,
-               " PROGRAM, or shoal train RECIPE --devices ", n, "; if each is to run alone, start it with env -u ",
-               unset);
+    return cat(
+        variable, " - environment: got ", many, " processes started by ", launcher,
+        ", each of which would run alone, want one command that starts its devices itself: shoal run -n ", n,
+        " PROGRAM, or shoal train RECIPE --devices ", n, "; if each is to run alone, start it with env -u ",
+        unset);
   };
   EXPECT_EQ(said_with({{"WORLD_SIZE", "4"}, {"RANK", "0"}, {"LOCAL_RANK", "0"}}),
             sentence("WORLD_SIZE", "4", "4", "torchrun", "WORLD_SIZE"));

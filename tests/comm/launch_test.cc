@@ -186,7 +186,8 @@ TEST_F(Signals, ASecondInterruptKills) {
 }
 
 TEST_F(Signals, OneWishMaySayItTwice) {
-  for (const int signal : {SIGTERM, SIGHUP}) {  // timeout signals the process and its group; terminals close twice
+  for (const int signal :
+       {SIGTERM, SIGHUP}) {  // timeout signals the process and its group; terminals close twice
     const Job job = start("slow to end");
     kill(job.launcher, signal);
     std::this_thread::sleep_for(milliseconds(10));
@@ -286,9 +287,10 @@ TEST(Launch, ALimitOnFilesIsASentence) {
     said = error.what();
   }
   setrlimit(RLIMIT_FSIZE, &before);
-  EXPECT_EQ(said,
-            "shared memory - size: got a limit of 1.0 MiB on files, want none: devices share a file without a "
-            "name, of 3.0 TiB that take no room until they are used; say ulimit -f unlimited, or use one device");
+  EXPECT_EQ(
+      said,
+      "shared memory - size: got a limit of 1.0 MiB on files, want none: devices share a file without a "
+      "name, of 3.0 TiB that take no room until they are used; say ulimit -f unlimited, or use one device");
 }
 
 }  // namespace

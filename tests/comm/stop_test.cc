@@ -37,7 +37,8 @@ int end_of_one_that_hears(const std::vector<int>& signals, milliseconds between)
 TEST(Stop, ASecondWishEndsAtOnceAndOneSaidTwiceDoesNot) {
   const milliseconds at_once(0), later(150);
   EXPECT_EQ(end_of_one_that_hears({SIGINT}, at_once), 0);
-  EXPECT_EQ(end_of_one_that_hears({SIGTERM, SIGTERM}, at_once), 0) << "timeout signals a process and its group";
+  EXPECT_EQ(end_of_one_that_hears({SIGTERM, SIGTERM}, at_once), 0)
+      << "timeout signals a process and its group";
   EXPECT_EQ(end_of_one_that_hears({SIGTERM, SIGTERM}, later), -SIGTERM);
   EXPECT_EQ(end_of_one_that_hears({SIGINT, SIGINT}, later), -SIGINT);
   EXPECT_EQ(end_of_one_that_hears({SIGHUP, SIGHUP}, later), 0) << "shell and system both say that it closed";

@@ -89,7 +89,8 @@ TEST_F(PipelineTest, TellsWhatIsMissing) {
   EXPECT_EQ(error_of([&] { load_pipeline("nowhere.toml"); }),
             "input: nowhere.toml - no such file: want a pipeline file (TOML)");
   EXPECT_EQ(error_of([&] { load_pipeline(temp_ / ""); }),
-            cat("input: ", (temp_ / "").string(), " - no regular file, which each device could read: want a pipeline file (TOML)"));
+            cat("input: ", (temp_ / "").string(),
+                " - no regular file, which each device could read: want a pipeline file (TOML)"));
 }
 
 }  // namespace

@@ -66,7 +66,8 @@ void become_rank(pid_t launcher, int rank) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != launcher) _exit(1);  // it died before that line
   // Outside of the terminal's foreground group, it may still write there, also after `stty tostop`; a program
-  // that reads the terminal gets an error. Otherwise either would stop the rank, and the job would wait for it.
+  // that reads the terminal gets an error. Otherwise either would stop the rank, and the job would wait for
+  // it.
   signal(SIGTTOU, SIG_IGN);
   signal(SIGTTIN, SIG_IGN);
   // Rank 0 may read what is piped in. Nobody reads a terminal.
