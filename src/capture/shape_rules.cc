@@ -159,6 +159,16 @@ void normal_of_tensors(Stack& s) {
            : contiguous_like(tensor)};
 }
 
+// (x, ..., dtype, layout, device, pin_memory, memory_format), of which dtype is number `dtype`
+template <size_t dtype>
+void like_first_as(Stack& s) {
+  const Tensor x = s[0].toTensor();
+  const auto type = s[dtype].isNone() ? x.scalar_type() : s[dtype].toScalarType();
+  const c10::IValue format = s[dtype + 4];
+  s = {at::empty_like(x, x.options().dtype(type),
+                      format.isNone() ? std::nullopt : std::optional(format.toMemoryFormat()))};
+}
+
 // (weights [rows, classes] or [classes], num_samples, ...) -> as many classes of each row
 void multinomial(Stack& s) {
   auto sizes = s[0].toTensor().sizes().vec();
@@ -299,6 +309,8 @@ const std::unordered_map<std::string, ShapeRule>& rules() {
       {"aten::random", same_as_first},
       {"aten::random.from", same_as_first},
       {"aten::random.to", same_as_first},
+      {"aten::randint_like.Tensor", like_first_as<2>},
+      {"aten::randint_like.Tensor_generator", like_first_as<3>},
       {"aten::randperm", randperm<1>},
       {"aten::randperm.generator", randperm<2>},
       {"aten::relu", same_as_first},

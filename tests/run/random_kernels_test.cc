@@ -6,12 +6,14 @@
 #include <torch/torch.h>
 
 #include "base/elementary.h"
+#include "shoal/error.h"
 #include "support/draws.h"
 #include "support/expect_error.h"
 
 namespace shoal {
 namespace {
 
+namespace F = torch::nn::functional;
 using test::Draws;
 using torch::Tensor;
 
@@ -132,7 +134,7 @@ const Distribution kDistributions[] = {
      0,
      1.25},
     {"dropout_ of ones",
-     [](auto x) { return torch::dropout_(torch::ones_like(x), 0.2, true); },
+     [](auto x) { return F::dropout(torch::ones_like(x), F::DropoutFuncOptions().p(0.2).inplace(true)); },
      1,
      {0.25, -0.1875, 0.203125},
      0,
@@ -155,7 +157,7 @@ TEST(RandomKernels, HaveTheMomentsOfTheirDistributions) {
       EXPECT_LT(errors_of_mean(deviation.pow(power), want.central[static_cast<size_t>(power) - 2]), 5)
           << power;
     EXPECT_GE(numbers.min().item<double>(), want.least);
-    EXPECT_LE(numbers.max().item<double>(), want.most);
+    EXPECT_LE(numbers.max().item<double>() - want.most, 0);
   }
 }
 
