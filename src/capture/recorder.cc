@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "capture/batch_norm.h"
 #include "capture/ghost.h"
+#include "capture/random_operators.h"
 #include "capture/shape_rules.h"
 #include "graph/ivalue.h"
 #include "graph/operator.h"
@@ -64,8 +65,6 @@ void check_allowed(const std::string& name) {
   for (const auto& [op, why] : kRefused)
     if (name == op) throw InputError(cat("capture - operator ", name, ": ", why));
 }
-
-bool is_random(const c10::OperatorHandle& op) { return op.hasTag(at::Tag::nondeterministic_seeded); }
 
 void register_operators() {
   static std::deque<c10::RegistrationHandleRAII> registrations;  // kept for the life of the process
@@ -227,7 +226,11 @@ graph::ValueId Recording::value_of(const at::Tensor& tensor) {
   return id;
 }
 
-c10::IValue Recording::ghost_of(const c10::IValue& meta, graph::Node& node) {
+at::Tensor Recording::ghost_of(const at::Tensor& tensor) {
+  return wrap(make_ghost(graph::type_of(tensor), value_of(tensor), number_));
+}
+
+c10::IValue Recording::result_of(const c10::IValue& meta, graph::Node& node) {
   const auto make = [&](const at::Tensor& m) -> at::Tensor {
     if (!m.defined()) {
       node.results.push_back(graph::kNoValue);
@@ -282,7 +285,7 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
   }
   infer_results(op, name, metas);
   torch::jit::drop(*stack, schema.arguments().size());
-  for (const c10::IValue& meta : metas) stack->push_back(ghost_of(meta, node));
+  for (const c10::IValue& meta : metas) stack->push_back(result_of(meta, node));
   graph_.nodes.push_back(std::move(node));
 }
 
@@ -329,6 +332,8 @@ void Interception::rewrite_arguments(const c10::OperatorHandle& op, Stack* stack
       reads_tensors = true;
       return rewritten(tensor);
     });
+  if (factory_device_.type() == kGhostDevice && is_random(op))
+    record_draws(op, stack, [&](const at::Tensor& tensor) { return ghost_of(tensor); });
   // A factory that names no device makes a ghost; an explicit CPU device stays real and becomes a constant.
   if (reads_tensors) return;
   for (size_t i = 0; i < schema.arguments().size(); ++i)

@@ -41,6 +41,10 @@ class Interception {
 
   void rewrite_arguments(const c10::OperatorHandle&, torch::jit::Stack*);  // for the boxed function only
 
+ protected:
+  /// What stands for a tensor of the host among the arguments of a random operator.
+  virtual at::Tensor ghost_of(const at::Tensor& tensor) { return tensor; }
+
  private:
   std::unique_lock<std::mutex> only_one_;
   c10::Device factory_device_;
@@ -78,7 +82,8 @@ class Recording : public Interception {
   void record(const c10::OperatorHandle&, torch::jit::Stack*);  // for the boxed function only
 
  private:
-  c10::IValue ghost_of(const c10::IValue& meta, graph::Node&);
+  at::Tensor ghost_of(const at::Tensor&) override;
+  c10::IValue result_of(const c10::IValue& meta, graph::Node&);
 
   const uint64_t number_;  // told from every other recording of the process
   std::mutex mutex_;       // autograd's threads record too

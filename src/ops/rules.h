@@ -157,6 +157,7 @@ Table loss_table();
 Table matmul_table();
 Table normalisation_table();
 Table pointwise_table();
+Table random_table();
 Table reduction_table();
 Table shape_table();
 Table vocabulary_table();

@@ -461,7 +461,7 @@ struct Trainer::Impl {
       communicator.set_activity(cat("step ", steps, ": evaluate batch ", i));
       const Batch inputs = contiguous(batch(i));
       check_batch(inputs);
-      losses.push_back(forward_loss(inputs));
+      losses.push_back(forward_loss(inputs, i));
     }
     // The devices that share a microbatch have the same losses: one of them says so.
     if (role.tp != 0) losses.clear();
@@ -474,7 +474,7 @@ struct Trainer::Impl {
     return comm::tree_sum(all) / static_cast<double>(count);
   }
 
-  double forward_loss(const Batch& batch) {
+  double forward_loss(const Batch& batch, int64_t number) {
     const Shapes shapes = shapes_of(batch);
     auto found = std::find_if(evaluation.begin(), evaluation.end(),
                               [&](auto& known) { return known.first == shapes; });
@@ -493,6 +493,7 @@ struct Trainer::Impl {
     const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, batch);
     run.inputs = inputs;
     run.fetch = run::gather_inputs(captured.graph, *memory);
+    run.random = {options.seed, steps, -1 - number};
     run.exchanger = exchange_for(captured);
     run.sink = [&](int, const at::Tensor& value) {
       if (value.numel() != 1)
