@@ -2,7 +2,9 @@
 
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/mkldnn_rnn_layer.h>
 #include <ATen/ops/mul.h>
 
 #include <unordered_map>
@@ -40,6 +42,18 @@ void attention_backward(Stack& s, const KernelContext&) {
       s[0].toTensor(), s[1].toTensor(), s[2].toTensor(), s[3].toTensor(), s[6].toTensor(), s[7].toTensor(),
       s[12].toDouble(), s[13].toBool(), optional_tensor(s[4]), optional_double(s[16]));
   s = {query, key, value, Tensor()};
+}
+
+// (input, w_ih, w_hh, b_ih, b_hh, h, c, reverse, batch_sizes, mode, hidden_size, num_layers, has_biases,
+// bidirectional, batch_first, train) -> output, h, c, workspace. LibTorch's kernel makes the workspace, which
+// backward reads, when gradients are on; capture has put into `train` whether they were.
+void recurrent_layer(Stack& s, const KernelContext&) {
+  const at::AutoGradMode gradients(s[15].toBool());
+  auto [output, h, c, workspace] = at::mkldnn_rnn_layer(
+      s[0].toTensor(), s[1].toTensor(), s[2].toTensor(), s[3].toTensor(), s[4].toTensor(), s[5].toTensor(),
+      s[6].toTensor(), s[7].toBool(), s[8].toIntVector(), s[9].toInt(), s[10].toInt(), s[11].toInt(),
+      s[12].toBool(), s[13].toBool(), s[14].toBool(), s[15].toBool());
+  s = {output, h, c, workspace};
 }
 
 // keep[i] = word(i) >= threshold, where word(i) is one 32-bit number of Philox for element i: four elements
@@ -100,6 +114,7 @@ Kernel find_kernel(const std::string& op) {
   static const std::unordered_map<std::string, Kernel> table = {
       {"aten::_scaled_dot_product_fused_attention_overrideable", attention},
       {"aten::_scaled_dot_product_fused_attention_overrideable_backward", attention_backward},
+      {"aten::mkldnn_rnn_layer", recurrent_layer},
       {"aten::native_dropout", dropout},
       {"shoal::exchange", exchange},
   };
