@@ -34,7 +34,7 @@ constexpr int64_t kSteps = 4, kSamples = 5, kInputs = 6, kHidden = 37;
 
 // Any of the layers. Its loss reads the output and the last states.
 struct LayerImpl : nn::Module {
-  explicit LayerImpl(const Options& options_in, std::vector<int64_t> lengths_in = {})
+  explicit LayerImpl(const Options& options_in, Tensor lengths_in = {})
       : options(options_in), lengths(std::move(lengths_in)) {
     const auto& o = options;
     if (o.kind == "lstm")
@@ -95,7 +95,7 @@ struct LayerImpl : nn::Module {
   Tensor forward_packed(const Tensor& batch, bool sorted) {
     const Tensor x = project(batch);
     const auto packed =
-        rnn::pack_padded_sequence(x, torch::tensor(lengths), options.batch_first, /*enforce_sorted=*/sorted);
+        rnn::pack_padded_sequence(x, lengths, options.batch_first, /*enforce_sorted=*/sorted);
     rnn::PackedSequence output = packed;
     Tensor last;
     if (lstm) {
@@ -111,7 +111,7 @@ struct LayerImpl : nn::Module {
   }
 
   Options options;
-  std::vector<int64_t> lengths;
+  Tensor lengths;  // of the host
   nn::LSTM lstm{nullptr};
   nn::GRU gru{nullptr};
   nn::RNN simple{nullptr};
@@ -128,7 +128,7 @@ Tensor sample(const Options& o) {
 
 using Loss = std::function<Tensor(Layer&, const Batch&)>;
 
-void expect_equal(const Options& options, const Loss& loss, const std::vector<int64_t>& lengths = {}) {
+void expect_equal(const Options& options, const Loss& loss, const Tensor& lengths = {}) {
   for (const auto precision : {Precision::kFP32, Precision::kBF16}) {
     const std::string name = cat(options.name(), precision == Precision::kBF16 ? " bf16" : " fp32");
     try {
@@ -173,9 +173,9 @@ TEST(Recurrent, PackedSequencesOfKnownLengthsEqualEager) {
         const auto packed = [](bool sorted) {
           return [sorted](Layer& layer, const Batch& batch) { return layer->forward_packed(batch[0], sorted); };
         };
-        expect_equal(options, packed(true), {4, 3, 2, 1, 1});
-        expect_equal(options, packed(true), {3, 3, 3, 2, 2});
-        expect_equal(options, packed(false), {2, 4, 1, 4, 3});
+        expect_equal(options, packed(true), torch::tensor({4, 3, 2, 1, 1}));
+        expect_equal(options, packed(true), torch::tensor({3, 3, 3, 2, 2}));
+        expect_equal(options, packed(false), torch::tensor({2, 4, 1, 4, 3}));
       }
 }
 
