@@ -14,6 +14,7 @@
 #include "capture/batch_norm.h"
 #include "capture/ghost.h"
 #include "capture/random_operators.h"
+#include "capture/recurrent.h"
 #include "capture/shape_rules.h"
 #include "graph/ivalue.h"
 #include "graph/operator.h"
@@ -182,10 +183,13 @@ Recording::Recording() : Interception({kGhostDevice, 0}), number_(next_number())
   register_ghost_device();
   register_operators();
   register_batch_norm();
+  register_recurrent();
   recording = this;
 }
 
 Recording::~Recording() { recording = nullptr; }
+
+const Recording* Recording::active() { return recording; }
 
 Recording::Scope::Scope()
     : reapply_views_before_(at::functionalization::impl::getFunctionalizationReapplyViewsTLS()),

@@ -57,9 +57,17 @@ class Recording : public Interception {
   Recording();
   ~Recording() override;
 
+  /// The one that records now; null when none does.
+  static const Recording* active();
+
   graph::Graph& graph() { return graph_; }
   const graph::Graph& graph() const { return graph_; }
   void set_phase(graph::Phase phase) { phase_ = phase; }
+
+  /// The graph is going to be divided: a layer that eager gives to one kernel for which there is no rule comes
+  /// apart into operators that have one.
+  void set_comes_apart(bool on) { comes_apart_ = on; }
+  bool comes_apart() const { return comes_apart_; }
 
   /// A new input of the graph, as the wrapped ghost that the model's code sees.
   at::Tensor add_input(graph::InputKind kind, const std::string& name, const graph::TensorType& type);
@@ -89,6 +97,7 @@ class Recording : public Interception {
   std::mutex mutex_;       // autograd's threads record too
   graph::Graph graph_;
   graph::Phase phase_ = graph::Phase::kForward;
+  bool comes_apart_ = false;
   int num_random_ = 0;
   std::unordered_map<const c10::TensorImpl*, graph::ValueId> constants_;
   std::vector<at::Tensor> constant_owners_;  // keeps the addresses in constants_ from being reused

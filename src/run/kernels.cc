@@ -2,6 +2,8 @@
 
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/mkldnn_rnn_layer.h>
 
 #include <unordered_map>
 
@@ -40,6 +42,18 @@ void attention_backward(Stack& s, const KernelContext&) {
   s = {query, key, value, Tensor()};
 }
 
+// (input, w_ih, w_hh, b_ih, b_hh, h, c, reverse, batch_sizes, mode, hidden_size, num_layers, has_biases,
+// bidirectional, batch_first, train) -> output, h, c, workspace. LibTorch's kernel makes the workspace, which
+// backward reads, when gradients are on; capture has put into `train` whether they were.
+void recurrent_layer(Stack& s, const KernelContext&) {
+  const at::AutoGradMode gradients(s[15].toBool());
+  auto [output, h, c, workspace] = at::mkldnn_rnn_layer(
+      s[0].toTensor(), s[1].toTensor(), s[2].toTensor(), s[3].toTensor(), s[4].toTensor(), s[5].toTensor(),
+      s[6].toTensor(), s[7].toBool(), s[8].toIntVector(), s[9].toInt(), s[10].toInt(), s[11].toInt(),
+      s[12].toBool(), s[13].toBool(), s[14].toBool(), s[15].toBool());
+  s = {output, h, c, workspace};
+}
+
 // (mine [...], number) -> what the peers show
 void exchange(Stack& s, const KernelContext& context) {
   if (context.exchanger == nullptr)
@@ -55,6 +69,7 @@ Kernel find_kernel(const std::string& op) {
   static const std::unordered_map<std::string, Kernel> table = {
       {"aten::_scaled_dot_product_fused_attention_overrideable", attention},
       {"aten::_scaled_dot_product_fused_attention_overrideable_backward", attention_backward},
+      {"aten::mkldnn_rnn_layer", recurrent_layer},
       {"shoal::exchange", exchange},
   };
   const auto found = table.find(op);

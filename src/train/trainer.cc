@@ -182,6 +182,10 @@ struct Trainer::Impl {
     return &*exchanger;
   }
 
+  capture::Form form() const {
+    return options.tensor_chunks > 1 ? capture::Form::kDivisible : capture::Form::kWhole;
+  }
+
   bool gathers_on_use() const { return layout.zero == 3 && layout.servers == 0; }
 
   Captured& capture(const Batch& microbatch) {
@@ -189,7 +193,7 @@ struct Trainer::Impl {
     for (auto& [known, captured] : training)
       if (known == shapes) return *captured;
     model.module->train();
-    graph::Graph whole = capture::capture_training(model, shapes, options.precision);
+    graph::Graph whole = capture::capture_training(model, shapes, options.precision, form());
     if (!memory) definition = train::run_definition(options, whole, kind_of_device);
     train::DividedRun run =
         train::divide_run(std::move(whole), options.tensor_chunks, memory ? &storage.cuts : nullptr);
@@ -481,7 +485,7 @@ struct Trainer::Impl {
     if (found == evaluation.end()) {
       model.module->eval();
       const train::DividedRun run =
-          train::divide_run(capture::capture_forward(*model.module, model.loss, shapes, options.precision),
+          train::divide_run(capture::capture_forward(*model.module, model.loss, shapes, options.precision, form()),
                             options.tensor_chunks, &storage.cuts);
       evaluation.emplace_back(shapes, std::make_unique<Captured>(localise(run.graph), gathers_on_use()));
       model.module->train();

@@ -176,6 +176,8 @@ inline constexpr const char* kSamples[] = {
     "aten::split.Tensor(f[12,20], 5, 1)",
     "aten::split.Tensor(f[12,20], 4, 1)",
     "aten::split.Tensor(f[12,20], 7, 1)",
+    "aten::unsafe_split.Tensor(f[12,20], 5, 1)",
+    "aten::unsafe_split.Tensor(f[12,20], 4, 1)",
     "aten::split_with_sizes(f[12,20], [10,10], 1)",
     "aten::split_with_sizes(f[12,20], [5,15], -1)",
     "aten::squeeze(f[4,1,6])",

@@ -32,6 +32,7 @@ Table shape_table() {
       {"aten::unbind.int", "...[dim:s]->{...}; whole: s; view"},
       {"aten::unfold", "...[dimension:s]->...[dimension:s]w; whole: s w; view"},
       {"aten::unfold_backward", "X->Y; whole: X Y; linear: 0"},
+      {"aten::unsafe_split.Tensor", "...[dim:c~]->{...[dim:c]}; split_size=c; view"},
       {"aten::unsqueeze", "...->...[dim:s]; view"},
       {"aten::view", "(...)->(...); size=(...); view"},
   };
