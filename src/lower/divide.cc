@@ -184,23 +184,27 @@ class Divider {
     if (have.whole == kNoValue && view_of_.contains(id)) return have.whole = view_whole(id);
     if (have.whole == kNoValue) {
       const auto& [cut, list] = *have.cuts.begin();
-      have.whole = add(convert("shoal::join_parts", {TensorList{list}, int64_t{cut.first}, cut.second},
-                               dense(from_.type(id)), kWhole));
+      have.whole = as_captured(id, add(convert("shoal::join_parts",
+                                               {TensorList{list}, int64_t{cut.first}, cut.second},
+                                               dense(from_.type(id)), kWhole)));
     }
     return have.whole;
+  }
+
+  // A whole value lies in memory as in the undivided graph: some operators depend on that (as_strided, one
+  // that takes contiguous tensors only), and kernels choose by it.
+  ValueId as_captured(ValueId id, ValueId dense_whole) {
+    const TensorType type = from_.type(id);
+    if (type == dense(type)) return dense_whole;
+    return add(convert("shoal::restride", {Tensor{dense_whole}, type.strides}, type, kWhole));
   }
 
   // A view of parts, wanted whole, is a view of the whole.
   ValueId view_whole(ValueId id) {
     Node copy = *view_of_.at(id);
     graph::for_each_input(copy, [&](ValueId& input) { input = whole(input); });
-    as_reshape(copy);
     copy.results = {out_.add_value(from_.type(id))};
     return add(std::move(copy));
-  }
-  // Parts, and wholes that were joined, may lie in memory as no view can regroup.
-  static void as_reshape(Node& node) {
-    if (ops::regroups(node.op)) node.op = "aten::reshape";
   }
 
   const std::vector<ValueId>& parts(ValueId id, Cut cut) {
@@ -239,8 +243,9 @@ class Divider {
     const std::string kind = how(have.made.kind);
     const std::optional<Cut>& home = map_.homes[at(id)];
     if (!home) {
-      have.whole = add(convert("shoal::reduce_parts", {TensorList{have.partials}, leaves, kind, dtype},
-                               dense(type), kWhole));
+      have.whole = as_captured(id, add(convert("shoal::reduce_parts",
+                                               {TensorList{have.partials}, leaves, kind, dtype}, dense(type),
+                                               kWhole)));
       return;
     }
     std::vector<ValueId> list;
@@ -257,7 +262,6 @@ class Divider {
   void add_whole(const Node& node) {
     Node copy = node;
     graph::for_each_input(copy, [&](ValueId& id) { id = whole(id); });
-    as_reshape(copy);
     for (ValueId& id : copy.results) {
       if (id == kNoValue) continue;
       TensorType type = from_.type(id);
@@ -288,7 +292,7 @@ class Divider {
     }
     for (int part = 0; part < parts_; ++part) {
       Node copy = ops::local_node(from_, node, division, parts_, part);
-      as_reshape(copy);
+      if (ops::regroups(copy.op)) copy.op = "aten::reshape";  // parts may lie as no view can regroup
       size_t input = 0;
       graph::for_each_input(copy, [&](ValueId& id) { id = read[input++][static_cast<size_t>(part)]; });
       for (size_t i = 0; i < copy.results.size(); ++i) {

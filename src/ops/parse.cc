@@ -211,8 +211,14 @@ class Parser {
   std::string value() {
     skip();
     const size_t begin = at_;
+    if (accept("[")) {
+      const size_t end = text_.find(']', at_);
+      if (end == std::string::npos) fail("\"]\" after the numbers");
+      at_ = end + 1;
+      return text_.substr(begin, at_ - begin);
+    }
     while (!at_end() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '-')) ++at_;
-    if (begin == at_) fail("a number, true, false or none");
+    if (begin == at_) fail("a number, true, false, none or a list of numbers");
     return text_.substr(begin, at_ - begin);
   }
   int number(const std::string& want) {

@@ -45,6 +45,8 @@ TEST(OpsProof, EveryRowHasASampleAndEverySampleARow) {
 constexpr std::string_view kLinearOnSomeNumbers[] = {
     "aten::nan_to_num",  // a sum that is no number may have addends that are
     "aten::_to_copy",    // to whole numbers it rounds
+    // How addends lie in memory need not be how their sum does.
+    "aten::_reshape_alias", "aten::as_strided", "aten::as_strided_scatter",
 };
 
 TEST(OpsProof, EveryRowSaysWhatHoldsAndNothingElse) {
@@ -54,7 +56,7 @@ TEST(OpsProof, EveryRowSaysWhatHoldsAndNothingElse) {
   std::map<std::string, int> by_dtype;
   for (const auto& [op, calls] : samples_by_operator()) {
     if (!has_rule(op)) continue;
-    const Rule& rule = rule_of(op);
+    const Rule& rule = *rule_of(op);
     ++rows;
     Proof proof;
     for (const std::string& call : calls) {
