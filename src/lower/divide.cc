@@ -65,12 +65,7 @@ class Divider {
       : from_(from), map_(map), parts_(map.parts), forms_(from.values.size()) {
     out_.num_parts = parts_;
     out_.constants = from.constants;
-    for (const Node& node : from.nodes) {
-      size_t inputs = 0;
-      graph::for_each_input(node, [&](ValueId) { ++inputs; });
-      if (inputs == 1 && node.results.size() == 1 && ops::is_view(from, node))
-        view_of_[node.results[0]] = &node;
-    }
+    find_views();
   }
 
   Graph run() {
@@ -107,6 +102,22 @@ class Divider {
   }
 
  private:
+  // Which values are views, and which of them an operator reads by places in memory: those see the memory of
+  // what they are views of.
+  void find_views() {
+    for (auto node = from_.nodes.rbegin(); node != from_.nodes.rend(); ++node) {
+      std::vector<ValueId> inputs;
+      graph::for_each_input(*node, [&](ValueId id) { inputs.push_back(id); });
+      const auto by_memory = [&](ValueId id) { return by_memory_.contains(id); };
+      if (ops::goes_by_memory(from_, *node)) by_memory_.insert(inputs.begin(), inputs.end());
+      if (inputs.size() != 1 || !ops::is_view(from_, *node)) continue;
+      const bool read_so = std::any_of(node->results.begin(), node->results.end(), by_memory);
+      if (read_so) by_memory_.insert(inputs[0]);
+      if (read_so || node->results.size() == 1)
+        for (ValueId id : node->results) view_of_[id] = &*node;
+    }
+  }
+
   void add_node(size_t n) {
     phase_ = from_.nodes[n].phase;
     scope_ = from_.nodes[n].scope;
@@ -180,8 +191,9 @@ class Divider {
   ValueId whole(ValueId id) {
     Forms& have = forms(id);
     if (have.whole != kNoValue) return have.whole;
-    go_home(id);
-    if (have.whole == kNoValue && view_of_.contains(id)) return have.whole = view_whole(id);
+    const bool is_view = view_of_.contains(id);
+    if (!is_view || !by_memory_.contains(id)) go_home(id);
+    if (have.whole == kNoValue && is_view) return view_whole(id);
     if (have.whole == kNoValue) {
       const auto& [cut, list] = *have.cuts.begin();
       have.whole = as_captured(id, add(convert("shoal::join_parts",
@@ -203,8 +215,14 @@ class Divider {
   ValueId view_whole(ValueId id) {
     Node copy = *view_of_.at(id);
     graph::for_each_input(copy, [&](ValueId& input) { input = whole(input); });
-    copy.results = {out_.add_value(from_.type(id))};
-    return add(std::move(copy));
+    for (ValueId& result : copy.results) {
+      if (result == kNoValue) continue;
+      const ValueId seen = out_.add_value(from_.type(result));
+      forms(result).whole = seen;
+      result = seen;
+    }
+    out_.nodes.push_back(std::move(copy));
+    return forms(id).whole;
   }
 
   const std::vector<ValueId>& parts(ValueId id, Cut cut) {
@@ -336,6 +354,7 @@ class Divider {
   const int64_t parts_;
   std::vector<Forms> forms_;                // by value of the undivided graph
   std::map<ValueId, const Node*> view_of_;  // the node that makes a value, where it is a view
+  std::set<ValueId> by_memory_;             // that an operator reads by places in memory
   graph::Phase phase_ = graph::Phase::kForward;
   std::string scope_;
   Graph out_;

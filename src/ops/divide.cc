@@ -295,6 +295,11 @@ bool is_view(const graph::Graph& graph, const graph::Node& node) {
   return binding.form && binding.form->view;
 }
 
+bool goes_by_memory(const graph::Graph& graph, const graph::Node& node) {
+  const Binding binding = bind(graph, node);
+  return binding.form && binding.form->memory;
+}
+
 bool regroups(const std::string& op) {
   const Rule* const rule = rule_of(op);
   if (!rule) return false;

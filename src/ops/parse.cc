@@ -166,6 +166,8 @@ class Parser {
       start.argument_name = name("the name of an argument");
       start.symbol = symbol("a letter");
       form.starts.push_back(start);
+    } else if (word == "memory") {
+      form.memory = true;
     } else if (word == "random") {
       form.random = true;
     } else if (word == "flops") {

@@ -39,6 +39,7 @@
 //                                                each group of inputs for itself. A "view" is linear in input 0
 //          | "at:" argument letter               this argument says where the letter begins: it grows from part to part
 //          | "view"                              costs nothing
+//          | "memory"                            goes by places in memory, not by indices: no sum passes it
 //          | "random"                            draws numbers, or leaves them as they come: parts need not be the whole's
 //          | "flops:" n { symbol }               what it costs: n times the sizes of these; else one per element
 //          | argument "=" ( axes | "{" letter "}" | "(...)" )    sizes that follow the parts: a number or a list with
@@ -110,7 +111,7 @@ struct Form {
   std::array<bool, 128> spread{};
   bool broadcast_all = false;
   int broadcast_input = -1;
-  bool view = false, random = false;
+  bool view = false, memory = false, random = false;
   std::vector<std::string> permute_names;
   std::vector<int> permute;  // positions of arguments
   std::string without_op;

@@ -297,7 +297,8 @@ inline std::optional<bool> sums_pass(const Call& call, const std::vector<bool>& 
 inline void prove_sums(const Rule& rule, const std::string& text, at::ScalarType dtype, Proof& proof) {
   const Call call = CallParser(text, dtype).parse();
   const Binding binding = bind(rule, call.graph, call.node);
-  if (!binding.form || binding.form->random) return;
+  // How addends lie in memory need not be how their sum does.
+  if (!binding.form || binding.form->random || binding.form->memory) return;
   std::vector<int> terms;  // that can have addends
   for (size_t i = 0; i < call.inputs.size(); ++i)
     if (call.inputs[i].is_floating_point()) {

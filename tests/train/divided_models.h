@@ -33,7 +33,7 @@ inline Trained train(const DividedModel& divided, const Layout& layout, int64_t 
   std::mutex mutex;
   World::threads(static_cast<int>(layout.devices()), [&](World& world) {
     Trainer trainer(world, divided.model,
-                    {.optimizer = SGD{.lr = 0.05, .momentum = 0.9},
+                    {.optimizer = Sgd{.lr = 0.05, .momentum = 0.9},
                      .microbatches = 2,
                      .precision = precision,
                      .tensor_chunks = chunks,

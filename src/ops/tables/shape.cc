@@ -1,15 +1,14 @@
-// Views, and what puts tensors together or takes them apart. What goes by places in memory instead of indices
-// (as_strided) is whole, and no sum passes it: only a finished whole lies in memory as it does undivided.
+// Views, and what puts tensors together or takes them apart.
 #include "ops/rules.h"
 
 namespace shoal::ops {
 
 Table shape_table() {
   static constexpr Row kRows[] = {
-      {"aten::_reshape_alias", "X->Y; whole: X Y"},
+      {"aten::_reshape_alias", "X->Y; whole: X Y; memory"},
       {"aten::_unsafe_view", "(...)->(...); size=(...); view"},
-      {"aten::as_strided", "X->Y; whole: X Y"},
-      {"aten::as_strided_scatter", "X,Y->X; whole: Y; kept: X (places in memory, not indices)"},
+      {"aten::as_strided", "X->Y; whole: X Y; memory"},
+      {"aten::as_strided_scatter", "X,Y->X; whole: Y; kept: X (places in memory, not indices); memory"},
       {"aten::cat", "{...[dim:c]}->...[dim:c~]; linear: 0"},
       {"aten::diagonal", "...[dim1:a,dim2:b]->...d; whole: a b d; view"},
       {"aten::diagonal_backward", "X->Y; whole: X Y; linear: 0"},
