@@ -1,8 +1,8 @@
 #include "run/kernels.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/mkldnn_rnn_layer.h>
 
 #include <unordered_map>

@@ -54,7 +54,7 @@ TEST(OpsProof, EveryRowSaysWhatHoldsAndNothingElse) {
   std::map<std::string, int> by_dtype;
   for (const auto& [op, calls] : samples_by_operator()) {
     if (!has_rule(op)) continue;
-    const Rule& rule = rule_of(op);
+    const Rule& rule = *rule_of(op);
     ++rows;
     Proof proof;
     for (const std::string& call : calls) {

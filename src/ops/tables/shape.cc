@@ -5,14 +5,14 @@ namespace shoal::ops {
 
 Table shape_table() {
   static constexpr Row kRows[] = {
-      {"aten::_reshape_alias", "X->Y; whole: X Y; view"},
+      {"aten::_reshape_alias", "X->Y; whole: X Y; memory"},
       {"aten::_unsafe_view", "(...)->(...); size=(...); view"},
-      {"aten::as_strided", "X->Y; whole: X Y; view"},
-      {"aten::as_strided_scatter", "X,Y->X; whole: Y; kept: X (places in memory, not indices); linear: 0 1"},
+      {"aten::as_strided", "X->Y; whole: X Y; memory"},
+      {"aten::as_strided_scatter", "X,Y->X; whole: Y; kept: X (places in memory, not indices); memory"},
       {"aten::cat", "{...[dim:c]}->...[dim:c~]; linear: 0"},
-      {"aten::constant_pad_nd", "...[pad:s%]->...[pad:s%]; whole: s"},
       {"aten::diagonal", "...[dim1:a,dim2:b]->...d; whole: a b d; view"},
       {"aten::diagonal_backward", "X->Y; whole: X Y; linear: 0"},
+      {"aten::diagonal_scatter", "...[dim1:a,dim2:b],...d->...[dim1:a,dim2:b]; whole: a b d; linear: 0 1"},
       {"aten::expand", "...->...; broadcast; size=...; view"},
       {"aten::flip", "...[dims:s]->...[dims:s]; whole: s; linear: 0"},
       {"aten::permute", "...->...; permute: dims; view"},
