@@ -127,7 +127,7 @@ class Registry {
     for (const Table table :
          {attention_table(), convolution_table(), factory_table(), indexing_table(), loss_table(),
           matmul_table(), normalisation_table(), padding_table(), pointwise_table(), pooling_table(),
-          reduction_table(), resampling_table(), shape_table(), vocabulary_table()})
+          random_table(), reduction_table(), resampling_table(), shape_table(), vocabulary_table()})
       for (const Row& row : table) add(row.op, row.rule);
   }
 
