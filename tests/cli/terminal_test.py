@@ -50,11 +50,12 @@ class Shell:
             self.terminal = None
 
     def end(self):
-        self.close()
         if self.pid is not None:
-            os.kill(self.pid, signal.SIGKILL)
+            for process in [*children(self.pid), self.pid]:
+                os.kill(process, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             self.pid = None
+        self.close()
 
 
 def state(pid):
