@@ -39,7 +39,7 @@ Batch batch_of(int64_t seed) {
           torch::randint(kConfig.outputs, {4}, generator, torch::kLong)};
 }
 
-struct Run {
+struct Trained {
   World world{comm::single()};
   Trainer trainer{
       world,
@@ -51,13 +51,13 @@ struct Run {
 TEST(LocaleTest, ARunInALocaleThatGroupsDigitsIsTheSameRun) {
   const state::TemporaryFolder folder;
   const auto to_step_two = [&](const std::string& name) {
-    Run run;
+    Trained run;
     run.trainer.step(batch_of(1));
     run.trainer.step(batch_of(2));
     run.trainer.save(folder / name / "step-2");
   };
   const auto go_on = [&](const std::string& name) {
-    Run run;
+    Trained run;
     run.trainer.prepare(batch_of(1));
     run.trainer.load(folder / name / "step-2");
     return run.trainer.step(batch_of(3)).loss;
