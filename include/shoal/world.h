@@ -10,6 +10,9 @@ namespace shoal {
 namespace comm {
 class Communicator;
 }
+namespace run {
+class LiveTensors;
+}
 
 /// One device's view of the job. Started by `shoal run -n N program` (or by a `shoal` command with --devices
 /// N), a program is one of N processes that share memory through inherited descriptors; started alone, it is
@@ -28,6 +31,7 @@ class World {
   int rank() const;
   int size() const;
   comm::Communicator& communicator();
+  run::LiveTensors& live_tensors();  // what its Trainers train, for each other's models
 
   /// Runs `body` on `size` ranks, each a thread of this process with one compute thread. Rethrows the first
   /// error.
@@ -35,6 +39,7 @@ class World {
 
  private:
   std::unique_ptr<comm::Communicator> communicator_;
+  std::unique_ptr<run::LiveTensors> live_tensors_;
 };
 
 /// Runs a main function: prints an Error as one line, tells the other ranks, and returns the exit code (0, 1

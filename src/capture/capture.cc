@@ -2,11 +2,14 @@
 
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/nn/modules/activation.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/text.h"
 #include "capture/ghost.h"
+#include "capture/hooks.h"
 #include "capture/recorder.h"
 #include "graph/passes.h"
 #include "shoal/error.h"
@@ -34,12 +37,12 @@ struct Twins {
 Twins make_twins(Recording& recording, const torch::nn::Module& module, const NamedTensors& tensors,
                  std::span<const graph::TensorType> types, Precision precision) {
   Twins twins;
+  // Dense, as a device keeps it, however the original lies in memory.
   const auto twin_of = [&](const NamedTensor& original, InputKind kind) {
-    graph::TensorType type = graph::type_of(original.tensor);
-    type.dtype = compute_dtype(module, original, precision);
-    at::Tensor twin = recording.add_input(kind, original.name, type);
-    if (original.tensor.requires_grad()) twin.requires_grad_();
-    recording.substitute(original.tensor, twin);
+    const auto type =
+        graph::contiguous_type(compute_dtype(module, original, precision), original.tensor.sizes().vec());
+    at::Tensor twin = recording.add_twin(kind, original.name, original.tensor, type);
+    lend_hooks(original.name, original.tensor, twin);
     return twin;
   };
   for (const NamedTensor& parameter : tensors.parameters)
@@ -59,19 +62,86 @@ Twins make_twins(Recording& recording, const torch::nn::Module& module, const Na
 
 // Runs the model's own code. What LibTorch says of it becomes one sentence.
 template <class Code>
-void run_model(const Code& code) {
+void run_model(Recording& recording, const Code& code) {
   try {
     const Recording::Scope scope;
     code();
   } catch (const c10::Error& error) {
     std::string reason = error.what_without_backtrace();
     if (reason.find("not allocated") != std::string::npos)
-      reason =
-          "it reads the numbers of a tensor while it is captured, and there are none yet: keep the "
-          "computation in tensor operators (torch::where "
-          "instead of if, no data_ptr or accessor)";
-    throw InputError(cat("capture - model: ", reason.substr(0, reason.find('\n'))));
+      throw InputError(
+          "capture - model: it reads the numbers of a tensor while it is captured (data_ptr, an accessor, "
+          "printing), and there are none yet: keep the computation in tensor operators (torch::where instead "
+          "of if), and print outside of forward");
+    reason = reason.substr(0, reason.find('\n'));
+    if (reason.find("appears to not have been used in the graph") != std::string::npos)
+      reason = "autograd::grad in forward asks for the gradient of a tensor that nothing was computed from; a "
+               "parameter has its gradient after forward, not inside of it";
+    const bool mixes = reason.find("dtype") != std::string::npos || reason.find("scalar type") != std::string::npos;
+    throw InputError(cat("capture - model: ", reason,
+                         recording.failed().empty() ? "" : cat("; in ", recording.failed()),
+                         mixes && recording.failed().find("bf16") != std::string::npos
+                             ? "; in a bf16 run parameters and batch are bf16, other tensors become so by "
+                               ".to(x.scalar_type())"
+                             : ""));
   }
+}
+
+// The module's own tensors while its code runs: reading or writing their numbers past the operators throws, and
+// what set_data does to them is undone, and refused.
+class OwnTensors {
+ public:
+  explicit OwnTensors(const NamedTensors& tensors) {
+    for (const auto* list : {&tensors.parameters, &tensors.buffers})
+      for (const NamedTensor& named : *list) {
+        if (!named.tensor.has_storage()) continue;
+        Own& own = all_.emplace_back(Own{named.name, named.tensor, {}, named.tensor.storage()});
+        if (!is_host(named.tensor)) continue;
+        own.before = named.tensor.variable_data();
+        own.storage.unsafeGetStorageImpl()->release_data_and_set_meta_custom_data_ptr_error_msg_(
+            "its storage is not allocated: its numbers are not those of the run");
+      }
+  }
+  ~OwnTensors() {
+    for (Own& own : all_) {
+      if (own.before.defined()) own.storage.unsafeGetStorageImpl()->clear_data_ptr_access_error_msg_();
+      if (is_changed(own) && own.before.defined())
+        own.tensor.unsafeGetTensorImpl()->shallow_copy_from(own.before.getIntrusivePtr());
+    }
+  }
+  OwnTensors(const OwnTensors&) = delete;
+  OwnTensors& operator=(const OwnTensors&) = delete;
+
+  void check() const {
+    for (const Own& own : all_)
+      if (is_changed(own))
+        throw InputError(cat("capture - ", own.name,
+                             ": forward gives it other data (set_data), which is not supported; compute a new "
+                             "tensor and use that"));
+  }
+
+ private:
+  struct Own {
+    std::string name;
+    at::Tensor tensor, before;
+    c10::Storage storage;
+  };
+  static bool is_host(const at::Tensor& tensor) {
+    return tensor.device().is_cpu() && tensor.layout() == at::kStrided;
+  }
+  static bool is_changed(const Own& own) {
+    return !own.tensor.has_storage() ||
+           own.tensor.storage().unsafeGetStorageImpl() != own.storage.unsafeGetStorageImpl() ||
+           (own.before.defined() && own.tensor.sizes() != own.before.sizes());
+  }
+  std::vector<Own> all_;
+};
+
+bool has_attention(const torch::nn::Module& module) {
+  const auto modules = const_cast<torch::nn::Module&>(module).modules();
+  return std::any_of(modules.begin(), modules.end(), [](const auto& child) {
+    return dynamic_cast<const torch::nn::MultiheadAttentionImpl*>(child.get()) != nullptr;
+  });
 }
 
 void refuse_change(const char* kind, const std::string& name, const char* when) {
@@ -132,18 +202,27 @@ c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor
   return narrows ? at::kBFloat16 : dtype;
 }
 
-graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
-                              Precision precision) {
+namespace {
+
+// The graph of one call of the model, and whether its code kept something that the call made.
+struct Call {
+  graph::Graph graph;
+  bool leaves_something;
+};
+
+Call call_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision) {
   const NamedTensors tensors = named_tensors(*model.module);
-  Recording recording;
-  recording.set_fp32_losses(precision == Precision::kBF16);
-  const Twins twins = make_twins(recording, *model.module, tensors, types, precision);
+  Recording recording(RecordingOf::kForward);
+  recording.set_bf16(precision == Precision::kBF16);
+  recording.set_unlike_queries(has_attention(*model.module));
+  Twins twins = make_twins(recording, *model.module, tensors, types, precision);
+  const OwnTensors own(tensors);
   const at::AutoGradMode with_gradients(true);
 
   std::vector<size_t> trainable;
   std::vector<at::Tensor> leaves, gradients;
   at::Tensor loss;
-  run_model([&] {
+  run_model(recording, [&] {
     loss = model.loss(twins.batch);
     check_loss(loss);
     recording.set_phase(graph::Phase::kBackward);
@@ -156,6 +235,8 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
                                       /*create_graph=*/false,
                                       /*allow_unused=*/true);
   });
+  own.check();
+  recording.check_externals();
   const auto changed = changed_buffers(recording, tensors, twins);
 
   graph::Graph graph;
@@ -164,29 +245,61 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
   for (size_t i = 0; i < trainable.size(); ++i)
     if (gradients[i].defined())
       captured.push_back({tensors.parameters[trainable[i]].name, {recording.value_of(gradients[i])}});
+  twins = {};
+  leaves.clear();
+  gradients.clear();
+  loss.reset();
+  const bool leaves_something = recording.leave();
   graph = std::move(recording.graph());
   graph.results = {loss_value};
   graph.gradients = std::move(captured);
-  return graph::canonicalize(graph::split_buffer_updates(std::move(graph), changed));
+  return {graph::canonicalize(graph::split_buffer_updates(std::move(graph), changed)), leaves_something};
+}
+
+Call call_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
+                  std::span<const graph::TensorType> types, Precision precision) {
+  const NamedTensors tensors = named_tensors(module);
+  Recording recording(RecordingOf::kForward);
+  recording.set_bf16(precision == Precision::kBF16);
+  recording.set_unlike_queries(has_attention(module));
+  Twins twins = make_twins(recording, module, tensors, types, precision);
+  const OwnTensors own(tensors);
+  const at::AutoGradMode without_gradients(false);
+  at::Tensor result;
+  run_model(recording, [&] { result = function(twins.batch); });
+  own.check();
+  recording.check_externals();
+  const auto changed = changed_buffers(recording, tensors, twins);
+  if (!changed.empty()) refuse_change("buffer", changed[0].name, " outside of training");
+  if (!result.defined()) throw InputError("capture - result: the function returned an undefined tensor");
+  const graph::ValueId value = recording.value_of(result);
+  twins = {};
+  result.reset();
+  const bool leaves_something = recording.leave();
+  graph::Graph graph = std::move(recording.graph());
+  graph.results = {value};
+  return {graph::canonicalize(std::move(graph)), leaves_something};
+}
+
+// The graph is that of a call like all later ones. Where the code keeps something, the second call shows
+// whether it goes on with that (refused, unless its numbers are known: a cached mask) or only puts it away.
+template <class MakeCall>
+graph::Graph settled(const MakeCall& call) {
+  Call first = call();
+  return first.leaves_something ? call().graph : std::move(first.graph);
+}
+
+}  // namespace
+
+graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
+                              Precision precision) {
+  return settled([&] { return call_training(model, types, precision); });
 }
 
 graph::Graph capture_forward(const torch::nn::Module& module,
                              const std::function<at::Tensor(const Batch&)>& function,
                              std::span<const graph::TensorType> types, Precision precision) {
-  const NamedTensors tensors = named_tensors(module);
-  Recording recording;
-  recording.set_fp32_losses(precision == Precision::kBF16);
-  const Twins twins = make_twins(recording, module, tensors, types, precision);
-  const at::AutoGradMode without_gradients(false);
-  at::Tensor result;
-  run_model([&] { result = function(twins.batch); });
-  const auto changed = changed_buffers(recording, tensors, twins);
-  if (!changed.empty()) refuse_change("buffer", changed[0].name, " outside of training");
-  if (!result.defined()) throw InputError("capture - result: the function returned an undefined tensor");
-  const graph::ValueId value = recording.value_of(result);
-  graph::Graph graph = std::move(recording.graph());
-  graph.results = {value};
-  return graph::canonicalize(std::move(graph));
+  return settled([&] { return call_forward(module, function, types, precision); });
 }
 
 }  // namespace shoal::capture
@@ -195,14 +308,15 @@ namespace shoal::detail {
 
 std::shared_ptr<const Initialisation> record_initialisation(
     const std::function<std::shared_ptr<torch::nn::Module>()>& construct) {
-  capture::Recording recording;
+  capture::Recording recording(capture::RecordingOf::kConstructor);
   std::shared_ptr<torch::nn::Module> module;
-  capture::run_model([&] { module = construct(); });
+  capture::run_model(recording, [&] { module = construct(); });
   if (!module) throw InputError("describe - construct: it returned an empty module holder");
   const capture::NamedTensors tensors = capture::named_tensors(*module);
   std::vector<graph::ValueId> results;
   for (const auto* list : {&tensors.parameters, &tensors.buffers})
     for (const capture::NamedTensor& tensor : *list) results.push_back(recording.value_of(tensor.tensor));
+  recording.leave();
   auto initialisation = std::make_shared<Initialisation>();
   initialisation->graph = std::move(recording.graph());
   initialisation->graph.results = std::move(results);

@@ -4,6 +4,10 @@
 
 #include <ATen/core/TensorBody.h>
 
+#include <map>
+#include <memory>
+#include <mutex>
+
 #include "graph/graph.h"
 
 namespace shoal::capture {
@@ -14,15 +18,39 @@ inline constexpr c10::DeviceType kGhostDevice = c10::DeviceType::PrivateUse1;
 /// thread-safe.
 void register_ghost_device();
 
-/// A ghost that stands for `id` of the graph that `recording` (a number of the caller's) makes. Reading its
-/// data throws c10::Error.
-at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, uint64_t recording);
+/// The recording that made a ghost, and what becomes of its ghosts that outlive it. Thread-safe.
+class Origin {
+ public:
+  explicit Origin(bool of_constructor) : of_constructor(of_constructor) {}
+  const bool of_constructor;  // of a described model; else one call of forward
+
+  /// The values that somebody still holds a ghost of, with the number of ghosts.
+  std::map<graph::ValueId, int> alive() const;
+  /// Gives a value numbers, where they are known (host_reads.h): a ghost of it is a constant to others.
+  void keep(graph::ValueId, at::Tensor numbers);
+  /// Undefined when there are none.
+  at::Tensor kept(graph::ValueId) const;
+
+  void count(graph::ValueId, int change);  // for ghosts only
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<graph::ValueId, int> alive_;
+  std::map<graph::ValueId, at::Tensor> kept_;
+};
+
+/// A ghost that stands for `id` of the graph that `origin` makes. Reading its data throws c10::Error.
+at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, std::shared_ptr<Origin> origin);
 
 bool is_ghost(const at::Tensor&);
 
 /// The value a ghost stands for. REQUIRES: is_ghost.
 graph::ValueId ghost_id(const at::Tensor&);
-uint64_t ghost_recording(const at::Tensor&);
+const std::shared_ptr<Origin>& ghost_origin(const at::Tensor&);
+
+/// The ghost that a tensor of a model's code stands for, writes to it that are still pending left aside;
+/// undefined when it is a tensor of the host.
+at::Tensor ghost_beneath(const at::Tensor&);
 
 /// Strips LibTorch's functionalization wrapper: the ghost beneath, with all pending writes to it applied.
 at::Tensor unwrap(const at::Tensor&);

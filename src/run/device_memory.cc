@@ -87,7 +87,7 @@ at::Tensor DeviceMemory::weight_view(size_t unit, Range elements) const {
 void DeviceMemory::install(const std::string& name, const at::Tensor& tensor, c10::ScalarType dtype) {
   const std::vector<size_t> units = storage_.units_of(name);
   if (units.empty()) {
-    originals_[name] = tensor.clone();
+    originals_[name] = tensor.clone(at::MemoryFormat::Contiguous);
     others_[name] = originals_[name].to(dtype);
     return;
   }
@@ -148,6 +148,13 @@ at::Tensor DeviceMemory::whole(const std::string& name) {
   for (size_t u : units) parts.push_back(gather(u));
   return storage_.units[units[0]].part == graph::kWhole ? parts[0]
                                                         : join_parts(parts, storage_.cuts.at(name));
+}
+
+at::Tensor DeviceMemory::current(const std::string& name) {
+  const std::vector<size_t> units = storage_.units_of(name);
+  const bool is_divided = !units.empty() && storage_.units[units[0]].part != graph::kWhole;
+  const at::Tensor kept = is_divided ? at::Tensor() : value(name, graph::kWhole);
+  return kept.defined() ? kept : whole(name);
 }
 
 std::span<OwnedPiece> DeviceMemory::owned_of(size_t unit) {

@@ -48,6 +48,8 @@ class DeviceMemory {
   at::Tensor gather(size_t unit);
   /// The same for a whole parameter or buffer; undefined when there is none of this name.
   at::Tensor whole(const std::string& name);
+  /// The same, without a copy where this device keeps it in one piece; to be read before the next update.
+  at::Tensor current(const std::string& name);
 
   std::vector<OwnedPiece>& owned() { return owned_; }
   /// Those of one unit; they lie together.

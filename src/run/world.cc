@@ -7,12 +7,14 @@
 
 #include "comm/comm.h"
 #include "comm/launch.h"
+#include "run/live_tensors.h"
 #include "shoal/error.h"
 
 namespace shoal {
 
-World::World(int, char**) : communicator_(comm::from_environment()) { comm::install_stop_handlers(); }
-World::World(std::unique_ptr<comm::Communicator> communicator) : communicator_(std::move(communicator)) {}
+World::World(int, char**) : World(comm::from_environment()) { comm::install_stop_handlers(); }
+World::World(std::unique_ptr<comm::Communicator> communicator)
+    : communicator_(std::move(communicator)), live_tensors_(std::make_unique<run::LiveTensors>()) {}
 World::~World() = default;
 World::World(World&&) noexcept = default;
 World& World::operator=(World&&) noexcept = default;
@@ -20,6 +22,7 @@ World& World::operator=(World&&) noexcept = default;
 int World::rank() const { return communicator_->rank(); }
 int World::size() const { return communicator_->size(); }
 comm::Communicator& World::communicator() { return *communicator_; }
+run::LiveTensors& World::live_tensors() { return *live_tensors_; }
 
 namespace {
 // A rank's communicator belongs to run_threads; the World that the body sees only borrows it.

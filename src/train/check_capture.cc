@@ -7,7 +7,8 @@
 
 #include "base/text.h"
 #include "capture/capture.h"
-#include "capture/recorder.h"
+#include "capture/hooks.h"
+#include "capture/interception.h"
 #include "graph/passes.h"
 #include "run/executor.h"
 #include "run/initialise.h"
@@ -49,7 +50,9 @@ std::map<std::string, at::Tensor> numbers_of(const TrainingModel& model, Precisi
   std::map<std::string, at::Tensor> numbers;
   const auto add = [&](const capture::NamedTensor& named, const at::Tensor& value) {
     numbers[named.name] =
-        value.detach().to(capture::compute_dtype(*model.module, named, precision), false, /*copy=*/true);
+        value.detach()
+            .to(capture::compute_dtype(*model.module, named, precision), false, /*copy=*/true)
+            .contiguous();
   };
   if (!model.initialisation) {
     for (const auto& named : all) add(named, named.tensor);
@@ -70,7 +73,7 @@ LossAndGradients run_eagerly(const TrainingModel& model, const std::map<std::str
                              const Batch& batch, Precision precision) {
   const capture::NamedTensors tensors = capture::named_tensors(*model.module);
   capture::Interception interception(at::kCPU);
-  interception.set_fp32_losses(precision == Precision::kBF16);
+  interception.set_bf16(precision == Precision::kBF16);
   std::vector<std::string> names;
   std::vector<at::Tensor> leaves;
   for (const auto* list : {&tensors.parameters, &tensors.buffers}) {
@@ -81,7 +84,8 @@ LossAndGradients run_eagerly(const TrainingModel& model, const std::map<std::str
         names.push_back(named.name);
         leaves.push_back(twin);
       }
-      interception.substitute(named.tensor, twin);
+      interception.substitute(named.name, named.tensor, twin);
+      capture::lend_hooks(named.name, named.tensor, twin);
     }
   }
   Batch inputs;
@@ -108,8 +112,8 @@ LossAndGradients replay(const graph::Graph& graph, const std::map<std::string, a
   for (const graph::Input& input : graph.inputs) {
     const bool is_batch = input.kind == graph::InputKind::kBatch;
     inputs.push_back(is_batch                                    ? batch.at(next++)
-                     : input.kind == graph::InputKind::kConstant ? at::Tensor()
-                                                                 : numbers.at(input.name));
+                     : numbers.contains(input.name) ? numbers.at(input.name)
+                                                    : at::Tensor());  // constants, externals: the executor's
   }
   std::vector<at::Tensor> outputs(graph::outputs(graph).size());
   run::Executor executor(graph);

@@ -21,9 +21,11 @@
 #include "run/buffer_updates.h"
 #include "run/device_memory.h"
 #include "run/exchange.h"
+#include "run/externals.h"
 #include "run/executor.h"
 #include "run/initialise.h"
 #include "run/interpreter.h"
+#include "run/live_tensors.h"
 #include "run/out_of_memory.h"
 #include "run/reproducible.h"
 #include "shoal/error.h"
@@ -37,12 +39,18 @@ namespace {
 
 // What this device runs of a captured graph, with the executor; one per shape of microbatch.
 struct Captured {
-  Captured(lower::LocalGraph local_in, bool gathers)
-      : local(std::move(local_in)), graph(local.graph), executor(graph, gathers), buffers(graph) {}
+  Captured(lower::LocalGraph local_in, bool gathers, run::LiveTensors& live)
+      : local(std::move(local_in)),
+        graph(local.graph),
+        executor(graph, gathers),
+        buffers(graph),
+        externals(graph, live) {}
   lower::LocalGraph local;
   const graph::Graph& graph;
   run::Executor executor;
   run::BufferUpdates buffers;
+  run::Externals externals;
+  bool externals_settled = false;  // a later call of the model reads the same ones
   std::vector<lower::Contribution> contributions;
   std::vector<lower::Bucket> buckets;
 };
@@ -148,6 +156,17 @@ struct Trainer::Impl {
       all.push_back(lower::lower_step(options.microbatches, layout, rank));
     lower::program_check(all);
     tensors = capture::named_tensors(*model.module);
+    show_tensors();
+  }
+  ~Impl() { world.live_tensors().remove(this); }
+
+  // Other models of this World may compute with this one's tensors: their numbers are here.
+  void show_tensors() {
+    for (const auto* list : {&tensors.parameters, &tensors.buffers})
+      for (const capture::NamedTensor& named : *list)
+        world.live_tensors().add({this, named.name, named.tensor, [this, name = named.name] {
+                                    return memory ? memory->current(name) : at::Tensor();
+                                  }});
   }
 
   // What may throw on this rank alone while its peers go on and wait for it: then the job is over for all of
@@ -187,7 +206,7 @@ struct Trainer::Impl {
   Captured& capture(const Batch& microbatch) {
     const Shapes shapes = shapes_of(microbatch);
     for (auto& [known, captured] : training)
-      if (known == shapes) return *captured;
+      if (known == shapes) return with_its_externals(captured, [&] { return divide(shapes).graph; });
     model.module->train();
     graph::Graph whole = capture::capture_training(model, shapes, options.precision);
     if (!memory) definition = train::run_definition(options, whole, kind_of_device);
@@ -203,17 +222,47 @@ struct Trainer::Impl {
                            " the model trains other parameters than with its first batch; make each "
                            "parameter take part in every loss"));
     }
-    auto captured = std::make_unique<Captured>(localise(graph), gathers_on_use());
+    auto captured = std::make_unique<Captured>(localise(graph), gathers_on_use(), world.live_tensors());
     if (layout.tp > 1 && !exchanger) {
       std::vector<int> group;
       for (int tp = 0; tp < layout.tp; ++tp) group.push_back(lower::rank_of(layout, role.dp, tp));
       exchanger.emplace(communicator, std::move(group), role.tp, captured->local.half_bytes);
     }
-    captured->contributions = lower::contributions_of(captured->graph, storage);
-    captured->buckets = lower::plan_buckets(captured->graph, storage);
-    captured->executor.set_profiling(profiling);
+    finish(*captured);
     training.emplace_back(shapes, std::move(captured));
     return *training.back().second;
+  }
+
+  void finish(Captured& captured) const {
+    captured.contributions = lower::contributions_of(captured.graph, storage);
+    captured.buckets = lower::plan_buckets(captured.graph, storage);
+    captured.executor.set_profiling(profiling);
+  }
+
+  train::DividedRun divide(const Shapes& shapes) const {
+    return train::divide_run(capture::capture_training(model, shapes, options.precision), options.tensor_chunks,
+                             &storage.cuts);
+  }
+
+  // Which tensors outside of the model it computes with is asked again where somebody replaced one, and once
+  // in any case: a loss that reads another tensor in each call must not go on with the first.
+  template <class MakeGraph>
+  Captured& with_its_externals(std::unique_ptr<Captured>& captured, const MakeGraph& make_graph) {
+    const bool is_stale = captured->externals.is_stale();
+    if (captured->externals.empty() || (captured->externals_settled && !is_stale)) return *captured;
+    auto again = std::make_unique<Captured>(localise(make_graph()), gathers_on_use(), world.live_tensors());
+    if (graph::print(again->graph) != graph::print(captured->graph))
+      throw InputError(
+          "trainer - model: a later call of it computes otherwise than the first; it depends on something of the "
+          "host that changes (a counter, rand(), a tensor made by hand)");
+    if (!is_stale && !again->externals.same_tensors(captured->externals))
+      throw InputError(
+          "trainer - model: each call of it reads another tensor from outside of the model; copy_() the numbers "
+          "into one tensor, or put them in the batch");
+    finish(*again);
+    again->externals_settled = true;
+    captured = std::move(again);
+    return *captured;
   }
 
   void build_memory(const graph::Graph& graph) {
@@ -225,6 +274,7 @@ struct Trainer::Impl {
       memory = std::make_unique<run::DeviceMemory>(communicator, *ownership, program);
       initialise();
       optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
+      communicator.barrier();  // others' models may read these weights from now on
     } catch (const std::exception& error) {
       memory.reset();  // there are no numbers
       if (run::is_out_of_memory(error)) throw no_room();
@@ -288,6 +338,8 @@ struct Trainer::Impl {
     request.contributions = &captured.contributions;
     request.buckets = &captured.buckets;
     request.buffers = &captured.buffers;
+    if (!mine.empty()) captured.externals.bind();
+    request.externals = &captured.externals;
     request.exchanger = exchange_for(captured);
     request.batch = [&](int64_t m) -> Batch {
       if (m == first_index && first) return *std::exchange(first, std::nullopt);
@@ -476,21 +528,26 @@ struct Trainer::Impl {
 
   double forward_loss(const Batch& batch) {
     const Shapes shapes = shapes_of(batch);
-    auto found = std::find_if(evaluation.begin(), evaluation.end(),
-                              [&](auto& known) { return known.first == shapes; });
-    if (found == evaluation.end()) {
+    const auto make_graph = [&] {
       model.module->eval();
       const train::DividedRun run =
           train::divide_run(capture::capture_forward(*model.module, model.loss, shapes, options.precision),
                             options.tensor_chunks, &storage.cuts);
-      evaluation.emplace_back(shapes, std::make_unique<Captured>(localise(run.graph), gathers_on_use()));
       model.module->train();
+      return run.graph;
+    };
+    auto found = std::find_if(evaluation.begin(), evaluation.end(),
+                              [&](auto& known) { return known.first == shapes; });
+    if (found == evaluation.end()) {
+      evaluation.emplace_back(shapes, std::make_unique<Captured>(localise(make_graph()), gathers_on_use(),
+                                                                 world.live_tensors()));
       found = std::prev(evaluation.end());
     }
-    Captured& captured = *found->second;
+    Captured& captured = with_its_externals(found->second, make_graph);
+    captured.externals.bind();
     double loss = 0;
     run::Executor::Run run;
-    const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, batch);
+    const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, captured.externals, batch);
     run.inputs = inputs;
     run.fetch = run::gather_inputs(captured.graph, *memory);
     run.exchanger = exchange_for(captured);

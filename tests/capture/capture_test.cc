@@ -342,7 +342,7 @@ TEST(Capture, SizesThatDependOnDataAreRefused) {
 TEST(Capture, TensorsThatTheConstructorKeepsToItselfAreRefused) {
   auto kept = std::make_shared<torch::Tensor>();
   const auto model = describe([&] {
-    *kept = torch::ones({5});
+    *kept = torch::randn({5});
     return Toy([kept](ToyImpl& toy, const Batch& batch) { return (toy.first(batch[0]) * *kept).mean(); });
   });
   EXPECT_ERROR(check_capture(model, call, sample()), InputError,
@@ -365,14 +365,15 @@ TEST(Capture, AutocastIsRefused) {
 
 TEST(Capture, TheModelsOwnMistakesAreSentences) {
   expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.second(batch[0]).mean(); },
-                 "capture - model: mat1 and mat2 shapes cannot be multiplied (4x6 and 5x6)");
+                 "capture - model: mat1 and mat2 shapes cannot be multiplied (4x6 and 5x6); in aten::linear(f32[4,6], "
+                 "second.weight f32[6,5], second.bias f32[6])");
   expect_refused(
       [](ToyImpl& toy, const Batch& batch) {
         return toy.first(batch[0]).mean() * batch[0].data_ptr<float>()[0];
       },
-      "capture - model: it reads the numbers of a tensor while it is captured, and there are none yet: keep "
-      "the computation in tensor operators "
-      "(torch::where instead of if, no data_ptr or accessor)");
+      "capture - model: it reads the numbers of a tensor while it is captured (data_ptr, an accessor, "
+      "printing), and there are none yet: keep the computation in tensor operators (torch::where instead of "
+      "if), and print outside of forward");
 }
 
 TEST(Capture, HostStateThatChangesIsFound) {

@@ -1,0 +1,72 @@
+// The tensors of the host that a model's code computes with while it is captured: which of them are numbers
+// that the call itself made, and which have a life outside of it.
+//
+//   made in this call (torch::tensor, a factory that names the CPU)      a constant of the graph
+//   a view, data() or detach() of one of the module's tensors            a view of its twin
+//   anything else that is not the module's                               an external: read anew for each run
+#pragma once
+
+#include <ATen/core/TensorBody.h>
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "capture/ghost.h"
+#include "graph/graph.h"
+
+namespace shoal::capture {
+
+class Recording;
+
+class HostTensors {
+ public:
+  explicit HostTensors(Recording& recording) : recording_(recording) {}
+
+  /// A tensor of the module, with its twin. Throws InputError when it shares memory with another one of the
+  /// module's, so that one would change with the other.
+  void add_own(const std::string& name, const at::Tensor& original, const at::Tensor& twin);
+
+  /// What stands for a tensor that has no twin of its own. Throws InputError when nothing can.
+  at::Tensor resolve(const at::Tensor& tensor, bool is_written);
+
+  /// A tensor that this call made: its numbers are constants.
+  void note_made(const at::Tensor&);
+  bool is_made(const at::Tensor&) const;
+  /// From now on it is a value of the graph, as all that shares its memory; reading its numbers on the host
+  /// throws.
+  at::Tensor promote(const at::Tensor&);
+
+  bool is_external(const at::Tensor& twin) const;
+  /// Throws InputError when one of them has another value than before.
+  void check_externals() const;
+
+  /// When the call is over: lets go of all tensors. An external that the call itself made (from_blob on its own
+  /// numbers) and nobody else holds becomes a constant.
+  void leave();
+
+ private:
+  struct Known {
+    std::string name;  // in sentences
+    at::Tensor original, twin;
+    bool is_own;
+  };
+  at::Tensor resolve_ghost(const at::Tensor& tensor, const at::Tensor& ghost, bool is_written);
+  at::Tensor add_external(const at::Tensor&);
+  at::Tensor view_of(const Known&, const at::Tensor&) const;
+  const Known* sharer(const at::Tensor&) const;
+
+  Recording& recording_;
+  std::unordered_map<const c10::StorageImpl*, std::vector<Known>> known_;
+  std::unordered_map<const c10::StorageImpl*, c10::Storage> made_;  // kept, so that no address is reused
+  std::unordered_map<const c10::StorageImpl*, c10::Storage> kept_;  // made in an earlier call
+  struct External {
+    at::Tensor twin;
+    graph::ValueId before;  // the twin's value at first
+    at::Tensor borrowed;    // the numbers of a tensor that does not own its memory (from_blob)
+  };
+  std::vector<External> externals_;
+  std::shared_ptr<Origin> constructor_;  // of the module, when it is described
+};
+
+}  // namespace shoal::capture
