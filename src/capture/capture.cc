@@ -74,6 +74,10 @@ void run_model(Recording& recording, const Code& code) {
           "printing), and there are none yet: keep the computation in tensor operators (torch::where instead "
           "of if), and print outside of forward");
     reason = reason.substr(0, reason.find('\n'));
+    if (reason.find("variable.set_data") != std::string::npos)
+      throw InputError(
+          "capture - model: forward gives a tensor other data (set_data), which is not supported; compute a new "
+          "tensor and use that");
     if (reason.find("appears to not have been used in the graph") != std::string::npos)
       reason = "autograd::grad in forward asks for the gradient of a tensor that nothing was computed from; a "
                "parameter has its gradient after forward, not inside of it";

@@ -40,14 +40,13 @@ void lend_hooks(const std::string& name, const at::Tensor& original, const at::T
 }
 
 size_t count_hooks(const at::Tensor& parameter) {
-  size_t count = 0;
-  for (const auto& hook : autograd::impl::hooks(parameter)) {
-    const auto* list = dynamic_cast<const autograd::CppFunctionTensorPreHook*>(hook.get());
-    count += list == nullptr ? 1
-                             : static_cast<size_t>(std::count_if(list->hooks_->begin(), list->hooks_->end(),
-                                                                 [](const auto& f) { return f != nullptr; }));
-  }
-  return count;
+  const auto* meta = autograd::impl::get_autograd_meta(parameter);
+  if (meta == nullptr || meta->hooks_.empty()) return 0;
+  if (!meta->cpp_hooks_list_) return meta->hooks_.size();
+  // All of C++ lie in one list, where a removed one leaves a gap.
+  const auto& list = *meta->cpp_hooks_list_;
+  return meta->hooks_.size() - 1 +
+         static_cast<size_t>(std::count_if(list.begin(), list.end(), [](const auto& f) { return f != nullptr; }));
 }
 
 }  // namespace shoal::capture

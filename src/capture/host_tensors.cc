@@ -131,7 +131,7 @@ at::Tensor HostTensors::resolve_ghost(const at::Tensor& tensor, const at::Tensor
   if (!origin->of_constructor)
     refuse(text_of(tensor), "forward kept it from an earlier call (in a member, say), and the state that one call "
                             "leaves to the next is not carried; make it anew in each call, or put it in the batch");
-  if (origin == constructor_ || constructor_ == nullptr)
+  if (origin == constructor_)
     throw InputError(cat("capture - tensor [", join(tensor.sizes(), ","),
                          "]: it was made by the constructor of a described model, which kept it without "
                          "registering it; use register_buffer"));

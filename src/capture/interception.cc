@@ -34,7 +34,8 @@ void intercept_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* 
     op.callBoxed(stack);
 }
 
-// Losses that autocast computes in fp32 too.
+}  // namespace
+
 bool is_loss(const std::string& name) {
   static constexpr const char* kLosses[] = {"aten::cross_entropy_loss",
                                             "aten::log_softmax.int",
@@ -56,6 +57,8 @@ bool is_loss(const std::string& name) {
                                             "aten::poisson_nll_loss"};
   return std::any_of(std::begin(kLosses), std::end(kLosses), [&](const char* loss) { return name == loss; });
 }
+
+namespace {
 
 // set_data made a tensor of the host into the shell of one of ours: its class is not what its keys say.
 bool is_broken(const at::Tensor& tensor) {

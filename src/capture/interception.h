@@ -84,6 +84,9 @@ c10::IValue map_tensors(const c10::IValue& value, F&& f) {
   return value;
 }
 
+/// Losses that autocast computes in fp32, too.
+bool is_loss(const std::string& op);
+
 /// Calls f(tensor) for every tensor in the value.
 template <class F>
 void for_each_tensor(const c10::IValue& value, F&& f) {

@@ -279,17 +279,17 @@ void Recording::settle(const c10::OperatorHandle& op, Stack& stack, size_t first
       stack[first + i] = map_tensors(stack[first + i], [&](const at::Tensor& tensor) {
         return hosts_.is_made(tensor) ? hosts_.promote(tensor) : tensor;
       });
-  if (!bf16_ || graph::operator_text(op.operator_name()).find("batch_norm") != std::string::npos) return;
-  // Parameters of other modules compute in bf16 as the module's own do; of a tensor alone one cannot tell that
-  // it is one, but by what an operator takes it for.
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const bool is_weight = arguments[i].name() == "weight" || arguments[i].name() == "bias";
-    stack[first + i] = map_tensors(stack[first + i], [&](const at::Tensor& tensor) {
-      const bool narrows = tensor.scalar_type() == at::kFloat && hosts_.is_external(tensor) &&
-                           (is_weight || tensor.requires_grad());
-      return narrows ? tensor.to(at::kBFloat16) : tensor;
-    });
-  }
+  // Externals compute in bf16 as the module's own tensors do; which of them belong to batch norms, which stay
+  // fp32, shows when one reads them.
+  if (!bf16_) return;
+  const std::string name = graph::operator_text(op.operator_name());
+  if (is_loss(name) || name.find("batch_norm") != std::string::npos) return;
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (!is_written(i))
+      stack[first + i] = map_tensors(stack[first + i], [&](const at::Tensor& tensor) {
+        const bool narrows = tensor.scalar_type() == at::kFloat && hosts_.is_external(tensor);
+        return narrows ? tensor.to(at::kBFloat16) : tensor;
+      });
 }
 
 void Recording::note_results(const Stack& stack, size_t count) {

@@ -365,8 +365,8 @@ TEST(Capture, AutocastIsRefused) {
 
 TEST(Capture, TheModelsOwnMistakesAreSentences) {
   expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.second(batch[0]).mean(); },
-                 "capture - model: mat1 and mat2 shapes cannot be multiplied (4x6 and 5x6); in aten::linear(f32[4,6], "
-                 "second.weight f32[6,5], second.bias f32[6])");
+                 "capture - model: mat1 and mat2 shapes cannot be multiplied (4x6 and 5x6); in "
+                 "aten::addmm(second.bias f32[6], f32[4,6], f32[5,6])");
   expect_refused(
       [](ToyImpl& toy, const Batch& batch) {
         return toy.first(batch[0]).mean() * batch[0].data_ptr<float>()[0];

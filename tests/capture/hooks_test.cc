@@ -228,7 +228,8 @@ TEST(PastTheOperators, SetDataInForwardIsRefusedAndUndone) {
         net->second->bias.set_data(torch::zeros({6}, torch::kCPU));
         return loss;
       },
-      "capture - second.bias" + why);
+      "capture - model: forward gives a tensor other data (set_data), which is not supported; compute a new tensor and "
+      "use that");
   World world{comm::single()};
   Net net;
   const auto before = net->first->weight.detach().clone();

@@ -42,8 +42,8 @@ class EagerLearner {
     const torch::NoGradGuard no_grad;
     const auto leaves = trained(parameters);
     for (size_t i = 0; i < leaves.size(); ++i) {
-      torch::Tensor leaf = leaves[i], gradient = sums[i].clone(), unused = torch::zeros_like(leaf);
-      at::_fused_sgd_({leaf}, {gradient}, {unused}, 0.0, 0.0, kRate, 0.0, false, false, false,
+      torch::Tensor leaf = leaves[i], gradient = sums[i].clone();
+      at::_fused_sgd_({leaf}, {gradient}, {}, 0.0, 0.0, kRate, 0.0, false, false, false,
                       torch::full({}, static_cast<float>(kMicrobatches)));
     }
   }
