@@ -5,6 +5,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_strided.h>
+#include <c10/core/AutogradState.h>
 #include <torch/library.h>
 
 #include <atomic>
@@ -13,6 +14,7 @@
 #include "base/text.h"
 #include "capture/batch_norm.h"
 #include "capture/ghost.h"
+#include "capture/loading.h"
 #include "capture/shape_rules.h"
 #include "graph/ivalue.h"
 #include "graph/operator.h"
@@ -32,7 +34,7 @@ Recording& active_recording(const c10::OperatorHandle& op) {
   if (recording == nullptr)
     throw InputError(cat("operator ", graph::operator_text(op.operator_name()),
                          " - outside of capture: it was given a tensor of a described model, which has no "
-                         "numbers; pass the model to a Trainer"));
+                         "numbers; pass the model to a Trainer, and read them with its parameter(name)"));
   return *recording;
 }
 
@@ -46,6 +48,10 @@ void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* st
     throw InputError(
         "capture - autocast: it is switched on in forward and would have no effect here; use "
         "Precision::kBF16 instead");
+  if (recording != nullptr) {
+    if (take_storage(op, *stack)) return;
+    recording->keep_sizes(op, *stack);
+  }
   if (interception != nullptr) interception->rewrite_arguments(op, stack);
   op.callBoxed(stack);
 }
@@ -190,12 +196,17 @@ Recording::~Recording() { recording = nullptr; }
 
 Recording::Scope::Scope()
     : reapply_views_before_(at::functionalization::impl::getFunctionalizationReapplyViewsTLS()),
+      multithreading_before_(c10::AutogradState::get_tls_state().get_multithreading_enabled()),
       functionalize_(c10::DispatchKey::Functionalize) {
   // With view_copy operators instead, strides would change, and with them bits and what `view` accepts.
   at::functionalization::impl::setFunctionalizationReapplyViewsTLS(true);
+  // The engine would give ghosts a thread of their own. It runs what is ready by the order in which threads
+  // made it, and two threads count apart: with create_graph, the order would depend on earlier captures.
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
 }
 
 Recording::Scope::~Scope() {
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(multithreading_before_);
   at::functionalization::impl::setFunctionalizationReapplyViewsTLS(reapply_views_before_);
 }
 
@@ -203,7 +214,19 @@ at::Tensor Recording::add_input(graph::InputKind kind, const std::string& name,
                                 const graph::TensorType& type) {
   const graph::ValueId id = graph_.add_value(type);
   graph_.inputs.push_back({kind, name, id});
-  return wrap(make_ghost(type, id, number_));
+  return wrap(new_ghost(type, id));
+}
+
+void Recording::keep_sizes(const c10::OperatorHandle& op, const Stack& stack) {
+  for (const c10::IValue& argument : torch::jit::last(stack, op.schema().arguments().size())) {
+    if (!argument.isTensor() || !at::functionalization::impl::isFunctionalTensor(argument.toTensor())) continue;
+    const at::Tensor value = at::functionalization::impl::from_functional_tensor(argument.toTensor());
+    if (!is_ghost(value)) kept_.push_back(value);
+  }
+}
+
+at::Tensor Recording::new_ghost(const graph::TensorType& type, graph::ValueId id) {
+  return kept_.emplace_back(make_ghost(type, id, number_));
 }
 
 graph::ValueId Recording::value_of(const at::Tensor& tensor) {
@@ -235,7 +258,7 @@ c10::IValue Recording::ghost_of(const c10::IValue& meta, graph::Node& node) {
     }
     const graph::TensorType type = graph::type_of(m);
     node.results.push_back(graph_.add_value(type));
-    return make_ghost(type, node.results.back(), number_);
+    return new_ghost(type, node.results.back());
   };
   if (meta.isTensor()) return make(meta.toTensor());
   if (meta.isTensorList()) {
@@ -248,7 +271,6 @@ c10::IValue Recording::ghost_of(const c10::IValue& meta, graph::Node& node) {
 }
 
 void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
-  const std::lock_guard lock(mutex_);
   const std::string name = graph::operator_text(op.operator_name());
   c10::impl::ExcludeDispatchKeyGuard below_autograd(c10::autograd_dispatch_keyset_with_ADInplaceOrView);
   const auto& schema = op.schema();

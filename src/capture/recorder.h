@@ -2,8 +2,8 @@
 //
 // One boxed function is registered on PrivateUse1 for every operator that is not composite. While a Recording
 // is active, that function appends nodes to its graph; autograd and functionalization run above it as they
-// always do. Threads: one Recording at a time per process (the constructor waits); autograd's own threads
-// record into the same one.
+// always do. Threads: one Recording at a time per process (the constructor waits); autograd runs on the thread
+// whose Scope is open, so that what it records, and in which order, is the model's alone.
 #pragma once
 
 #include <ATen/core/ivalue.h>
@@ -70,21 +70,24 @@ class Recording : public Interception {
     ~Scope();
 
    private:
-    bool reapply_views_before_;
+    bool reapply_views_before_, multithreading_before_;
     c10::impl::IncludeDispatchKeyGuard functionalize_;
     Interception::Scope intercept_;
   };
 
-  void record(const c10::OperatorHandle&, torch::jit::Stack*);  // for the boxed function only
+  // For the boxed functions only. The second keeps what an operator may take from its arguments' wrappers.
+  void record(const c10::OperatorHandle&, torch::jit::Stack*);
+  void keep_sizes(const c10::OperatorHandle&, const torch::jit::Stack&);
 
  private:
+  at::Tensor new_ghost(const graph::TensorType&, graph::ValueId);
   c10::IValue ghost_of(const c10::IValue& meta, graph::Node&);
 
   const uint64_t number_;  // told from every other recording of the process
-  std::mutex mutex_;       // autograd's threads record too
   graph::Graph graph_;
   graph::Phase phase_ = graph::Phase::kForward;
   int num_random_ = 0;
+  std::vector<at::Tensor> kept_;  // sizes() of a functional wrapper points into the value that it has then
   std::unordered_map<const c10::TensorImpl*, graph::ValueId> constants_;
   std::vector<at::Tensor> constant_owners_;  // keeps the addresses in constants_ from being reused
 };

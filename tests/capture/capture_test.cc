@@ -392,7 +392,7 @@ TEST(Capture, HostStateThatChangesIsFound) {
   }
 }
 
-TEST(Capture, DropoutIsCapturedAndReplayedInEvalMode) {
+TEST(Capture, DropoutIsCapturedAsItTrains) {
   const auto model = describe([] {
     return Toy([](ToyImpl& toy, const Batch& batch) {
       return torch::dropout(toy.first(batch[0]), 0.5, toy.is_training()).mean();
