@@ -47,11 +47,17 @@ struct StepResult {
   } seconds;  // of this device
 };
 
-/// All calls are collective: every device makes them in the same order with the same arguments. Belongs to
-/// the World's thread. Throws InputError for a model, batch or checkpoint that cannot be used, JobError when
-/// the work fails; weights are then those of the last finished step, on every device. What stops step() or
-/// evaluate() on one of several devices ends the job for all of them, since they wait for it; a gradient that
-/// is not finite is an error on all devices alike, after which they may go on.
+/// step, prepare, evaluate, save and load are collective: every device makes them in the same order with the
+/// same arguments. Each begins with an agreement (docs/comm.md), so that devices in unlike calls, or with
+/// another model, other options or other first weights, throw InputError, all of them alike, naming what
+/// differs. The other calls are the device's own. Belongs to the World's thread.
+///
+/// Throws InputError for a model, batch or checkpoint that cannot be used, JobError when the work fails;
+/// weights are then those of the last finished step, on every device. What a function of the user throws
+/// (data, loss) leaves as one of the two, with the rank, the step and what was being done in its sentence,
+/// the original nested in it (std::rethrow_if_nested). What stops step(), prepare() or evaluate() on one of
+/// several devices ends the job for all of them, since they wait for it; a gradient or a loss that is not
+/// finite is an error on all devices alike, after which they may go on.
 class Trainer {
  public:
   Trainer(World&, TrainingModel, TrainerOptions);
@@ -60,7 +66,9 @@ class Trainer {
       : Trainer(world, with_loss(model, loss), options) {}
   ~Trainer();
 
-  /// One step on the global batch (the same on every device); its first dim is a multiple of `microbatches`.
+  /// One step on the global batch; its first dim is a multiple of `microbatches`. It must be the same on
+  /// every device, of which only the shapes are looked at: each computes its own microbatches of what it was
+  /// given. check_same_batch looks at the numbers.
   StepResult step(const Batch& global_batch);
   /// The same when each device makes only the microbatches it computes.
   StepResult step(const std::function<Batch(int64_t microbatch)>& microbatch);
@@ -86,7 +94,7 @@ class Trainer {
   int64_t samples_done() const;
   int64_t num_parameters() const;
   /// The whole value of a parameter as forward reads it, by its name in the module: a copy, put together from
-  /// the devices that keep it. For inspection.
+  /// the devices that keep it. For inspection; any device may call it alone.
   at::Tensor parameter(const std::string& name) const;
 
   /// What this device has allocated, in bytes. Activations and the batch are not among it.
@@ -110,5 +118,9 @@ class Trainer {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// Collective; for a program whose devices may read unlike data. Throws InputError, on all devices, naming
+/// the first tensor of the batch that some device has otherwise. Reads every byte.
+void check_same_batch(World&, const Batch&);
 
 }  // namespace shoal

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "base/fault.h"
 #include "cli/commands.h"
 #include "shoal/error.h"
 
@@ -54,8 +55,11 @@ int main(int argc, char** argv) {
   } catch (const shoal::Error& error) {
     std::fprintf(stderr, "shoal: %s\n", error.what());
     return error.exit_code();
-  } catch (const std::exception& error) {
+  } catch (const shoal::BrokenInvariant& error) {
     std::fprintf(stderr, "shoal: internal error: %s\n", error.what());
+    return 1;
+  } catch (...) {
+    std::fprintf(stderr, "shoal: %s\n", shoal::describe_exception().c_str());
     return 1;
   }
 }

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <stdexcept>
 
+#include "base/fault.h"
 #include "base/text.h"
 #include "comm/copy.h"
 
@@ -122,7 +122,7 @@ std::vector<std::vector<std::byte>> all_gather(Communicator& world, std::span<co
 
 void broadcast(Communicator& world, int root, std::span<std::byte> bytes) {
   if (root < 0 || root >= world.size())
-    throw std::logic_error(cat("broadcast - root: got ", root, ", want a rank of ", world.size()));
+    throw BrokenInvariant(cat("broadcast - root: got ", root, ", want a rank of ", world.size()));
   pass_through(
       world, bytes.size(), kHalf,
       [&](size_t begin, size_t count, std::span<std::byte> to) {
@@ -139,8 +139,8 @@ void broadcast(Communicator& world, int root, std::span<std::byte> bytes) {
 void all_to_all(Communicator& world, std::span<const std::byte> send, std::span<std::byte> receive) {
   const size_t ranks = world.size(), part = send.size() / ranks;
   if (send.size() != receive.size() || send.size() % ranks != 0)
-    throw std::logic_error(cat("all_to_all - sizes: got ", send.size(), " to send and ", receive.size(),
-                               " to receive, want equal multiples of ", ranks));
+    throw BrokenInvariant(cat("all_to_all - sizes: got ", send.size(), " to send and ", receive.size(),
+                              " to receive, want equal multiples of ", ranks));
   const size_t piece = kHalf / ranks;
   pass_through(
       world, part, piece,

@@ -27,7 +27,7 @@ class Window {
   virtual size_t bytes(int rank) const = 0;
   /// `bytes` bytes of `rank`'s memory from `offset`: in place where the transport can, else fetched into
   /// `scratch` first. Returns where they lie. REQUIRES: offset + bytes <= this->bytes(rank), else
-  /// std::logic_error; scratch.size() >= bytes or in_place().
+  /// BrokenInvariant; scratch.size() >= bytes or in_place().
   virtual const std::byte* read(int rank, size_t offset, size_t bytes, std::span<std::byte> scratch) = 0;
   /// Whether read() never needs scratch.
   virtual bool in_place() const = 0;
@@ -69,6 +69,8 @@ class Communicator {
   /// What this rank does now ("step 12: reduce_scatter gradients"), for error messages and the watchdog.
   /// Cheap.
   virtual void set_activity(std::string_view activity) noexcept = 0;
+  /// What it said last; its first 255 bytes.
+  virtual std::string activity() const = 0;
 
   /// What this rank waits for now, and what those do whom it waits for: "barrier for 31 s: rank 1 (step 12:
   /// forward)"; "" when it does not wait. A slow rank is no error; this is for a watchdog to tell.

@@ -1,13 +1,22 @@
 #include "comm/failure.h"
 
-#include <stdexcept>
-
+#include "base/fault.h"
 #include "base/text.h"
 
 namespace shoal::comm {
 
 std::string rank_place(int rank, std::string_view activity) {
   return activity.empty() ? cat("rank ", rank) : cat("rank ", rank, ", ", activity);
+}
+
+std::string failure_text(int rank, std::string_view activity, std::string_view reason) {
+  const std::string place = rank_place(rank, activity);
+  return reason.starts_with(place) ? std::string(reason) : cat(place, " - ", reason);
+}
+
+std::string ended_before(WaitKind kind, int rank, std::string_view activity) {
+  return cat(wait_name(kind), ": rank ", rank, " ended before",
+             activity.empty() ? std::string() : cat(" (", activity, ")"));
 }
 
 const char* wait_name(WaitKind kind) {
@@ -37,30 +46,30 @@ std::string describe_wait(WaitKind kind, double seconds, const std::vector<Peer>
 
 void check_peer(const Communicator& world, const char* operation, int peer) {
   if (peer < 0 || peer >= world.size() || peer == world.rank())
-    throw std::logic_error(cat("rank ", world.rank(), " - ", operation, ": got rank ", peer,
-                               ", want another rank of ", world.size()));
+    throw BrokenInvariant(cat("rank ", world.rank(), " - ", operation, ": got rank ", peer,
+                              ", want another rank of ", world.size()));
 }
 
 void check_channel(const Communicator& world, int channel) {
   if (channel < 0 || channel >= Communicator::kChannels)
-    throw std::logic_error(cat("rank ", world.rank(), " - signal: got channel ", channel, ", want one of ",
-                               Communicator::kChannels));
+    throw BrokenInvariant(cat("rank ", world.rank(), " - signal: got channel ", channel, ", want one of ",
+                              Communicator::kChannels));
 }
 
 void check_await(const Communicator& world, int rank, uint64_t posted, uint64_t count) {
   if (rank < 0 || rank >= world.size())
-    throw std::logic_error(
+    throw BrokenInvariant(
         cat("rank ", world.rank(), " - signal: got rank ", rank, ", want one of ", world.size()));
   if (rank == world.rank() && posted < count)
-    throw std::logic_error(
+    throw BrokenInvariant(
         cat("rank ", rank, " - signal: got itself at ", posted, ", want it at ", count, " before it waits"));
 }
 
 void check_read(const Window& window, int rank, size_t offset, size_t bytes) {
   const size_t have = window.bytes(rank);
   if (offset > have || bytes > have - offset)
-    throw std::logic_error(cat("window - read of rank ", rank, ": got ", bytes, " bytes at ", offset,
-                               ", want at most ", have, " in all"));
+    throw BrokenInvariant(cat("window - read of rank ", rank, ": got ", bytes, " bytes at ", offset,
+                              ", want at most ", have, " in all"));
 }
 
 }  // namespace shoal::comm

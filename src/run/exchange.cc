@@ -4,7 +4,9 @@
 #include <ATen/ops/from_blob.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <span>
 
 #include "base/text.h"
 #include "comm/collectives.h"
@@ -50,6 +52,27 @@ void Exchanger::turn(const std::vector<at::Tensor>& mine, const lower::Exchange&
     if (static_cast<int>(rank) == rank_) continue;
     communicator_.await(group_[rank], kChannel, zero_[rank] + turn_);
     read(rank, half);
+  }
+}
+
+void Exchanger::agree(const std::string& place, const std::string& text) {
+  using Text = std::array<char, kTextBytes>;
+  Text mine{};
+  text.copy(mine.data(), kTextBytes - 1);
+  const int64_t half = static_cast<int64_t>(turn_++ % 2) * half_bytes_;
+  std::memcpy(window_->mine().data() + half, mine.data(), kTextBytes);
+  communicator_.post(kChannel);
+  for (size_t rank = 0; rank < group_.size(); ++rank) {
+    if (static_cast<int>(rank) == rank_) continue;
+    communicator_.await(group_[rank], kChannel, zero_[rank] + turn_);
+    Text theirs;
+    const std::span<std::byte> room = std::as_writable_bytes(std::span(theirs));
+    const std::byte* const data = window_->read(group_[rank], static_cast<size_t>(half), kTextBytes, room);
+    if (data != room.data()) std::memcpy(theirs.data(), data, kTextBytes);
+    if (theirs != mine)
+      throw InputError(cat(place, ": rank ", group_[rank], " has ", theirs.data(), ", rank ",
+                           group_[static_cast<size_t>(rank_)], " has ", mine.data(),
+                           "; devices that share a batch must be given the same one"));
   }
 }
 

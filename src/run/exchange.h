@@ -5,6 +5,7 @@
 #include <ATen/core/TensorBody.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/blocks.h"
@@ -28,6 +29,11 @@ class Exchanger {
 
   /// The graph that runs from now on; kept by reference.
   void begin(const lower::LocalGraph& local) { local_ = &local; }
+
+  /// Makes sure that the peers bring the same `text` to what comes now: an exchange of kTextBytes of it.
+  /// Throws InputError: "PLACE: rank 1 has TEXT, rank 0 has TEXT; ...".
+  void agree(const std::string& place, const std::string& text);
+  static constexpr size_t kTextBytes = 512;
 
   /// Of this device's window.
   int64_t window_bytes() const { return 2 * half_bytes_; }

@@ -5,14 +5,19 @@
 #include <cstdio>
 #include <new>
 
+#include "base/fault.h"
+#include "base/text.h"
+#include "comm/agree.h"
 #include "comm/comm.h"
 #include "comm/launch.h"
+#include "run/user_code.h"
 #include "shoal/error.h"
 
 namespace shoal {
 
-World::World(int, char**) : communicator_(comm::from_environment()) { comm::install_stop_handlers(); }
-World::World(std::unique_ptr<comm::Communicator> communicator) : communicator_(std::move(communicator)) {}
+World::World(int, char**) : World(comm::from_environment()) { comm::install_stop_handlers(); }
+World::World(std::unique_ptr<comm::Communicator> communicator)
+    : communicator_(std::move(communicator)), agreement_(std::make_unique<comm::Agreement>(*communicator_)) {}
 World::~World() = default;
 World::World(World&&) noexcept = default;
 World& World::operator=(World&&) noexcept = default;
@@ -20,6 +25,7 @@ World& World::operator=(World&&) noexcept = default;
 int World::rank() const { return communicator_->rank(); }
 int World::size() const { return communicator_->size(); }
 comm::Communicator& World::communicator() { return *communicator_; }
+comm::Agreement& World::agreement() { return *agreement_; }
 
 namespace {
 // A rank's communicator belongs to run_threads; the World that the body sees only borrows it.
@@ -36,6 +42,7 @@ class Borrowed : public comm::Communicator {
   void await(int rank, int channel, uint64_t count) override { lender_.await(rank, channel, count); }
   void abort(std::string_view reason) noexcept override { lender_.abort(reason); }
   void set_activity(std::string_view activity) noexcept override { lender_.set_activity(activity); }
+  std::string activity() const override { return lender_.activity(); }
   std::string waiting() const override { return lender_.waiting(); }
 
  private:
@@ -63,6 +70,10 @@ int guarded_main(int argc, char** argv, const std::function<void(World&)>& body)
     if (world) world->communicator().abort(sentence);
     return report(sentence, exit_code);
   };
+  const auto placed = [&](const std::string& reason) {
+    const std::string place = world ? run::place_of(world->communicator()) : "";
+    return place.empty() ? reason : place + " - " + reason;
+  };
   try {
     world = std::make_unique<World>(argc, argv);
     body(*world);
@@ -72,9 +83,10 @@ int guarded_main(int argc, char** argv, const std::function<void(World&)>& body)
   } catch (const std::bad_alloc&) {
     return give_up("memory - the system gives this device no more; use more devices, or smaller microbatches",
                    1);
-  } catch (const std::exception& error) {
-    const std::string reason = error.what();  // LibTorch adds a stack trace
-    return give_up("internal error - " + reason.substr(0, reason.find('\n')), 1);
+  } catch (const BrokenInvariant& error) {
+    return give_up(placed(cat("internal error: ", error.what())), 1);
+  } catch (...) {
+    return give_up(placed(describe_exception()), 1);
   }
 }
 

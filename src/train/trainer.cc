@@ -26,8 +26,11 @@
 #include "run/interpreter.h"
 #include "run/out_of_memory.h"
 #include "run/reproducible.h"
+#include "run/user_code.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
+#include "train/agreed_facts.h"
+#include "train/calls.h"
 #include "train/divided_run.h"
 #include "train/optimizer_state.h"
 #include "train/run_definition.h"
@@ -150,24 +153,13 @@ struct Trainer::Impl {
     tensors = capture::named_tensors(*model.module);
   }
 
-  // What may throw on this rank alone while its peers go on and wait for it: then the job is over for all of
-  // them, also where the error is caught here.
-  template <class F>
-  auto together(F&& work) {
-    try {
-      return work();
-    } catch (const run::NotFinite&) {  // on every rank
-      throw;
-    } catch (const std::exception& error) {
-      if (world.size() > 1) communicator.abort(error.what());
-      throw;
-    }
-  }
-
   // These are the process's, and anybody may have set them since.
   void hold_settings() const {
     if (at::get_num_threads() != options.threads) at::set_num_threads(options.threads);
-    run::make_reproducible();
+    if (const std::string kind = run::make_reproducible(); kind != kind_of_device)
+      throw InputError(cat("trainer - device.kind: it was \"", kind_of_device,
+                           "\" when the trainer was made and is \"", kind,
+                           "\" now; set what decides the bits of a run before, and leave it"));
   }
 
   // What this device runs of a divided graph: its own parts.
@@ -184,16 +176,37 @@ struct Trainer::Impl {
 
   bool gathers_on_use() const { return layout.zero == 3 && layout.servers == 0; }
 
-  Captured& capture(const Batch& microbatch) {
+  // Agrees with the other devices on the call and on the shapes of its first microbatch; when these are new,
+  // also on all that the capture's updates will come from. Every rank has captured the same shapes before.
+  Captured& capture(const Batch& microbatch, const std::string& place, const std::string& call) {
     const Shapes shapes = shapes_of(microbatch);
+    std::vector<comm::Fact> facts = {{"microbatch", print_shapes(shapes)}};
     for (auto& [known, captured] : training)
-      if (known == shapes) return *captured;
+      if (known == shapes) {
+        agreed_seconds = calls.agree(place, call, std::move(facts));
+        return *captured;
+      }
+    calls.set_activity(cat(place, ": capture"));
     model.module->train();
     graph::Graph whole = capture::capture_training(model, shapes, options.precision);
     if (!memory) definition = train::run_definition(options, whole, kind_of_device);
+    const auto add = [&](std::vector<comm::Fact> more) {
+      std::move(more.begin(), more.end(), std::back_inserter(facts));
+    };
+    const bool compares = world.size() > 1;
+    if (compares) {
+      add(train::facts_of_run(definition, layout));
+      add(train::facts_of_tensors(tensors));
+      add({train::fact_of_graph("the graph", whole)});
+    }
     train::DividedRun run =
         train::divide_run(std::move(whole), options.tensor_chunks, memory ? &storage.cuts : nullptr);
     const graph::Graph& graph = run.graph;
+    if (compares) {
+      if (options.tensor_chunks > 1) add({train::fact_of_graph("the divided graph", graph)});
+      if (!memory) add(train::facts_of_first_numbers(model, tensors));
+    }
+    agreed_seconds = calls.agree(place, call, std::move(facts));
     if (!memory) {
       cut_map = run.cut_map;
       if (options.tensor_chunks > 1) definition["divided_graph"] = hash_hex(graph::print(graph));
@@ -266,9 +279,30 @@ struct Trainer::Impl {
     });
   }
 
-  StepResult step(const std::function<Batch(int64_t)>& microbatch) {
+  StepResult step(const std::function<Batch(int64_t)>& data) {
     require_whole("step");
-    return together([&] { return run_step(microbatch); });
+    return calls.together([&] {
+      return run_step([&](int64_t m) {
+        return run::user_code(communicator, cat("step ", steps, ": microbatch ", m, " of the data function"),
+                              [&] { return data(m); });
+      });
+    });
+  }
+
+  StepResult step(const Batch& global_batch) {
+    require_whole("step");
+    return calls.together([&] {
+      calls.set_activity(cat("step ", steps));
+      const int64_t count = check_batch(global_batch), each = count / options.microbatches;
+      if (count % options.microbatches != 0)
+        throw InputError(cat("batch - size: got ", count, " samples, want a multiple of ",
+                             options.microbatches, " (microbatches)"));
+      return run_step([&](int64_t m) {
+        Batch part;
+        for (const at::Tensor& tensor : global_batch) part.push_back(tensor.narrow(0, m * each, each));
+        return part;
+      });
+    });
   }
 
   StepResult run_step(const std::function<Batch(int64_t)>& microbatch) {
@@ -280,7 +314,9 @@ struct Trainer::Impl {
     const int64_t first_index = mine.empty() ? 0 : mine.front();
     std::optional<Batch> first = contiguous(microbatch(first_index));
     const int64_t samples_each = check_batch(*first);
-    Captured& captured = capture(*first);
+    const std::string place = cat("step ", steps);
+    calls.set_activity(place);
+    Captured& captured = capture(*first, place, "step");
     const Shapes shapes = shapes_of(*first);
     run::StepRequest request;
     request.graph = &captured.graph;
@@ -292,6 +328,7 @@ struct Trainer::Impl {
     request.batch = [&](int64_t m) -> Batch {
       if (m == first_index && first) return *std::exchange(first, std::nullopt);
       Batch batch = contiguous(microbatch(m));
+      calls.set_activity(cat(place, ": compute microbatch ", m));
       if (shapes_of(batch) != shapes)
         throw InputError(cat("batch - microbatch ", m, ": got ", print_shapes(shapes_of(batch)), ", want ",
                              print_shapes(shapes), " as the others"));
@@ -315,7 +352,7 @@ struct Trainer::Impl {
                          captured.local.bytes_read * static_cast<int64_t>(mine.size())};
     const run::StepSeconds& s = outcome.seconds;
     const double total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    result.seconds = {total, s.compute, s.reduce, s.update, s.gather, s.wait};
+    result.seconds = {total, s.compute, s.reduce, s.update, s.gather, s.wait + agreed_seconds};
     ++steps;
     samples += result.samples;
     return result;
@@ -377,7 +414,26 @@ struct Trainer::Impl {
     }
   }
 
+  void prepare(const Batch& microbatch) {
+    calls.together([&] {
+      calls.set_activity(calls.now("prepare"));
+      check_batch(microbatch);
+      capture(contiguous(microbatch), calls.now("prepare"), "prepare");
+    });
+  }
+
+  static comm::Fact fact_of(const std::filesystem::path& folder) {
+    return {"the checkpoint", std::filesystem::absolute(folder).lexically_normal().string()};
+  }
+
   void save(const std::filesystem::path& folder) {
+    calls.alike([&] {
+      calls.agree("save", {fact_of(folder), {"notes", notes.dump()}});
+      write(folder);
+    });
+  }
+
+  void write(const std::filesystem::path& folder) {
     require_memory("save");
     state::Contents contents{definition, steps, samples, specs()};
     contents.run["notes"] = notes;
@@ -391,14 +447,22 @@ struct Trainer::Impl {
       for (const auto& [name, value] : memory->unowned())
         slices.push_back({tensor++, {0, value.numel()}, bytes_of(value)});
     }
-    communicator.set_activity(cat("step ", steps, ": save ", folder.filename().string()));
+    calls.set_activity(calls.now(cat("save ", folder.filename().string())));
     state::save(communicator, folder, contents, slices);
   }
 
   // All ranks load, or all throw: a damaged block is read by some of them only.
   void load(const std::filesystem::path& folder) {
-    if (!half_loaded) require_memory("load");
-    communicator.barrier();  // nobody reads the old weights any more
+    calls.alike([&] {
+      // After it nobody reads the old weights any more.
+      calls.agree("load", {fact_of(folder)});
+      if (!half_loaded) require_memory("load");
+      calls.set_activity(calls.now(cat("load ", folder.filename().string())));
+      read_together(folder);
+    });
+  }
+
+  void read_together(const std::filesystem::path& folder) {
     std::string problem = "-";
     std::exception_ptr mine;
     try {
@@ -448,23 +512,30 @@ struct Trainer::Impl {
   }
 
   double evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) {
-    require_memory("evaluate");
-    if (count < 1) throw InputError(cat("trainer - evaluate: got ", count, " batches, want 1 or more"));
-    return together([&] { return mean_loss(count, batch); });
+    calls.alike([&] {
+      calls.agree("evaluate", {{"number of batches", cat(count)}});
+      require_memory("evaluate");
+      if (count < 1) throw InputError(cat("trainer - evaluate: got ", count, " batches, want 1 or more"));
+    });
+    return calls.together([&] { return mean_loss(count, batch); });
   }
 
-  double mean_loss(int64_t count, const std::function<Batch(int64_t)>& batch) {
+  double mean_loss(int64_t count, const std::function<Batch(int64_t)>& data) {
     hold_settings();
     const Range mine = role.computes ? share(count, layout.dp, role.dp) : Range{};
     std::vector<double> losses;
     for (int64_t i = mine.begin; i < mine.end; ++i) {
-      communicator.set_activity(cat("step ", steps, ": evaluate batch ", i));
-      const Batch inputs = contiguous(batch(i));
+      const Batch inputs =
+          contiguous(run::user_code(communicator, calls.now(cat("batch ", i, " of evaluate's data function")),
+                                    [&] { return data(i); }));
+      calls.set_activity(calls.now(cat("evaluate batch ", i)));
       check_batch(inputs);
-      losses.push_back(forward_loss(inputs));
+      losses.push_back(forward_loss(inputs, calls.now(cat("evaluate batch ", i))));
     }
     // The devices that share a microbatch have the same losses: one of them says so.
     if (role.tp != 0) losses.clear();
+    calls.set_activity(calls.now("evaluate"));
+    if (world.size() > 1) train::check_same_evaluations(communicator, calls.now("evaluate"), evaluated);
     std::vector<double> all;
     for (const auto& part : comm::all_gather(communicator, std::as_bytes(std::span(losses)))) {
       const size_t before = all.size();
@@ -474,7 +545,7 @@ struct Trainer::Impl {
     return comm::tree_sum(all) / static_cast<double>(count);
   }
 
-  double forward_loss(const Batch& batch) {
+  double forward_loss(const Batch& batch, const std::string& place) {
     const Shapes shapes = shapes_of(batch);
     auto found = std::find_if(evaluation.begin(), evaluation.end(),
                               [&](auto& known) { return known.first == shapes; });
@@ -484,10 +555,14 @@ struct Trainer::Impl {
           train::divide_run(capture::capture_forward(*model.module, model.loss, shapes, options.precision),
                             options.tensor_chunks, &storage.cuts);
       evaluation.emplace_back(shapes, std::make_unique<Captured>(localise(run.graph), gathers_on_use()));
+      if (world.size() > 1) evaluated[print_shapes(shapes)] = hash_hex(graph::print(run.graph));
       model.module->train();
       found = std::prev(evaluation.end());
     }
     Captured& captured = *found->second;
+    if (exchanger)
+      exchanger->agree(cat("trainer - ", place),
+                       cat(print_shapes(shapes), " of graph ", evaluated.at(print_shapes(shapes))));
     double loss = 0;
     run::Executor::Run run;
     const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, batch);
@@ -523,7 +598,10 @@ struct Trainer::Impl {
   std::unique_ptr<run::DeviceMemory> memory;
   std::unique_ptr<train::OptimizerState> optimizer;
   std::unique_ptr<run::Interpreter> interpreter;
+  std::map<std::string, std::string> evaluated;  // shapes -> hash of the graph; of several devices
+  double agreed_seconds = 0;                     // what the last capture() waited for the others
   int64_t steps = 0, samples = 0;
+  train::Calls calls{world, steps};
   bool profiling = false;
   bool half_loaded = false;  // the weights are those of no step
 };
@@ -534,23 +612,8 @@ Trainer::~Trainer() = default;
 
 StepResult Trainer::step(const std::function<Batch(int64_t)>& microbatch) { return impl_->step(microbatch); }
 
-StepResult Trainer::step(const Batch& global_batch) {
-  const int64_t samples = check_batch(global_batch), count = impl_->options.microbatches;
-  if (samples % count != 0)
-    throw InputError(
-        cat("batch - size: got ", samples, " samples, want a multiple of ", count, " (microbatches)"));
-  return impl_->step([&](int64_t m) {
-    Batch part;
-    for (const at::Tensor& tensor : global_batch)
-      part.push_back(tensor.narrow(0, m * (samples / count), samples / count));
-    return part;
-  });
-}
-
-void Trainer::prepare(const Batch& microbatch) {
-  check_batch(microbatch);
-  impl_->capture(contiguous(microbatch));
-}
+StepResult Trainer::step(const Batch& global_batch) { return impl_->step(global_batch); }
+void Trainer::prepare(const Batch& microbatch) { impl_->prepare(microbatch); }
 
 double Trainer::evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) {
   return impl_->evaluate(count, batch);

@@ -35,6 +35,7 @@ class Fetching : public Communicator {
   void await(int rank, int channel, uint64_t count) override { world_.await(rank, channel, count); }
   void abort(std::string_view reason) noexcept override { world_.abort(reason); }
   void set_activity(std::string_view activity) noexcept override { world_.set_activity(activity); }
+  std::string activity() const override { return world_.activity(); }
   std::string waiting() const override { return world_.waiting(); }
 
  private:

@@ -151,6 +151,7 @@ class ShmCommunicator : public Communicator {
 
   void abort(std::string_view reason) noexcept override { memory_->fail(rank_, reason); }
   void set_activity(std::string_view activity) noexcept override { me_.activity.set(activity); }
+  std::string activity() const override { return me_.activity.get(); }
 
   std::string waiting() const override {
     const WaitKind kind = me_.waits.load();
@@ -200,7 +201,7 @@ class ShmCommunicator : public Communicator {
       check_failure();
       const int ended = ended_rank(kind);  // before done(): what it did last counts
       if (done()) break;
-      if (ended >= 0) memory_->fail(rank_, cat(wait_name(kind), ": rank ", ended, " ended before"));
+      if (ended >= 0) memory_->fail(rank_, ended_before(kind, ended, memory_->state(ended).activity.get()));
       check_failure();
       memory_->sleep(rank_, bell);
     }

@@ -154,7 +154,7 @@ void SharedMemory::sleep(int rank, uint32_t seen) const noexcept {
 void SharedMemory::fail(int rank, std::string_view reason) const noexcept {
   int none = 0;
   if (board().failed.load() != 0) return;
-  state(rank).reason.set(reason);
+  state(rank).reason.set(failure_text(rank, state(rank).activity.get(), reason));
   board().failed.compare_exchange_strong(none, rank + 1);
   wake_all();
 }
@@ -164,10 +164,7 @@ std::optional<int> SharedMemory::failed_rank() const noexcept {
   return failed == 0 ? std::nullopt : std::optional(failed - 1);
 }
 
-std::string SharedMemory::failure() const {
-  const int rank = *failed_rank();
-  return cat(rank_place(rank, state(rank).activity.get()), " - ", state(rank).reason.get());
-}
+std::string SharedMemory::failure() const { return state(*failed_rank()).reason.get(); }
 
 void SharedMemory::leave(int rank) const noexcept {
   state(rank).left.store(1);

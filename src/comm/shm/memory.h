@@ -53,7 +53,7 @@ struct RankState {
   std::atomic<int> start_error;      // errno of exec
   std::atomic<int> exit_code;        // of report_failure; 0: none
   SharedText<256> activity;
-  SharedText<2048> reason;    // why it failed, without its place
+  SharedText<2048> reason;    // why it failed, with its place
   SharedText<2048> sentence;  // of report_failure
   struct Offer {
     std::atomic<uint64_t> offset, bytes, slot;

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fault.h"
 #include "base/text.h"
 #include "comm/failure.h"
 #include "comm/launch.h"
@@ -88,7 +89,7 @@ struct World {
   std::optional<Failure> failure;
 
   void fail(int rank, std::string_view reason) {
-    if (!failure) failure = Failure{rank, cat(rank_place(rank, ranks[rank].activity), " - ", reason)};
+    if (!failure) failure = Failure{rank, failure_text(rank, ranks[rank].activity, reason)};
     changed.notify_all();
   }
 
@@ -186,6 +187,10 @@ class ThreadCommunicator : public Communicator {
     const std::lock_guard lock(world_->mutex);
     me_.activity = activity;
   }
+  std::string activity() const override {
+    const std::lock_guard lock(world_->mutex);
+    return me_.activity;
+  }
 
   std::string waiting() const override {
     const std::lock_guard lock(world_->mutex);
@@ -208,7 +213,7 @@ class ThreadCommunicator : public Communicator {
       if (done()) break;
       for (const int rank : world_->waited_for(rank_))
         if (world_->ranks[rank].left)
-          world_->fail(rank_, cat(wait_name(kind), ": rank ", rank, " ended before"));
+          world_->fail(rank_, ended_before(kind, rank, world_->ranks[rank].activity));
       check_failure();
     }
     me_.waits = WaitKind::kNone;
@@ -237,7 +242,7 @@ void run_threads(int size, const std::function<void(Communicator&)>& body) {
       communicator.abort(error.what());
       errors[rank] = std::current_exception();
     } catch (...) {
-      communicator.abort("threw something that is no std::exception");
+      communicator.abort(describe_exception());
       errors[rank] = std::current_exception();
     }
   };
