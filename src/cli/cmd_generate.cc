@@ -48,8 +48,8 @@ std::vector<std::string> read_prompts(const Options& options) {
 /// One device's part.
 void generate_here(World& world, const Options& options, const std::vector<std::string>& prompts,
                    serve::TextModel& model) {
-  const std::vector<std::string> texts =
-      serve::generate_all(world.communicator(), model, prompts, options.generate);
+  comm::Group group(world.communicator());
+  const std::vector<std::string> texts = serve::generate_all(group, model, prompts, options.generate);
   for (size_t i = 0; i < texts.size(); ++i) {
     if (i > 0) std::fputs("---\n", stdout);
     const std::string text = prompts[i] + texts[i] + "\n";

@@ -1,11 +1,12 @@
 // What is said about ranks that fail or wait, in the same words for every transport.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 
 namespace shoal::comm {
 
@@ -24,17 +25,17 @@ struct Peer {
 /// The sentence of Communicator::waiting().
 std::string describe_wait(WaitKind, double seconds, const std::vector<Peer>& waited_for);
 
-/// Throws std::logic_error unless `peer` is another rank of the world.
-void check_peer(const Communicator&, const char* operation, int peer);
+/// Throws std::logic_error unless a link may have these ranks: some of the job, each once, this one among them.
+void check_members(const Communicator&, std::span<const int> ranks);
 
-/// Throws std::logic_error unless post and await may use `channel`.
-void check_channel(const Communicator&, int channel);
+/// Throws std::logic_error unless the group has such a member; or, of check_peer, such another member.
+void check_member(const Group&, const char* operation, int member);
+void check_peer(const Group&, const char* operation, int peer);
 
-/// Throws std::logic_error when await would wait for a rank outside of the world, or for itself: `posted` is
-/// this rank's own count.
-void check_await(const Communicator&, int rank, uint64_t posted, uint64_t count);
+/// Throws std::logic_error when a member would wait for itself: `posted` is its own count.
+void check_own_count(int rank, uint64_t posted, uint64_t count);
 
-/// Throws std::logic_error unless [offset, offset + bytes) lies within `rank`'s part of the window.
-void check_read(const Window&, int rank, size_t offset, size_t bytes);
+/// Throws std::logic_error unless [offset, offset + bytes) lies within `member`'s part of the window.
+void check_read(const Window&, int member, size_t offset, size_t bytes);
 
 }  // namespace shoal::comm

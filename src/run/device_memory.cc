@@ -27,20 +27,19 @@ at::Tensor view_of(void* data, at::IntArrayRef shape, c10::ScalarType dtype) {
 
 }  // namespace
 
-DeviceMemory::DeviceMemory(comm::Communicator& communicator, const lower::Ownership& ownership,
+DeviceMemory::DeviceMemory(comm::Group& world, const lower::Ownership& ownership,
                            const lower::Program& program)
-    : communicator_(communicator),
-      ownership_(ownership),
+    : ownership_(ownership),
       storage_(ownership.storage()),
-      rank_(communicator.rank()),
+      rank_(world.rank()),
       num_microbatches_(program.num_microbatches),
       slots_offset_(align_up(static_cast<int64_t>(sizeof(double)) *
                              (program.num_microbatches + ownership.storage().num_blocks + 1))),
       first_slot_(static_cast<size_t>(ownership.layout().dp), -1) {
   for (const lower::SlotRoot& root : program.roots)
     if (int& slot = first_slot_[static_cast<size_t>(root.dp)]; slot < 0) slot = root.slot;
-  weights_ = communicator.window(static_cast<size_t>(ownership.weight_bytes(rank_)));
-  gradients_ = communicator.window(
+  weights_ = world.window(static_cast<size_t>(ownership.weight_bytes(rank_)));
+  gradients_ = world.window(
       static_cast<size_t>(slots_offset_ + program.num_slots * ownership.slot_bytes(rank_)));
 
   const bool partial_sums = ownership.shards_gradients();

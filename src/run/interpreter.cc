@@ -57,15 +57,15 @@ std::function<at::Tensor(size_t)> gather_inputs(const graph::Graph& graph, Devic
   };
 }
 
-Interpreter::Interpreter(comm::Communicator& communicator, const lower::Program& program,
-                         DeviceMemory& memory, Update update)
-    : communicator_(communicator),
+Interpreter::Interpreter(comm::Group& world, const lower::Program& program, DeviceMemory& memory,
+                         Update update)
+    : world_(world),
       program_(program),
       memory_(memory),
       storage_(memory.storage()),
       update_(std::move(update)),
       scratch_(program.roots.size()) {
-  if (memory.ownership().shards_gradients()) stream_.emplace(communicator, memory);
+  if (memory.ownership().shards_gradients()) stream_.emplace(world, memory);
 }
 
 int64_t Interpreter::buffer_bytes() const {
@@ -86,7 +86,7 @@ StepOutcome Interpreter::run(const StepRequest& request) {
              (now.gather - start.gather);
     };
     const auto act = [&](std::string_view what) {
-      communicator_.set_activity(cat("step ", request.step, ": ", what));
+      world_.communicator().set_activity(cat("step ", request.step, ": ", what));
     };
     switch (instruction.kind) {
       case Kind::kCompute:
@@ -131,7 +131,7 @@ StepOutcome Interpreter::run(const StepRequest& request) {
         break;
     }
   }
-  request.buffers->apply(communicator_, memory_, program_.num_microbatches);
+  request.buffers->apply(world_, memory_, program_.num_microbatches);
   const Traffic& now = memory_.traffic();
   outcome_.traffic = {now.gradients - before.gradients, now.weights - before.weights,
                       now.boards - before.boards};
@@ -140,7 +140,7 @@ StepOutcome Interpreter::run(const StepRequest& request) {
 
 void Interpreter::barrier() {
   Stopwatch watch;
-  communicator_.barrier();
+  world_.barrier();
   outcome_.seconds.wait += watch.lap();
 }
 
@@ -237,7 +237,7 @@ void Interpreter::reduce_scatter() {
   std::vector<double> losses;
   for (int64_t m = 0; m < program_.num_microbatches; ++m)
     losses.push_back(memory_.read_loss(program_.teller(m), m));
-  for (int rank = 0; rank < communicator_.size(); ++rank) outcome_.stop |= memory_.read_stop(rank) != 0;
+  for (int rank = 0; rank < world_.size(); ++rank) outcome_.stop |= memory_.read_stop(rank) != 0;
   outcome_.loss = static_cast<float>(comm::tree_sum(losses) / static_cast<double>(program_.num_microbatches));
 
   for (const auto& [u, share] : memory_.ownership().share(memory_.rank())) {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "lower/buckets.h"
 #include "lower/program.h"
 #include "lower/storage.h"
@@ -68,8 +68,8 @@ class NotFinite : public JobError {
 
 class Interpreter {
  public:
-  /// Collective. References must outlive the interpreter.
-  Interpreter(comm::Communicator&, const lower::Program&, DeviceMemory&, Update);
+  /// Collective. References must outlive the interpreter. The group is the world.
+  Interpreter(comm::Group&, const lower::Program&, DeviceMemory&, Update);
 
   /// Collective. Throws NotFinite, on every rank and before any weight changes, when the gradient is not
   /// finite; what else it throws may be this rank's alone.
@@ -92,7 +92,7 @@ class Interpreter {
   void all_gather();
   void barrier();
 
-  comm::Communicator& communicator_;
+  comm::Group& world_;
   const lower::Program& program_;
   DeviceMemory& memory_;
   const lower::Storage& storage_;

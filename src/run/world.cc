@@ -28,12 +28,7 @@ class Borrowed : public comm::Communicator {
   explicit Borrowed(comm::Communicator& lender) : lender_(lender) {}
   int rank() const override { return lender_.rank(); }
   int size() const override { return lender_.size(); }
-  void barrier() override { lender_.barrier(); }
-  std::shared_ptr<comm::Window> window(size_t bytes) override { return lender_.window(bytes); }
-  void send(int to, std::span<const std::byte> bytes) override { lender_.send(to, bytes); }
-  void recv(int from, std::span<std::byte> bytes) override { lender_.recv(from, bytes); }
-  uint64_t post(int channel) override { return lender_.post(channel); }
-  void await(int rank, int channel, uint64_t count) override { lender_.await(rank, channel, count); }
+  std::unique_ptr<comm::Link> link(std::span<const int> ranks) override { return lender_.link(ranks); }
   void abort(std::string_view reason) noexcept override { lender_.abort(reason); }
   void set_activity(std::string_view activity) noexcept override { lender_.set_activity(activity); }
   std::string waiting() const override { return lender_.waiting(); }

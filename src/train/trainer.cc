@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "capture/capture.h"
+#include "comm/all_or_none.h"
 #include "comm/collectives.h"
 #include "lower/buckets.h"
 #include "lower/local_graph.h"
@@ -204,10 +205,10 @@ struct Trainer::Impl {
                            "parameter take part in every loss"));
     }
     auto captured = std::make_unique<Captured>(localise(graph), gathers_on_use());
-    if (layout.tp > 1 && !exchanger) {
-      std::vector<int> group;
-      for (int tp = 0; tp < layout.tp; ++tp) group.push_back(lower::rank_of(layout, role.dp, tp));
-      exchanger.emplace(communicator, std::move(group), role.tp, captured->local.half_bytes);
+    if (layout.tp > 1 && role.computes && !exchanger) {
+      std::vector<int> peers;
+      for (int tp = 0; tp < layout.tp; ++tp) peers.push_back(lower::rank_of(layout, role.dp, tp));
+      exchanger.emplace(comm::Group(*group, peers), captured->local.half_bytes);
     }
     captured->contributions = lower::contributions_of(captured->graph, storage);
     captured->buckets = lower::plan_buckets(captured->graph, storage);
@@ -221,8 +222,9 @@ struct Trainer::Impl {
     if (storage.units.empty())
       throw InputError("trainer - model: it has no parameter that takes part in the loss");
     ownership = std::make_unique<lower::Ownership>(storage, layout);
+    if (!group) group.emplace(communicator);
     try {
-      memory = std::make_unique<run::DeviceMemory>(communicator, *ownership, program);
+      memory = std::make_unique<run::DeviceMemory>(*group, *ownership, program);
       initialise();
       optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
     } catch (const std::exception& error) {
@@ -231,7 +233,7 @@ struct Trainer::Impl {
       throw;
     }
     interpreter = std::make_unique<run::Interpreter>(
-        communicator, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
+        *group, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
           optimizer->apply(owned, steps, options.schedule.factor(steps), divisor);
         });
   }
@@ -392,44 +394,36 @@ struct Trainer::Impl {
         slices.push_back({tensor++, {0, value.numel()}, bytes_of(value)});
     }
     communicator.set_activity(cat("step ", steps, ": save ", folder.filename().string()));
-    state::save(communicator, folder, contents, slices);
+    state::save(*group, folder, contents, slices);
   }
 
   // All ranks load, or all throw: a damaged block is read by some of them only.
   void load(const std::filesystem::path& folder) {
     if (!half_loaded) require_memory("load");
-    communicator.barrier();  // nobody reads the old weights any more
-    std::string problem = "-";
-    std::exception_ptr mine;
-    try {
-      read(folder);
-    } catch (const std::exception& error) {
-      problem += error.what();
-      mine = std::current_exception();
-    }
-    if (half_loaded) problem[0] = '+';
-    std::string first;  // problem that any rank has
-    for (const auto& bytes : comm::all_gather(communicator, std::as_bytes(std::span(problem)))) {
-      const std::string_view theirs(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-      half_loaded |= theirs[0] == '+';
-      if (first.empty()) first = theirs.substr(1);
-    }
-    if (mine) std::rethrow_exception(mine);
-    if (!first.empty()) throw InputError(first);
+    group->barrier();  // nobody reads the old weights any more
+    std::optional<state::Checkpoint> checkpoint;
+    const std::vector<state::TensorSpec> wanted = specs();
+    std::vector<size_t> index;  // of those in the checkpoint
+    comm::all_or_none(*group, [&] {
+      checkpoint.emplace(folder);
+      train::check_same_run(definition, checkpoint->contents().run);
+      for (const state::TensorSpec& spec : wanted) index.push_back(checkpoint->find(spec));
+      return "";
+    });
+    half_loaded = true;
+    comm::all_or_none(*group, [&] {
+      read(*checkpoint, wanted, index);
+      return "";
+    });
     memory->publish_masters();
-    communicator.barrier();
+    group->barrier();
     memory->gather_weights();
-    communicator.barrier();
+    group->barrier();
     half_loaded = false;
   }
 
-  void read(const std::filesystem::path& folder) {
-    const state::Checkpoint checkpoint(folder);
-    train::check_same_run(definition, checkpoint.contents().run);
-    const std::vector<state::TensorSpec> wanted = specs();
-    std::vector<size_t> index;
-    for (const state::TensorSpec& spec : wanted) index.push_back(checkpoint.find(spec));
-    half_loaded = true;
+  void read(const state::Checkpoint& checkpoint, const std::vector<state::TensorSpec>& wanted,
+            const std::vector<size_t>& index) {
     for_each_owned(ownership->owned(world.rank()),
                    [&](size_t tensor, Range elements, const at::Tensor& value) {
                      checkpoint.read(index[tensor], elements, mutable_bytes_of(value));
@@ -466,7 +460,7 @@ struct Trainer::Impl {
     // The devices that share a microbatch have the same losses: one of them says so.
     if (role.tp != 0) losses.clear();
     std::vector<double> all;
-    for (const auto& part : comm::all_gather(communicator, std::as_bytes(std::span(losses)))) {
+    for (const auto& part : comm::all_gather(*group, std::as_bytes(std::span(losses)))) {
       const size_t before = all.size();
       all.resize(before + part.size() / sizeof(double));
       if (!part.empty()) std::memcpy(all.data() + before, part.data(), part.size());
@@ -506,6 +500,7 @@ struct Trainer::Impl {
 
   World& world;
   comm::Communicator& communicator;
+  std::optional<comm::Group> group;  // all devices, for this trainer alone; from the first capture on
   TrainingModel model;
   TrainerOptions options;
   std::string kind_of_device;

@@ -20,7 +20,7 @@
 namespace shoal::comm {
 namespace {
 
-constexpr uint64_t kMagic = 0x53484F414C303032;  // "SHOAL002"; changes with the layout of Board
+constexpr uint64_t kMagic = 0x53484F414C303033;  // "SHOAL003"; changes with the layout of Board
 
 size_t control_bytes(int ranks) { return sizeof(Board) + sizeof(Ring) * ranks * ranks; }
 uint64_t file_bytes(int ranks) { return kHeapStride * (ranks + 1); }
