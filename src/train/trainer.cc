@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "capture/capture.h"
+#include "capture/hooks.h"
 #include "comm/collectives.h"
 #include "lower/buckets.h"
 #include "lower/local_graph.h"
@@ -189,6 +190,19 @@ struct Trainer::Impl {
     run::make_reproducible();
   }
 
+  // Hooks are part of the graph: those of the first capture stay.
+  void check_hooks() {
+    std::vector<size_t> now;
+    for (const capture::NamedTensor& parameter : tensors.parameters)
+      now.push_back(capture::count_hooks(parameter.tensor));
+    if (hooks.empty()) hooks = now;
+    for (size_t i = 0; i < now.size(); ++i)
+      if (now[i] != hooks[i])
+        throw InputError(cat("trainer - parameter ", tensors.parameters[i].name, ": it has ", now[i],
+                             " hooks, and had ", hooks[i],
+                             " when the model was captured; register them before the first step"));
+  }
+
   // What this device runs of a divided graph: its own parts.
   lower::LocalGraph localise(const graph::Graph& divided) const {
     return lower::local_graph(divided, layout.tp, role.tp);
@@ -204,6 +218,7 @@ struct Trainer::Impl {
   bool gathers_on_use() const { return layout.zero == 3 && layout.servers == 0; }
 
   Captured& capture(const Batch& microbatch) {
+    check_hooks();
     const Shapes shapes = shapes_of(microbatch);
     for (auto& [known, captured] : training)
       if (known == shapes) return with_its_externals(captured, [&] { return divide(shapes).graph; });
@@ -567,6 +582,7 @@ struct Trainer::Impl {
   TrainerOptions options;
   std::string kind_of_device;
   capture::NamedTensors tensors;
+  std::vector<size_t> hooks;  // of each parameter
   Layout layout;
   lower::Role role;
   lower::Program program;

@@ -104,6 +104,19 @@ TEST(Hooks, OfValuesInForwardSeeTheirGradients) {
   });
 }
 
+TEST(Hooks, ThatComeOrGoBetweenStepsAreRefused) {
+  World world{comm::single()};
+  Net net;
+  OurLearner<Net> learner(world, net, plain_loss);
+  learner.step(batch_of(0));
+  const auto hook = net->first->weight.register_hook([](torch::Tensor g) { return g * 2; });
+  EXPECT_ERROR(learner.step(batch_of(1)), InputError,
+               "trainer - parameter first.weight: it has 1 hooks, and had 0 when the model was captured; register them "
+               "before the first step");
+  net->first->weight.remove_hook(hook);
+  learner.step(batch_of(1));
+}
+
 TEST(Hooks, OnTheAccumulationOfAGradientAreRefused) {
   auto accumulator = std::make_shared<c10::intrusive_ptr<torch::autograd::Node>>();
   struct Look : torch::autograd::FunctionPostHook {
