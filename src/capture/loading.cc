@@ -4,33 +4,26 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/empty.h>
 
-#include "capture/ghost.h"
-
 namespace shoal::capture {
 
-bool take_storage(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
+bool take_storage(Recording& recording, const c10::OperatorHandle& op, torch::jit::Stack& stack) {
   const size_t count = op.schema().arguments().size();
   if (op.schema().name() != "aten::set_" || !torch::jit::peek(stack, 1, count).isStorage()) return false;
   const auto arguments = torch::jit::last(stack, count);
   const at::Tensor self = arguments[0].toTensor();
   const c10::Storage source = arguments[1].toStorage();
-  if (!source.device().is_cpu()) return false;
-  {
-    const at::AutoDispatchBelowADInplaceOrView below_autograd;
-    const at::AutoDispatchSkipFunctionalize real;
-    at::Tensor tensor = at::empty({0}, self.options().device(at::kCPU).requires_grad(false));
-    if (count == 2)
-      tensor.set_(source);
-    else
-      tensor.set_(source, arguments[2].toInt(), arguments[3].toIntVector(), arguments[4].toIntVector());
-    if (at::functionalization::impl::isFunctionalTensor(self)) {
-      const at::Tensor wrapped = wrap(tensor);
-      at::functionalization::impl::unsafeGetFunctionalWrapper(self)->set__impl(
-          at::functionalization::impl::unsafeGetFunctionalWrapper(wrapped));
-    } else {
-      self.set_(source, tensor.storage_offset(), tensor.sizes(), tensor.strides());
-    }
-  }
+  if (!source.device().is_cpu() || !at::functionalization::impl::isFunctionalTensor(self)) return false;
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  const at::AutoDispatchSkipFunctionalize real;
+  at::Tensor tensor = at::empty({0}, self.options().device(at::kCPU).requires_grad(false));
+  if (count == 2)
+    tensor.set_(source);
+  else
+    tensor.set_(source, arguments[2].toInt(), arguments[3].toIntVector(), arguments[4].toIntVector());
+  // On the ghosts' device: LibTorch gives a module's tensor what it read only where both are on one.
+  const at::Tensor constant = recording.constant(tensor);
+  at::functionalization::impl::unsafeGetFunctionalWrapper(self)->set__impl(
+      at::functionalization::impl::unsafeGetFunctionalWrapper(constant));
   torch::jit::drop(stack, count);
   stack.push_back(self);
   return true;

@@ -2,12 +2,13 @@
 // the recorded initialisation.
 #pragma once
 
-#include <ATen/core/dispatch/Dispatcher.h>
+#include "capture/recorder.h"
 
 namespace shoal::capture {
 
-/// When `op` gives a tensor a storage with numbers (as reading a file does), does so beneath recording and
-/// leaves the tensor on the stack. False: it is another operator, nothing was done.
-bool take_storage(const c10::OperatorHandle& op, torch::jit::Stack& stack);
+/// When `op` gives a tensor a storage with numbers (as reading a file does), makes a constant of them, which
+/// the tensor stands for from here on, and leaves it on the stack. False: it is another operator, nothing was
+/// done.
+bool take_storage(Recording&, const c10::OperatorHandle& op, torch::jit::Stack& stack);
 
 }  // namespace shoal::capture

@@ -49,7 +49,7 @@ void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* st
         "capture - autocast: it is switched on in forward and would have no effect here; use "
         "Precision::kBF16 instead");
   if (recording != nullptr) {
-    if (take_storage(op, *stack)) return;
+    if (take_storage(*recording, op, *stack)) return;
     recording->keep_sizes(op, *stack);
   }
   if (interception != nullptr) interception->rewrite_arguments(op, stack);
@@ -215,6 +215,11 @@ at::Tensor Recording::add_input(graph::InputKind kind, const std::string& name,
   const graph::ValueId id = graph_.add_value(type);
   graph_.inputs.push_back({kind, name, id});
   return wrap(new_ghost(type, id));
+}
+
+at::Tensor Recording::constant(const at::Tensor& tensor) {
+  const graph::ValueId id = value_of(tensor);
+  return wrap(new_ghost(graph_.type(id), id));
 }
 
 void Recording::keep_sizes(const c10::OperatorHandle& op, const Stack& stack) {

@@ -1,4 +1,5 @@
 // check_capture: is the graph of a model what the model does?
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/isnan.h>
 
 #include "base/text.h"
@@ -30,18 +31,21 @@ void check_same_text(const graph::Graph& first, const graph::Graph& second) {
 
 // The same bits; a NaN is a NaN.
 void check_same(const std::string& what, const at::Tensor& got, const at::Tensor& want) {
-  const auto type = [](const at::Tensor& tensor) { return graph::print(graph::contiguous_type(tensor.scalar_type(), tensor.sizes().vec())); };
+  const auto type = [](const at::Tensor& tensor) {
+    return graph::print(graph::contiguous_type(tensor.scalar_type(), tensor.sizes().vec()));
+  };
   if (type(got) != type(want))
     throw JobError(cat("check_capture - ", what, ": got ", type(got), ", want ", type(want), " as in eager"));
-  const at::Tensor differ = (got != want).logical_and((at::isnan(got).logical_and(at::isnan(want))).logical_not());
-  const auto count = differ.sum().item<int64_t>();
+  const at::Tensor both_nan = at::isnan(got).logical_and(at::isnan(want));
+  const auto count = (got != want).logical_and(both_nan.logical_not()).sum().item<int64_t>();
   if (count == 0) return;
+  const at::Tensor distance = (got.to(at::kDouble) - want.to(at::kDouble)).abs().nan_to_num(1.0 / 0.0);
   throw JobError(cat("check_capture - ", what, ": the replay differs from eager on ", count, " of ",
-                     want.numel(), " elements, at most by ",
-                     (got.to(at::kDouble) - want.to(at::kDouble)).abs().nan_to_num(1.0 / 0.0).max().item<double>()));
+                     want.numel(), " elements, at most by ", distance.max().item<double>()));
 }
 
-void check_same(const std::string& call, const train::Outcome& got, const train::Outcome& want) {
+void check_same(const std::string& call, const train::Outcome& got, const train::Outcome& want,
+                Precision precision) {
   check_same(cat("loss", call), got.loss, want.loss);
   for (const auto& [name, gradient] : want.gradients) {
     const auto found = got.gradients.find(name);
@@ -54,8 +58,14 @@ void check_same(const std::string& call, const train::Outcome& got, const train:
   for (const auto& [name, gradient] : got.gradients)
     if (!want.gradients.contains(name))
       throw JobError(cat("check_capture - gradient of ", name, ": the graph has one and eager has none"));
-  for (const auto& [name, buffer] : want.buffers)
-    check_same(cat("buffer ", name, " afterwards", call), got.buffers.at(name), buffer);
+  for (const auto& [name, buffer] : want.buffers) {
+    // In bf16, instance norm keeps running statistics in bf16 on the way: a rounding more than here.
+    const at::Tensor& found = got.buffers.at(name);
+    if (precision == Precision::kBF16 && buffer.is_floating_point() &&
+        at::allclose(found, buffer, 0x1p-7, 0x1p-14, /*equal_nan=*/true))
+      continue;
+    check_same(cat("buffer ", name, " afterwards", call), found, buffer);
+  }
 }
 
 // What a Trainer would say of the graph.
@@ -75,7 +85,7 @@ void check_training(const TrainingModel& model, const Batch& batch, Precision pr
     const train::Microbatch microbatch{batch, true, {1, 0, m}};
     const train::Outcome want = train::run_eagerly(model, numbers, microbatch, graph, precision),
                          got = train::replay(graph, numbers, microbatch);
-    check_same(m == 0 ? "" : " of the second call", got, want);
+    check_same(m == 0 ? "" : " of the second call", got, want, precision);
     for (const auto& [name, buffer] : want.buffers) numbers[name] = buffer;
   }
 }
@@ -83,16 +93,16 @@ void check_training(const TrainingModel& model, const Batch& batch, Precision pr
 // As Trainer::evaluate runs it. A loss that eager cannot run in eval mode either is none for evaluate().
 void check_evaluation(const TrainingModel& model, const Batch& batch, Precision precision,
                       std::span<const graph::TensorType> types, const Numbers& numbers) {
-  const train::Microbatch microbatch{batch, false, {}};
+  const train::Microbatch microbatch{batch, false, {1, 0, -1}};
   train::in_evaluation(*model.module, [&] {
-    train::Outcome want;
     try {
-      want = train::run_eagerly(model, numbers, microbatch, {}, precision);
+      const at::Tensor loss = train::run_eagerly(model, numbers, microbatch, {}, precision).loss;
+      if (!loss.defined() || loss.numel() != 1) return;
     } catch (const std::exception&) {
       return;
     }
-    if (!want.loss.defined() || want.loss.numel() != 1) return;
     const graph::Graph graph = capture::capture_forward(*model.module, model.loss, types, precision);
+    const train::Outcome want = train::run_eagerly(model, numbers, microbatch, graph, precision);
     check_same("loss in eval mode", train::replay(graph, numbers, microbatch).loss, want.loss);
   });
 }

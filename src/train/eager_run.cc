@@ -29,6 +29,21 @@ std::string drawn_by(std::string op) {
   return op;
 }
 
+// What an operator that changes arguments leaves, of what its functional form returns: its own results, if it
+// has any beside those arguments, then their new values.
+void leave_changes(const c10::FunctionSchema& schema, const torch::jit::Stack& arguments,
+                   torch::jit::Stack& results) {
+  std::vector<at::Tensor> changed;
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (const auto* alias = schema.arguments()[i].alias_info(); alias != nullptr && alias->isWrite())
+      changed.push_back(arguments[i].toTensor());
+  if (changed.empty()) return;
+  const size_t first = results.size() - changed.size();
+  for (size_t i = 0; i < changed.size(); ++i) changed[i].copy_(results[first + i].toTensor());
+  results.resize(first);
+  if (results.empty()) results.emplace_back(changed[0]);
+}
+
 // The kernels of the graph's random nodes, for the operators of eager code that they were recorded from.
 capture::Draws::Function draw_as(const graph::Graph& graph, const run::RandomKey& key) {
   std::map<int, std::string> nodes;
@@ -42,12 +57,11 @@ capture::Draws::Function draw_as(const graph::Graph& graph, const run::RandomKey
     const run::Kernel kernel = run::find_kernel(node->second);
     if (kernel == nullptr) return false;
     const size_t count = op.schema().arguments().size();
-    torch::jit::Stack results(stack.end() - static_cast<std::ptrdiff_t>(count), stack.end());
-    const c10::IValue self = results[0];
+    const torch::jit::Stack arguments(stack.end() - static_cast<std::ptrdiff_t>(count), stack.end());
+    torch::jit::Stack results = arguments;
     kernel(results, {key, stream, nullptr});
+    leave_changes(op.schema(), arguments, results);
     torch::jit::drop(stack, count);
-    if (op.schema().is_mutable())
-      results = {self.toTensor().copy_(results.at(0).toTensor())};
     stack.insert(stack.end(), results.begin(), results.end());
     return true;
   };
