@@ -10,8 +10,9 @@ std::string rank_place(int rank, std::string_view activity) {
 }
 
 std::string failure_text(int rank, std::string_view activity, std::string_view reason) {
-  const std::string place = rank_place(rank, activity);
-  return reason.starts_with(place) ? std::string(reason) : cat(place, " - ", reason);
+  const std::string who = cat("rank ", rank);
+  const bool has_place = reason.starts_with(who + ", ") || reason.starts_with(who + " - ");
+  return has_place ? std::string(reason) : cat(rank_place(rank, activity), " - ", reason);
 }
 
 std::string ended_before(WaitKind kind, int rank, std::string_view activity) {

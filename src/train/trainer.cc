@@ -428,7 +428,7 @@ struct Trainer::Impl {
 
   void save(const std::filesystem::path& folder) {
     calls.alike([&] {
-      calls.agree("save", {fact_of(folder), {"notes", notes.dump()}});
+      calls.agree("save", {fact_of(folder)});
       write(folder);
     });
   }

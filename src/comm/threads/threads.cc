@@ -238,9 +238,6 @@ void run_threads(int size, const std::function<void(Communicator&)>& body) {
     ThreadCommunicator communicator(world, rank);
     try {
       body(communicator);
-    } catch (const std::exception& error) {
-      communicator.abort(error.what());
-      errors[rank] = std::current_exception();
     } catch (...) {
       communicator.abort(describe_exception());
       errors[rank] = std::current_exception();
