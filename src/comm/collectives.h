@@ -2,7 +2,8 @@
 //
 // Each also comes in two parts: begin_x() shows what this member gives and waits for nobody, wait() does the
 // rest; what was given and what is asked for stay where they are until then. Between the two the group has no
-// other collective call: who wants several under way at a time makes as many groups.
+// other collective call: who wants several under way at a time makes as many groups. Those may begin in any
+// order; ranks that share several groups wait in one order, since wait() goes through barriers.
 //
 // Those over a Window work in place: window memory in, window memory out, the peers' bytes read where they
 // lie. Those over private memory pass it through Group::staging() in pieces and allocate nothing; the first
