@@ -20,31 +20,37 @@ using Context = KernelContext;
 
 // --- Distributions: (result, arguments, positions of its parameters) ---
 
-// How many digits the numbers of a dtype have: uniform numbers are multiples of 2^-digits, so that none is
-// rounded to 1.
-int digits_of(at::ScalarType dtype) {
+// A floating dtype: how many digits its numbers have, and a number rounded to one of them.
+struct Digits {
+  int count;
+  double (*rounded)(double);
+};
+template <class T>
+double rounded_to(double value) {
+  return static_cast<double>(static_cast<T>(value));
+}
+Digits digits_of(at::ScalarType dtype) {
   switch (dtype) {
     case at::kDouble:
-      return 53;
+      return {53, rounded_to<double>};
     case at::kHalf:
-      return 11;
+      return {11, rounded_to<at::Half>};
     case at::kBFloat16:
-      return 8;
+      return {8, rounded_to<at::BFloat16>};
     default:
-      return 24;
+      return {24, rounded_to<float>};
   }
 }
 
+// Multiples of 2^-digits of the range: between 0 and 1 none of them is rounded, to 1 least of all.
 void uniform(const Tensor& out, double from, double to, const Context& context) {
   require(from <= to, "uniform: it wants from <= to; the length of the range is", to - from);
-  const int digits = digits_of(out.scalar_type());
-  const double step = std::ldexp(to - from, -digits);
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, out.scalar_type(), "uniform", [&] {
-    fill(out, context, [&](uint64_t bits, int64_t) {
-      const double value = from + static_cast<double>(bits >> (64 - digits)) * step;
-      // What would be rounded up to the end goes to the beginning, which gets half the numbers of others.
-      return static_cast<double>(static_cast<scalar_t>(value)) < to ? value : from;
-    });
+  const Digits digits = digits_of(out.scalar_type());
+  const double step = std::ldexp(to - from, -digits.count);
+  fill(out, context, [&](uint64_t bits, int64_t) {
+    const double value = digits.rounded(from + static_cast<double>(bits >> (64 - digits.count)) * step);
+    // What is rounded up to the end goes to the beginning, which has half of the numbers that others have.
+    return value < to ? value : from;
   });
 }
 void uniform_unit(const Tensor& out, const Stack&, const Context& context) {
@@ -164,7 +170,7 @@ void below_tensor(const Tensor& out, const Stack& s, const Context& context) {
 }
 // The largest whole number up to which a dtype has all.
 int64_t last_whole_number(at::ScalarType dtype) {
-  if (at::isFloatingType(dtype)) return int64_t{1} << digits_of(dtype);
+  if (at::isFloatingType(dtype)) return int64_t{1} << digits_of(dtype).count;
   int64_t last = 1;
   if (dtype != at::kBool)
     AT_DISPATCH_INTEGRAL_TYPES(dtype, "random", [&] { last = std::numeric_limits<scalar_t>::max(); });

@@ -115,8 +115,8 @@ nn::Sequential inplace_convnet() {
   return nn::Sequential(nn::Conv2d(nn::Conv2dOptions(3, 8, 3).padding(1)),
                         nn::Dropout2d(nn::Dropout2dOptions(0.3).inplace(true)),
                         nn::ReLU(nn::ReLUOptions(true)), nn::AvgPool2d(nn::AvgPool2dOptions(2)),
-                        nn::Flatten(), nn::Dropout(nn::DropoutOptions(0.4).inplace(true)),
-                        nn::Linear(128, 10));
+                        nn::Flatten(), nn::Linear(128, 32),
+                        nn::Dropout(nn::DropoutOptions(0.4).inplace(true)), nn::Linear(32, 10));
 }
 nn::Sequential rrelu_net() {
   return nn::Sequential(nn::Linear(24, 32), nn::RReLU(nn::RReLUOptions().lower(0.1).upper(0.4)),
