@@ -58,8 +58,7 @@ struct SegNetImpl : nn::Module {
   nn::BatchNorm2d norm{register_module("norm", nn::BatchNorm2d(8))};
   Tensor forward(const Tensor& x) {
     const auto [pooled, places] = torch::max_pool2d_with_indices(torch::relu(norm(down(x))), {2, 2});
-    const auto [small, small_places] = F::detail::max_pool2d_with_indices(
-        torch::relu(middle(pooled)), {2, 2}, {2, 2}, 0, 1, false, std::nullopt);
+    const auto [small, small_places] = torch::max_pool2d_with_indices(torch::relu(middle(pooled)), {2, 2});
     const Tensor larger = F::max_unpool2d(small, small_places, F::MaxUnpool2dFuncOptions(2));
     return up(F::max_unpool2d(larger, places, F::MaxUnpool2dFuncOptions(2)));
   }
