@@ -99,7 +99,7 @@ class OwnTensors {
     for (const auto* list : {&tensors.parameters, &tensors.buffers})
       for (const NamedTensor& named : *list) {
         if (!named.tensor.has_storage()) continue;
-        Own& own = all_.emplace_back(Own{named.name, named.tensor, {}, named.tensor.storage()});
+        Own& own = all_.emplace_back(Own{cat(list == &tensors.parameters ? "parameter " : "buffer ", named.name), named.tensor, {}, named.tensor.storage()});
         if (!is_host(named.tensor)) continue;
         own.before = named.tensor.variable_data();
         own.storage.unsafeGetStorageImpl()->release_data_and_set_meta_custom_data_ptr_error_msg_(

@@ -2,7 +2,9 @@
 // refused where they are not.
 #include "capture/host_reads.h"
 
+#include <ATen/ExpandUtils.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 
 #include <chrono>
@@ -112,11 +114,27 @@ bool Recording::answer_on_host(const c10::OperatorHandle& op, const std::string&
   return true;
 }
 
+// masked_select of a mask that is known: so is how many it selects.
+bool Recording::infer_from_known_mask(const std::string& name, c10::ArrayRef<c10::IValue> arguments,
+                                      Stack& metas) {
+  if (name != "aten::masked_select") return false;
+  const at::Tensor values = arguments[0].toTensor(), mask = arguments[1].toTensor();
+  if (!known_values_.is_known(value_of(mask))) return false;
+  const auto shape = at::infer_size(values.sizes(), mask.sizes());
+  const int64_t count = known_values_.numbers(value_of(mask)).expand(shape).sum().item<int64_t>();
+  metas = {at::empty({count}, values.options().device(at::kMeta).requires_grad(false))};
+  return true;
+}
+
 bool Recording::leave() {
+  constants_.clear();
+  constant_owners_.clear();
+  bool leaves_something;
   {
     const std::lock_guard lock(rewriting_);
     twins_.clear();
-    hosts_.leave();
+    shared_.clear();
+    leaves_something = hosts_.leave();
   }
   // An autograd thread may still be putting away what it worked on.
   std::map<graph::ValueId, int> alive = origin_->alive();
@@ -126,7 +144,7 @@ bool Recording::leave() {
   }
   for (const auto& [id, count] : alive)
     if (known_values_.is_known(id)) origin_->keep(id, known_values_.numbers(id));
-  return !alive.empty();
+  return leaves_something || !alive.empty();
 }
 
 }  // namespace shoal::capture

@@ -23,9 +23,8 @@ class HostTensors {
  public:
   explicit HostTensors(Recording& recording) : recording_(recording) {}
 
-  /// A tensor of the module, with its twin. Throws InputError when it shares memory with another one of the
-  /// module's, so that one would change with the other.
-  void add_own(const std::string& name, const at::Tensor& original, const at::Tensor& twin);
+  /// Told of the module's own tensors: the constructor of a described one made them.
+  void add_own(const at::Tensor& original);
 
   /// What stands for a tensor that has no twin of its own. Throws InputError when nothing can.
   at::Tensor resolve(const at::Tensor& tensor, bool is_written);
@@ -42,29 +41,21 @@ class HostTensors {
   void check_externals() const;
 
   /// When the call is over: lets go of all tensors. An external that the call itself made (from_blob on its own
-  /// numbers) and nobody else holds becomes a constant.
-  void leave();
+  /// numbers) and nobody else holds becomes a constant. Returns whether somebody holds what the call made.
+  bool leave();
 
  private:
-  struct Known {
-    std::string name;  // in sentences
-    at::Tensor original, twin;
-    bool is_own;
-  };
-  at::Tensor resolve_ghost(const at::Tensor& tensor, const at::Tensor& ghost, bool is_written);
-  at::Tensor add_external(const at::Tensor&);
-  at::Tensor view_of(const Known&, const at::Tensor&) const;
-  const Known* sharer(const at::Tensor&) const;
-
-  Recording& recording_;
-  std::unordered_map<const c10::StorageImpl*, std::vector<Known>> known_;
-  std::unordered_map<const c10::StorageImpl*, c10::Storage> made_;  // kept, so that no address is reused
-  std::unordered_map<const c10::StorageImpl*, c10::Storage> kept_;  // made in an earlier call
+  using Storages = std::unordered_map<const c10::StorageImpl*, c10::Storage>;  // kept: no address is reused
   struct External {
     at::Tensor twin;
     graph::ValueId before;  // the twin's value at first
     at::Tensor borrowed;    // the numbers of a tensor that does not own its memory (from_blob)
   };
+  at::Tensor resolve_ghost(const at::Tensor& tensor, const at::Tensor& ghost, bool is_written);
+  at::Tensor add_external(const at::Tensor&);
+
+  Recording& recording_;
+  Storages made_, kept_;  // in this call; in an earlier one, and its numbers are known
   std::vector<External> externals_;
   std::shared_ptr<Origin> constructor_;  // of the module, when it is described
 };

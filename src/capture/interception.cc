@@ -85,15 +85,17 @@ Interception::Interception(c10::Device factory_device)
 
 Interception::~Interception() { interception = nullptr; }
 
-void Interception::substitute(const std::string& name, const at::Tensor& original, const at::Tensor& twin) {
+void Interception::substitute(const std::string& name, const at::Tensor& original, const at::Tensor& twin,
+                              bool is_own) {
   const std::lock_guard lock(rewriting_);
-  const c10::StorageImpl* storage =
-      original.has_storage() ? original.storage().unsafeGetStorageImpl() : nullptr;
-  twins_[original.unsafeGetTensorImpl()] = {name, original, twin, storage};
+  twins_[original.unsafeGetTensorImpl()] = {name, original, twin, SharedMemory::storage_of(original), is_own};
+  if (is_own) shared_.check_apart(name, original);
+  shared_.add(name, original, twin, is_own);
 }
 
 // Numbers that are known take the place of a ghost that somebody kept.
 at::Tensor Interception::resolve(const at::Tensor& tensor, bool) {
+  if (const at::Tensor view = shared_.view(tensor); view.defined()) return view;
   const at::Tensor ghost = ghost_beneath(tensor);
   const at::Tensor kept = ghost.defined() ? ghost_origin(ghost)->kept(ghost_id(ghost)) : at::Tensor();
   return kept.defined() ? kept : tensor;
@@ -105,7 +107,7 @@ at::Tensor Interception::rewritten(const at::Tensor& tensor, bool is_written) {
     if (is_broken(tensor)) refuse_set_data(cat("tensor [", join(tensor.sizes(), ","), "]"));
     return resolve(tensor, is_written);
   }
-  if (tensor.has_storage() && tensor.storage().unsafeGetStorageImpl() != twin->second.storage)
+  if (SharedMemory::storage_of(tensor) != twin->second.storage)
     refuse_set_data(twin->second.name);
   return twin->second.tensor;
 }
@@ -145,7 +147,7 @@ std::string Interception::describe_call(const c10::OperatorHandle& op, const Sta
       const auto twin = std::find_if(twins_.begin(), twins_.end(), [&](const auto& entry) {
         return entry.second.tensor.is_same(tensor);
       });
-      texts.push_back(cat(twin == twins_.end() ? "" : twin->second.name + " ",
+      texts.push_back(cat(twin == twins_.end() || !twin->second.is_own ? "" : twin->second.name + " ",
                           graph::dtype_name(tensor.scalar_type()), "[", join(tensor.sizes(), ","), "]"));
     });
   return cat(graph::operator_text(op.operator_name()), "(", join(texts, ", "), ")");

@@ -9,6 +9,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "capture/shared_memory.h"
+
 namespace shoal::capture {
 
 /// Rewrites the arguments of a model's operators before autograd sees them, while one of its Scopes is open
@@ -22,8 +24,10 @@ class Interception {
   Interception(const Interception&) = delete;
   Interception& operator=(const Interception&) = delete;
 
-  /// In operators of the model, `original` (a parameter or buffer, wherever it lives) is replaced by `twin`.
-  void substitute(const std::string& name, const at::Tensor& original, const at::Tensor& twin);
+  /// In operators of the model, `original` (a parameter or buffer, wherever it lives) is replaced by `twin`,
+  /// and what shares its memory by a view of it. `name`: in sentences.
+  void substitute(const std::string& name, const at::Tensor& original, const at::Tensor& twin,
+                  bool is_own = true);
 
   /// The model computes in bf16: the inputs of losses are cast to fp32 (docs/numerics.md, "bf16").
   void set_bf16(bool on) { bf16_ = on; }
@@ -44,6 +48,7 @@ class Interception {
     std::string name;
     at::Tensor original, tensor;
     const c10::StorageImpl* storage;  // of the original, when it was substituted
+    bool is_own;                      // of the module
   };
 
   /// What an operator gets in place of a tensor that has no twin.
@@ -55,6 +60,7 @@ class Interception {
   const c10::Device factory_device_;
   bool bf16_ = false;
   std::unordered_map<const c10::TensorImpl*, Twin> twins_;
+  SharedMemory shared_;
   std::recursive_mutex rewriting_;  // the twins, and all that decides about arguments
 
  private:

@@ -151,8 +151,8 @@ at::Tensor Recording::add_twin(graph::InputKind kind, const std::string& name, c
                                const graph::TensorType& type) {
   at::Tensor twin = add_input(kind, name, type);
   if (original.requires_grad()) twin.requires_grad_();
-  substitute(name, original, twin);
-  hosts_.add_own(cat(kind == graph::InputKind::kParameter ? "parameter " : "buffer ", name), original, twin);
+  substitute(cat(kind == graph::InputKind::kParameter ? "parameter " : "buffer ", name), original, twin);
+  hosts_.add_own(original);
   return twin;
 }
 
@@ -238,7 +238,7 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
                                                       [&](const at::Tensor& t) { return value_of(t); }));
     metas.push_back(is_generator ? c10::IValue() : move_to(argument, at::kMeta));
   }
-  infer_results(op, name, metas);
+  if (!infer_from_known_mask(name, arguments, metas)) infer_results(op, name, metas);
   torch::jit::drop(*stack, schema.arguments().size());
   for (const c10::IValue& meta : metas) stack->push_back(ghost_of(meta, node));
   graph_.nodes.push_back(std::move(node));
@@ -277,7 +277,8 @@ void Recording::settle(const c10::OperatorHandle& op, Stack& stack, size_t first
   for (size_t i = 0; i < arguments.size(); ++i)
     if (random || (has_ghosts && is_written(i)))
       stack[first + i] = map_tensors(stack[first + i], [&](const at::Tensor& tensor) {
-        return hosts_.is_made(tensor) ? hosts_.promote(tensor) : tensor;
+        const bool follows = !random && at::functionalization::impl::isFunctionalTensor(tensor);
+        return hosts_.is_made(tensor) && !follows ? hosts_.promote(tensor) : tensor;
       });
   // Externals compute in bf16 as the module's own tensors do; which of them belong to batch norms, which stay
   // fp32, shows when one reads them.

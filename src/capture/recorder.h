@@ -48,8 +48,8 @@ class Recording : public Interception {
   /// Throws InputError when forward changed a tensor that lives outside of the module.
   void check_externals() const { hosts_.check_externals(); }
 
-  /// Lets go of all ghosts. Those still alive afterwards are kept by the model's code; what is known of their
-  /// numbers stays with them. Returns whether there are any.
+  /// When the call is over: lets go of all that it made. Ghosts still alive afterwards are kept by the model's
+  /// code; what is known of their numbers stays with them. Returns whether the code keeps anything.
   bool leave();
 
   /// As Interception::Scope, and writes become functional.
@@ -76,6 +76,8 @@ class Recording : public Interception {
   c10::IValue ghost_of(const c10::IValue& meta, graph::Node&);
   at::Tensor ghost_of_constant(const at::Tensor& numbers);
   bool answer_on_host(const c10::OperatorHandle&, const std::string& name, torch::jit::Stack&);
+  bool infer_from_known_mask(const std::string& name, c10::ArrayRef<c10::IValue> arguments,
+                             torch::jit::Stack& metas);
   bool answer_equal(const at::Tensor& a, const at::Tensor& b);
   void add_constant(graph::ValueId, const at::Tensor& numbers);
 

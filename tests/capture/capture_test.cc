@@ -366,7 +366,7 @@ TEST(Capture, AutocastIsRefused) {
 TEST(Capture, TheModelsOwnMistakesAreSentences) {
   expect_refused([](ToyImpl& toy, const Batch& batch) { return toy.second(batch[0]).mean(); },
                  "capture - model: mat1 and mat2 shapes cannot be multiplied (4x6 and 5x6); in "
-                 "aten::addmm(second.bias f32[6], f32[4,6], f32[5,6])");
+                 "aten::addmm(parameter second.bias f32[6], f32[4,6], f32[5,6])");
   expect_refused(
       [](ToyImpl& toy, const Batch& batch) {
         return toy.first(batch[0]).mean() * batch[0].data_ptr<float>()[0];

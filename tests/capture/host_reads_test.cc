@@ -149,7 +149,7 @@ TEST(HostReads, AMistakeOfTheModelNamesItsOperator) {
                    sample(), Precision::kBF16),
                InputError,
                "capture - model: mat1 and mat2 must have the same dtype, but got Float and BFloat16; in "
-               "aten::addmm(first.bias bf16[6], f32[4,6], bf16[6,6]); in a bf16 run parameters and batch "
+               "aten::addmm(parameter first.bias bf16[6], f32[4,6], bf16[6,6]); in a bf16 run parameters and batch "
                "are bf16, other tensors become so by .to(x.scalar_type())");
 }
 
