@@ -14,7 +14,6 @@
 #include "base/text.h"
 #include "capture/batch_norm.h"
 #include "capture/ghost.h"
-#include "capture/loading.h"
 #include "capture/shape_rules.h"
 #include "graph/ivalue.h"
 #include "graph/operator.h"
@@ -42,6 +41,16 @@ void record_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* sta
   active_recording(op).record(op, stack);
 }
 
+// LibTorch's readers give a tensor a storage, and then change its sizes where no operator shows it.
+void refuse_files(const c10::OperatorHandle& op, const Stack& stack) {
+  const size_t count = op.schema().arguments().size();
+  if (op.schema().name() == "aten::set_" && torch::jit::peek(stack, 1, count).isStorage())
+    throw InputError(
+        "capture - torch::load: it reads numbers where tensors have none, in a constructor that is described "
+        "or in forward; read the file before and copy_() its tensors here, or build the model instead of "
+        "describing it");
+}
+
 void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::DeferredInit);
   if (at::autocast::is_autocast_enabled(at::kCPU))
@@ -49,7 +58,7 @@ void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* st
         "capture - autocast: it is switched on in forward and would have no effect here; use "
         "Precision::kBF16 instead");
   if (recording != nullptr) {
-    if (take_storage(*recording, op, *stack)) return;
+    refuse_files(op, *stack);
     recording->keep_sizes(op, *stack);
   }
   if (interception != nullptr) interception->rewrite_arguments(op, stack);
@@ -215,11 +224,6 @@ at::Tensor Recording::add_input(graph::InputKind kind, const std::string& name,
   const graph::ValueId id = graph_.add_value(type);
   graph_.inputs.push_back({kind, name, id});
   return wrap(new_ghost(type, id));
-}
-
-at::Tensor Recording::constant(const at::Tensor& tensor) {
-  const graph::ValueId id = value_of(tensor);
-  return wrap(new_ghost(graph_.type(id), id));
 }
 
 void Recording::keep_sizes(const c10::OperatorHandle& op, const Stack& stack) {

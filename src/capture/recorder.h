@@ -63,9 +63,6 @@ class Recording : public Interception {
   /// The Value of a tensor: a ghost's own; a tensor of the host becomes a constant of the graph.
   graph::ValueId value_of(const at::Tensor&);
 
-  /// The ghost of a tensor of the host, wrapped.
-  at::Tensor constant(const at::Tensor&);
-
   /// As Interception::Scope, and writes become functional.
   class Scope {
    public:

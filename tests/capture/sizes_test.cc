@@ -63,8 +63,8 @@ TEST(Sizes, OfATensorChangedInPlaceAndOfItsViews) {
       },
       [](torch::Tensor x) {
         x.relu_();
-        auto parts = x.chunk(2, 1);
         x.narrow(1, 2, 4).mul_(2);
+        const auto parts = x.chunk(2, 1);
         return std::vector{parts[0], parts[1].unsqueeze(0), x};
       },
   });
