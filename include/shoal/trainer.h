@@ -87,8 +87,8 @@ class Trainer {
   /// devices, naming what differs when the run does (nothing has changed then), or what is damaged: then the
   /// weights are those of no step, and only another load() that succeeds makes the trainer usable again.
   void load(const std::filesystem::path& folder);
-  /// Keeps `json_text` with every checkpoint under notes.`key`; not part of what load() compares. Those of rank 0
-  /// are written.
+  /// Keeps `json_text` with every checkpoint under notes.`key`; not part of what load() compares. The
+  /// same on every device.
   void set_note(const std::string& key, const std::string& json_text);
 
   int64_t steps_done() const;

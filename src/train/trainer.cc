@@ -428,7 +428,9 @@ struct Trainer::Impl {
 
   void save(const std::filesystem::path& folder) {
     calls.alike([&] {
-      calls.agree("save", {fact_of(folder)});
+      std::vector<comm::Fact> facts = {fact_of(folder)};
+      for (const auto& [key, note] : notes.items()) facts.push_back({cat("note ", key), note.dump()});
+      calls.agree("save", std::move(facts));
       write(folder);
     });
   }
