@@ -389,7 +389,7 @@ inline bool cuts_a_kept_dim(const Binding& binding, const std::vector<Placement>
 // out of bounds, so for these the same index is cut in all inputs or in none.
 inline bool compares_shapes(const std::string& op) {
   for (const char* word : {"attention", "pool", "norm", "nll_loss", "upsample", "softmax_backward",
-                           "glu_backward", "embedding_dense", "_prelu"})
+                           "glu_backward", "embedding_dense", "_prelu", "rrelu_with_noise_backward"})
     if (op.find(word) != std::string::npos) return false;
   return true;
 }

@@ -283,17 +283,6 @@ TEST_F(TrainerTest, BadOptionsGetOneSentence) {
                "trainer - save: the model has no numbers yet; call prepare() or step() first");
 }
 
-TEST_F(TrainerTest, OtherRandomnessThanDropoutIsRefused) {
-  Trainer trainer(world, model(),
-                  [](Mlp& mlp, const Batch& batch) {
-                    return (mlp(batch[0]) + torch::randn({4, 3})).pow(2).mean();
-                  },
-                  {});
-  EXPECT_ERROR(trainer.step(batch_of(1)), InputError,
-               "operator aten::randn - random: forward may only use dropout, which draws by counter; other "
-               "random operators would depend on the layout");
-}
-
 TEST(LearningRateSchedule, WarmsUpThenFallsAsACosine) {
   const LearningRateSchedule schedule{.warmup_steps = 4, .total_steps = 14, .final_factor = 0.1};
   EXPECT_DOUBLE_EQ(schedule.factor(0), 0.25);
