@@ -19,7 +19,7 @@ struct TrainerOptions {
   // --- The run: what decides its bits (docs/numerics.md). None of it depends on the devices. ---
   Optimizer optimizer = AdamW{};
   int64_t microbatches = 1;  // pieces of the global batch; at least dp of the layout
-  uint64_t seed = 1;         // of the initial weights and of dropout
+  uint64_t seed = 1;         // of the initial weights and of what forward draws (dropout, randn...)
   Precision precision = Precision::kFP32;
   double clip_norm = 0;  // of the global gradient; 0: no clipping
   LearningRateSchedule schedule = {};
