@@ -1,6 +1,6 @@
-// Mirrors what at::lstm, at::gru, at::rnn_tanh and at::rnn_relu do with tensors of the CPU. One implementation
-// serves all: a layer feeds a cell, step by step, with what a linear layer made of its whole input; a stack of
-// layers does so for one direction or two.
+// Mirrors what at::lstm, at::gru, at::rnn_tanh and at::rnn_relu do with tensors of the CPU. One
+// implementation serves all: a layer feeds a cell, step by step, with what a linear layer made of its whole
+// input; a stack of layers does so for one direction or two.
 #include "capture/recurrent.h"
 
 #include <ATen/Context.h>
@@ -9,23 +9,20 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/dropout.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/mkldnn_rnn_layer.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tanh.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include <algorithm>
 
 #include "base/text.h"
-#include "capture/ghost.h"
+#include "capture/packed_sequences.h"
 #include "capture/recorder.h"
-#include "shoal/error.h"
 
 namespace shoal::capture {
 namespace {
@@ -57,9 +54,9 @@ Hidden lstm_step(const CellInput& x, const Hidden& hidden, const Weights& w) {
   return {w.projection.defined() ? at::matmul(h, w.projection.t()) : h, c};
 }
 
-// Eager adds to the gates in place, so that sigmoid finds them row by row, as views of all gates; a kernel rounds
-// the end of a row otherwise than its middle. Recorded, the sums are tensors of their own: put side by side and
-// taken apart again they are rows as well.
+// Eager adds to the gates in place, so that sigmoid finds them row by row, as views of all gates; a kernel
+// rounds the end of a row otherwise than its middle. Recorded, the sums are tensors of their own: put side by
+// side and taken apart again they are rows as well.
 Hidden gru_step(const CellInput& x, const Hidden& hidden, const Weights& w) {
   const auto input = x.gates(w).unsafe_chunk(3, 1);
   const auto from_hidden = at::linear(hidden[0], w.hh, w.bias_hh).unsafe_chunk(3, 1);
@@ -108,8 +105,9 @@ Hidden concatenate(const std::vector<Hidden>& parts) {
   return whole;
 }
 
-// One direction over packed sequences, the longest first: step t has the rows of the `batch_sizes[t]` that are
-// as long. Forward, sequences that have ended leave their state behind; in reverse, they join as they begin.
+// One direction over packed sequences, the longest first: step t has the rows of the `batch_sizes[t]` that
+// are as long. Forward, sequences that have ended leave their state behind; in reverse, they join as they
+// begin.
 Layer run_packed_steps(Cell cell, const Tensor& input, const std::vector<int64_t>& batch_sizes,
                        const Hidden& initial, const Weights& w, bool reverse) {
   const Tensor rows = at::linear(input, w.ih, w.bias_ih);
@@ -152,10 +150,11 @@ struct Call {
   size_t num_weights() const { return (has_biases ? 4 : 2) + (has_projections ? 1 : 0); }
   void check(const Tensor& state) const {
     const auto want = static_cast<size_t>(num_layers) * directions();
-    TORCH_CHECK(params.size() == want * num_weights(), "got ", params.size(), " weights of a recurrent layer, want ",
-                want * num_weights());
-    TORCH_CHECK(state.dim() == 3 && state.size(0) == static_cast<int64_t>(want), "got an initial state of shape [",
-                join(state.sizes(), ","), "], want [", want, ",batch,features]");
+    TORCH_CHECK(params.size() == want * num_weights(), "got ", params.size(),
+                " weights of a recurrent layer, want ", want * num_weights());
+    TORCH_CHECK(state.dim() == 3 && state.size(0) == static_cast<int64_t>(want),
+                "got an initial state of shape [", join(state.sizes(), ","), "], want [", want,
+                ",batch,features]");
   }
   Weights weights(size_t index) const {
     const TensorList w = params.slice(index * num_weights(), num_weights());
@@ -165,12 +164,13 @@ struct Call {
     return weights;
   }
   Tensor dropped(const Tensor& output, int64_t layer) const {
-    return dropout != 0 && train && layer < num_layers - 1 ? at::dropout(output, dropout, /*train=*/true) : output;
+    return dropout != 0 && train && layer < num_layers - 1 ? at::dropout(output, dropout, /*train=*/true)
+                                                           : output;
   }
 };
 
-// The stack of layers; `direction(input, hidden, weights, reverse)` runs one. `initial`: [layers * directions, n,
-// h] for h, and c. Returns the output, then the final state, stacked.
+// The stack of layers; `direction(input, hidden, weights, reverse)` runs one. `initial`: [layers *
+// directions, n, h] for h, and c. Returns the output, then the final state, stacked.
 template <class Direction>
 std::vector<Tensor> run_stack(const Call& call, Tensor x, const std::vector<Tensor>& initial,
                               const Direction& direction) {
@@ -194,47 +194,37 @@ std::vector<Tensor> run_stack(const Call& call, Tensor x, const std::vector<Tens
   return results;
 }
 
-std::vector<Tensor> run_layers(const Call& call, Cell cell, const Tensor& input, const std::vector<Tensor>& initial,
-                               bool batch_first) {
+std::vector<Tensor> run_layers(const Call& call, Cell cell, const Tensor& input,
+                               const std::vector<Tensor>& initial, bool batch_first) {
   const Tensor x = batch_first ? input.transpose(0, 1) : input;
   TORCH_CHECK(x.dim() == 3 && x.size(0) > 0, "Expected sequence length to be larger than 0 in RNN");
-  auto results = run_stack(call, x, initial, [&](const Tensor& in, const Hidden& hidden, const Weights& w, bool reverse) {
-    return run_steps(cell, in, hidden, w, reverse);
-  });
+  auto results = run_stack(call, x, initial,
+                           [&](const Tensor& in, const Hidden& hidden, const Weights& w, bool reverse) {
+                             return run_steps(cell, in, hidden, w, reverse);
+                           });
   if (batch_first) results[0] = results[0].transpose(0, 1);
   return results;
 }
 
-// The numbers of a tensor of the host.
-std::vector<int64_t> numbers_of(const Tensor& tensor) {
-  const c10::impl::ExcludeDispatchKeyGuard real(c10::DispatchKey::Functionalize);
-  const Tensor plain = unwrap(tensor).to(at::kLong).contiguous();
-  return {plain.const_data_ptr<int64_t>(), plain.const_data_ptr<int64_t>() + plain.numel()};
-}
-Tensor host_tensor(const std::vector<int64_t>& numbers) {
-  const c10::impl::ExcludeDispatchKeyGuard real(c10::DispatchKey::Functionalize);
-  return at::tensor(numbers);
-}
-
-std::vector<Tensor> run_packed_layers(const Call& call, Cell cell, const Tensor& data, const Tensor& batch_sizes,
-                                      const std::vector<Tensor>& initial) {
-  const std::vector<int64_t> steps = numbers_of(batch_sizes);
-  return run_stack(call, data, initial, [&](const Tensor& in, const Hidden& hidden, const Weights& w, bool reverse) {
-    return run_packed_steps(cell, in, steps, hidden, w, reverse);
-  });
+std::vector<Tensor> run_packed_layers(const Call& call, Cell cell, const Tensor& data,
+                                      const Tensor& batch_sizes, const std::vector<Tensor>& initial) {
+  const std::vector<int64_t> steps = host_numbers(batch_sizes);
+  return run_stack(call, data, initial,
+                   [&](const Tensor& in, const Hidden& hidden, const Weights& w, bool reverse) {
+                     return run_packed_steps(cell, in, steps, hidden, w, reverse);
+                   });
 }
 
 // Does the CPU give this LSTM to oneDNN?
 bool takes_onednn(const Tensor& input) {
-  static const auto bf16 = c10::Dispatcher::singleton()
-                               .findSchemaOrThrow("mkldnn::_is_mkldnn_bf16_supported", "")
-                               .typed<bool()>();
+  static const auto bf16 =
+      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_is_mkldnn_bf16_supported", "").typed<bool()>();
   return at::globalContext().userEnabledMkldnn() && input.numel() != 0 &&
          (input.scalar_type() == at::kFloat || (input.scalar_type() == at::kBFloat16 && bf16.call()));
 }
 
-std::vector<Tensor> run_onednn_layers(const Call& call, const Tensor& input, const std::vector<Tensor>& initial,
-                                      bool batch_first) {
+std::vector<Tensor> run_onednn_layers(const Call& call, const Tensor& input,
+                                      const std::vector<Tensor>& initial, bool batch_first) {
   constexpr int64_t kLstm = 2;
   call.check(initial[0]);
   Tensor x = (batch_first ? input.transpose(0, 1) : input).contiguous();
@@ -249,12 +239,12 @@ std::vector<Tensor> run_onednn_layers(const Call& call, const Tensor& input, con
         return call.has_biases ? defined : at::zeros(weight.sizes(), weight.options());
       };
       const Tensor bias_ih = bias(w.bias_ih, w.ih), bias_hh = bias(w.bias_hh, w.hh);
-      // The kernel keeps what backward reads when gradients are on. A replay has none on, so `train`, which the
-      // kernel does not read, says it (run/kernels.cc).
+      // The kernel keeps what backward reads when gradients are on. A replay has none on, so `train`, which
+      // the kernel does not read, says it (run/kernels.cc).
       auto [y, hy, cy, workspace] = at::mkldnn_rnn_layer(
           x, w.ih, w.hh, bias_ih, bias_hh, h[static_cast<int64_t>(index)], c[static_cast<int64_t>(index)],
-          /*reverse=*/d == 1, {}, kLstm, h.size(2), call.num_layers, call.has_biases, call.bidirectional, batch_first,
-          at::GradMode::is_enabled());
+          /*reverse=*/d == 1, {}, kLstm, h.size(2), call.num_layers, call.has_biases, call.bidirectional,
+          batch_first, at::GradMode::is_enabled());
       outputs.push_back(y);
       final_h.push_back(hy);
       final_c.push_back(cy);
@@ -267,8 +257,8 @@ std::vector<Tensor> run_onednn_layers(const Call& call, const Tensor& input, con
 using Two = std::tuple<Tensor, Tensor>;
 using Three = std::tuple<Tensor, Tensor, Tensor>;
 
-Three lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biases, int64_t num_layers, double dropout,
-           bool train, bool bidirectional, bool batch_first) {
+Three lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biases, int64_t num_layers,
+           double dropout, bool train, bool bidirectional, bool batch_first) {
   TORCH_CHECK(hx.size() == 2, "lstm expects two hidden states");
   const bool projections = hx[0].size(2) != hx[1].size(2);
   const Call call{params, has_biases, projections, num_layers, dropout, train, bidirectional};
@@ -280,89 +270,44 @@ Three lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biase
   return {r[0], r[1], r[2]};
 }
 
-Three lstm_packed(const Tensor& data, const Tensor& batch_sizes, TensorList hx, TensorList params, bool has_biases,
-                  int64_t num_layers, double dropout, bool train, bool bidirectional) {
+Three lstm_packed(const Tensor& data, const Tensor& batch_sizes, TensorList hx, TensorList params,
+                  bool has_biases, int64_t num_layers, double dropout, bool train, bool bidirectional) {
   TORCH_CHECK(hx.size() == 2, "lstm expects two hidden states");
   const bool projections = hx[0].size(2) != hx[1].size(2);
-  const auto r = run_packed_layers({params, has_biases, projections, num_layers, dropout, train, bidirectional},
-                                   lstm_step, data, batch_sizes, hx.vec());
+  const auto r =
+      run_packed_layers({params, has_biases, projections, num_layers, dropout, train, bidirectional},
+                        lstm_step, data, batch_sizes, hx.vec());
   return {r[0], r[1], r[2]};
 }
 
 template <Cell cell>
-Two layers(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, int64_t num_layers, double dropout,
-           bool train, bool bidirectional, bool batch_first) {
-  const auto r = run_layers({params, has_biases, false, num_layers, dropout, train, bidirectional}, cell, input, {hx},
-                            batch_first);
+Two layers(const Tensor& input, const Tensor& hx, TensorList params, bool has_biases, int64_t num_layers,
+           double dropout, bool train, bool bidirectional, bool batch_first) {
+  const auto r = run_layers({params, has_biases, false, num_layers, dropout, train, bidirectional}, cell,
+                            input, {hx}, batch_first);
   return {r[0], r[1]};
 }
 
 template <Cell cell>
-Two packed_layers(const Tensor& data, const Tensor& batch_sizes, const Tensor& hx, TensorList params, bool has_biases,
-                  int64_t num_layers, double dropout, bool train, bool bidirectional) {
-  const auto r = run_packed_layers({params, has_biases, false, num_layers, dropout, train, bidirectional}, cell, data,
-                                   batch_sizes, {hx});
+Two packed_layers(const Tensor& data, const Tensor& batch_sizes, const Tensor& hx, TensorList params,
+                  bool has_biases, int64_t num_layers, double dropout, bool train, bool bidirectional) {
+  const auto r = run_packed_layers({params, has_biases, false, num_layers, dropout, train, bidirectional},
+                                   cell, data, batch_sizes, {hx});
   return {r[0], r[1]};
 }
 
 Two lstm_cell(const Tensor& input, TensorList hx, const Tensor& w_ih, const Tensor& w_hh,
               const std::optional<Tensor>& b_ih, const std::optional<Tensor>& b_hh) {
   TORCH_CHECK(hx.size() == 2, "lstm_cell expects two hidden states");
-  const Hidden h = lstm_step({input, false}, hx.vec(),
-                             {w_ih, w_hh, b_ih.value_or(Tensor()), b_hh.value_or(Tensor()), {}});
+  const Hidden h =
+      lstm_step({input, false}, hx.vec(), {w_ih, w_hh, b_ih.value_or(Tensor()), b_hh.value_or(Tensor()), {}});
   return {h[0], h[1]};
 }
 
 Tensor gru_cell(const Tensor& input, const Tensor& hx, const Tensor& w_ih, const Tensor& w_hh,
                 const std::optional<Tensor>& b_ih, const std::optional<Tensor>& b_hh) {
-  return gru_step({input, false}, {hx}, {w_ih, w_hh, b_ih.value_or(Tensor()), b_hh.value_or(Tensor()), {}})[0];
-}
-
-// [t,n,...] with lengths of the host -> the rows that are no padding, step by step, and how many each step has.
-Two pack(const Tensor& input, const Tensor& lengths, bool batch_first) {
-  if (is_ghost(lengths))
-    throw InputError(
-        "capture - pack_padded_sequence: its lengths are computed from the batch or from the model's tensors, and "
-        "how much is packed depends on them; give them as a tensor of the host (torch::tensor({5, 3}), kept by the "
-        "model or the loss), or run the layer on the padded sequences and mask the loss");
-  const Tensor steps = batch_first ? input.transpose(0, 1) : input;
-  const int64_t t = steps.size(0), n = steps.size(1);
-  const std::vector<int64_t> length = numbers_of(lengths);
-  TORCH_CHECK(static_cast<int64_t>(length.size()) == n, "Expected `len(lengths)` to be equal to batch_size, but got ",
-              length.size(), " (batch_size=", n, ")");
-  TORCH_CHECK(n > 0 && length.back() > 0,
-              "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0");
-  TORCH_CHECK(std::is_sorted(length.rbegin(), length.rend()),
-              "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True");
-  TORCH_CHECK(length[0] <= t, "the longest sequence has ", length[0], " steps, the input ", t);
-  std::vector<int64_t> rows, batch_sizes;
-  for (int64_t step = 0; step < length[0]; ++step) {
-    int64_t size = 0;
-    while (size < n && length[static_cast<size_t>(size)] > step) rows.push_back(step * n + size++);
-    batch_sizes.push_back(size);
-  }
-  return {steps.flatten(0, 1).index_select(0, host_tensor(rows)), host_tensor(batch_sizes)};
-}
-
-// The inverse. What is padded reads one more row, of the padding.
-Two unpack(const Tensor& data, const Tensor& batch_sizes, bool batch_first, const at::Scalar& padding,
-           int64_t total_length) {
-  const std::vector<int64_t> sizes = numbers_of(batch_sizes);
-  const int64_t n = sizes.at(0);
-  const auto steps = std::max(total_length, static_cast<int64_t>(sizes.size()));
-  std::vector<int64_t> rows, lengths(static_cast<size_t>(n));
-  int64_t first = 0;
-  for (size_t step = 0; step < static_cast<size_t>(steps); ++step) {
-    const int64_t size = step < sizes.size() ? sizes[step] : 0;
-    for (int64_t i = 0; i < n; ++i) rows.push_back(i < size ? first + i : data.size(0));
-    for (int64_t i = 0; i < size; ++i) ++lengths[static_cast<size_t>(i)];
-    first += size;
-  }
-  std::vector<int64_t> row = data.sizes().vec();
-  row[0] = 1;
-  const Tensor all = at::cat({data, at::full(row, padding, data.options())}, 0);
-  const Tensor padded = all.index_select(0, host_tensor(rows)).unflatten(0, {steps, n});
-  return {batch_first ? padded.transpose(0, 1) : padded, host_tensor(lengths)};
+  return gru_step({input, false}, {hx},
+                  {w_ih, w_hh, b_ih.value_or(Tensor()), b_hh.value_or(Tensor()), {}})[0];
 }
 
 }  // namespace
@@ -370,7 +315,8 @@ Two unpack(const Tensor& data, const Tensor& batch_sizes, bool batch_first, cons
 void register_recurrent() {
   static torch::Library library = [] {
     // Above autograd, so that it differentiates what the CPU's own code would have it differentiate.
-    torch::Library made(torch::Library::IMPL, "aten", c10::DispatchKey::AutogradPrivateUse1, __FILE__, __LINE__);
+    torch::Library made(torch::Library::IMPL, "aten", c10::DispatchKey::AutogradPrivateUse1, __FILE__,
+                        __LINE__);
     made.impl("lstm.input", TORCH_FN(lstm));
     made.impl("lstm.data", TORCH_FN(lstm_packed));
     made.impl("gru.input", TORCH_FN(layers<gru_step>));
@@ -381,8 +327,7 @@ void register_recurrent() {
     made.impl("rnn_relu.data", TORCH_FN(packed_layers<simple_step<at::relu>>));
     made.impl("lstm_cell", TORCH_FN(lstm_cell));
     made.impl("gru_cell", TORCH_FN(gru_cell));
-    made.impl("_pack_padded_sequence", TORCH_FN(pack));
-    made.impl("_pad_packed_sequence", TORCH_FN(unpack));
+    register_packing(made);
     return made;
   }();
 }

@@ -5,8 +5,9 @@
 namespace shoal::graph {
 
 // embedding_dense_backward(g: bf16, ...) : bf16   becomes   embedding_dense_backward(_to_copy(g, f32), ...) :
-// f32, and so does a sum of such gradients (an embedding that is read at every step of a sequence). Where the gradient leaves the graph it stays f32 (gradients are summed in f32 anyway); other readers
-// get it rounded back.
+// f32, and so does a sum of such gradients (an embedding that is read at every step of a sequence). Where the
+// gradient leaves the graph it stays f32 (gradients are summed in f32 anyway); other readers get it rounded
+// back.
 Graph widen_embedding_gradients(Graph graph) {
   const auto to_copy = [&](ValueId from, c10::ScalarType dtype, const Node& like) {
     TensorType type = graph.type(from);
@@ -26,8 +27,8 @@ Graph widen_embedding_gradients(Graph graph) {
     return tensor && narrowed.contains(tensor->id);
   };
   for (Node node : graph.nodes) {
-    const bool sums = node.op == "aten::add.Tensor" && is_widened(node.arguments[0]) &&
-                      is_widened(node.arguments[1]);
+    const bool sums =
+        node.op == "aten::add.Tensor" && is_widened(node.arguments[0]) && is_widened(node.arguments[1]);
     if (sums) {
       const ValueId sum = node.results[0];
       graph.values[static_cast<size_t>(sum)].dtype = c10::ScalarType::Float;

@@ -484,9 +484,9 @@ struct Trainer::Impl {
                               [&](auto& known) { return known.first == shapes; });
     if (found == evaluation.end()) {
       model.module->eval();
-      const train::DividedRun run =
-          train::divide_run(capture::capture_forward(*model.module, model.loss, shapes, options.precision, form()),
-                            options.tensor_chunks, &storage.cuts);
+      const train::DividedRun run = train::divide_run(
+          capture::capture_forward(*model.module, model.loss, shapes, options.precision, form()),
+          options.tensor_chunks, &storage.cuts);
       evaluation.emplace_back(shapes, std::make_unique<Captured>(localise(run.graph), gathers_on_use()));
       model.module->train();
       found = std::prev(evaluation.end());

@@ -54,14 +54,15 @@ struct LayerImpl : nn::Module {
                                                .dropout(o.dropout)));
     else {
       using Nonlinearity = nn::RNNOptions::nonlinearity_t;
-      simple = register_module("rnn", nn::RNN(nn::RNNOptions(kInputs, kHidden)
-                                                  .num_layers(o.layers)
-                                                  .bidirectional(o.bidirectional)
-                                                  .bias(o.bias)
-                                                  .batch_first(o.batch_first)
-                                                  .dropout(o.dropout)
-                                                  .nonlinearity(o.kind == "tanh" ? Nonlinearity(torch::kTanh)
-                                                                                 : Nonlinearity(torch::kReLU))));
+      simple =
+          register_module("rnn", nn::RNN(nn::RNNOptions(kInputs, kHidden)
+                                             .num_layers(o.layers)
+                                             .bidirectional(o.bidirectional)
+                                             .bias(o.bias)
+                                             .batch_first(o.batch_first)
+                                             .dropout(o.dropout)
+                                             .nonlinearity(o.kind == "tanh" ? Nonlinearity(torch::kTanh)
+                                                                            : Nonlinearity(torch::kReLU))));
     }
     project = register_module("project", nn::Linear(kInputs, kInputs));
     initial = register_parameter("initial", torch::linspace(-1, 1, kHidden));
@@ -88,14 +89,14 @@ struct LayerImpl : nn::Module {
       seen = {y, last};
     }
     Tensor loss = torch::zeros({});
-    for (size_t i = 0; i < seen.size(); ++i) loss = loss + (static_cast<double>(i) + 0.5) * seen[i].pow(2).mean();
+    for (size_t i = 0; i < seen.size(); ++i)
+      loss = loss + (static_cast<double>(i) + 0.5) * seen[i].pow(2).mean();
     return loss;
   }
 
   Tensor forward_packed(const Tensor& batch, bool sorted) {
     const Tensor x = project(batch);
-    const auto packed =
-        rnn::pack_padded_sequence(x, lengths, options.batch_first, /*enforce_sorted=*/sorted);
+    const auto packed = rnn::pack_padded_sequence(x, lengths, options.batch_first, /*enforce_sorted=*/sorted);
     rnn::PackedSequence output = packed;
     Tensor last;
     if (lstm) {
@@ -106,7 +107,8 @@ struct LayerImpl : nn::Module {
       std::tie(output, last) =
           gru ? gru->forward_with_packed_input(packed) : simple->forward_with_packed_input(packed);
     }
-    const auto [y, own_lengths] = rnn::pad_packed_sequence(output, options.batch_first, /*padding_value=*/0.25);
+    const auto [y, own_lengths] =
+        rnn::pad_packed_sequence(output, options.batch_first, /*padding_value=*/0.25);
     return (y.pow(2).sum({options.batch_first ? 1 : 0, 2}) / own_lengths).mean() + last.pow(2).mean();
   }
 
@@ -141,15 +143,21 @@ void expect_equal(const Options& options, const Loss& loss, const Tensor& length
   }
 }
 
+struct Recurrent : testing::Test {
+  void SetUp() override { torch::set_num_threads(1); }
+};
+
 Tensor whole(Layer& layer, const Batch& batch) { return layer->forward(batch[0]); }
 
-TEST(Recurrent, EveryOptionEqualsEager) {
+TEST_F(Recurrent, EveryOptionEqualsEager) {
   for (const char* kind : {"lstm", "gru", "tanh", "relu"})
     for (const int64_t layers : {1, 2})
       for (const bool bidirectional : {false, true}) {
         const Options plain{.kind = kind, .layers = layers, .bidirectional = bidirectional};
         std::vector<Options> all = {plain};
-        const auto with = [&](const std::function<void(Options&)>& change) { change(all.emplace_back(plain)); };
+        const auto with = [&](const std::function<void(Options&)>& change) {
+          change(all.emplace_back(plain));
+        };
         with([](Options& o) { o.bias = false; });
         with([](Options& o) { o.batch_first = true; });
         with([](Options& o) { o.given_state = true; });
@@ -164,14 +172,15 @@ TEST(Recurrent, EveryOptionEqualsEager) {
       }
 }
 
-TEST(Recurrent, PackedSequencesOfKnownLengthsEqualEager) {
+TEST_F(Recurrent, PackedSequencesOfKnownLengthsEqualEager) {
   for (const char* kind : {"lstm", "gru", "tanh", "relu"})
     for (const bool bidirectional : {false, true})
       for (const bool batch_first : {false, true}) {
         const Options options{
             .kind = kind, .layers = 2, .bidirectional = bidirectional, .batch_first = batch_first};
         const auto packed = [](bool sorted) {
-          return [sorted](Layer& layer, const Batch& batch) { return layer->forward_packed(batch[0], sorted); };
+          return
+              [sorted](Layer& layer, const Batch& batch) { return layer->forward_packed(batch[0], sorted); };
         };
         expect_equal(options, packed(true), torch::tensor({4, 3, 2, 1, 1}));
         expect_equal(options, packed(true), torch::tensor({3, 3, 3, 2, 2}));
@@ -180,7 +189,7 @@ TEST(Recurrent, PackedSequencesOfKnownLengthsEqualEager) {
 }
 
 // Cells in a loop, each step fed with the state before.
-TEST(Recurrent, CellsEqualEager) {
+TEST_F(Recurrent, CellsEqualEager) {
   struct CellsImpl : nn::Module {
     explicit CellsImpl(bool bias) {
       gru = register_module("gru", nn::GRUCell(nn::GRUCellOptions(kInputs, kHidden).bias(bias)));
@@ -195,8 +204,9 @@ TEST(Recurrent, CellsEqualEager) {
   };
   const auto loss = [](const std::shared_ptr<CellsImpl>& cells, const Batch& batch) {
     Tensor a, c, d, total = torch::zeros({});
-    std::tuple<Tensor, Tensor> b = {torch::ones_like(batch[0].select(0, 0)).mean(1, true).expand({kSamples, kHidden}),
-                                    torch::zeros({kSamples, kHidden}, batch[0].options())};
+    std::tuple<Tensor, Tensor> b = {
+        torch::ones_like(batch[0].select(0, 0)).mean(1, true).expand({kSamples, kHidden}),
+        torch::zeros({kSamples, kHidden}, batch[0].options())};
     for (int64_t t = 0; t < kSteps; ++t) {
       a = cells->gru(batch[0][t], a);
       b = cells->lstm(a, b);
@@ -210,13 +220,15 @@ TEST(Recurrent, CellsEqualEager) {
     for (const auto precision : {Precision::kFP32, Precision::kBF16}) {
       torch::manual_seed(5);
       const nn::ModuleHolder<CellsImpl> cells(bias);
-      check_capture(cells, [&](const nn::ModuleHolder<CellsImpl>& m, const Batch& batch) { return loss(m.ptr(), batch); },
-                    {sample({.kind = "gru"})}, precision);
+      check_capture(
+          cells,
+          [&](const nn::ModuleHolder<CellsImpl>& m, const Batch& batch) { return loss(m.ptr(), batch); },
+          {sample({.kind = "gru"})}, precision);
     }
 }
 
 // What a plain LSTM comes apart into when a run divides it is close to what eager computes.
-TEST(Recurrent, ADivisibleLstmIsPrimitivesAWholeOneIsNot) {
+TEST_F(Recurrent, ADivisibleLstmIsPrimitivesAWholeOneIsNot) {
   const auto model = with_loss(describe([] { return Layer(Options{.kind = "lstm"}); }), whole);
   const std::vector<graph::TensorType> types = {graph::type_of(sample({.kind = "lstm"}))};
   const auto count = [&](capture::Form form) {
@@ -228,25 +240,26 @@ TEST(Recurrent, ADivisibleLstmIsPrimitivesAWholeOneIsNot) {
 }
 
 // A weight that serves every step has one gradient, not one for each step.
-TEST(Recurrent, StepsShareOneContribution) {
+TEST_F(Recurrent, StepsShareOneContribution) {
   const auto model = with_loss(describe([] { return Layer(Options{.kind = "gru", .layers = 2}); }), whole);
   const std::vector<graph::TensorType> types = {graph::type_of(sample({.kind = "gru"}))};
   for (const auto& gradient : capture::capture_training(model, types, Precision::kFP32).gradients)
     EXPECT_EQ(gradient.contributions.size(), 1u) << gradient.parameter;
 }
 
-TEST(Recurrent, LengthsOfTheBatchAreRefused) {
+TEST_F(Recurrent, LengthsOfTheBatchAreRefused) {
   const auto from_batch = [](Layer& layer, const Batch& batch) {
     const auto packed = rnn::pack_padded_sequence(layer->project(batch[0]), batch[1], false, false);
     return std::get<0>(layer->gru->forward_with_packed_input(packed)).data().mean();
   };
   const Options options{.kind = "gru"};
-  EXPECT_ERROR(check_capture(Layer(options), from_batch, {sample(options), torch::full({kSamples}, 2, torch::kLong)}),
-               InputError,
-               "capture - pack_padded_sequence: its lengths are computed from the batch or from the model's "
-               "tensors, and how much is packed depends on them; give them as a tensor of the host "
-               "(torch::tensor({5, 3}), kept by the model or the loss), or run the layer on the padded sequences "
-               "and mask the loss");
+  EXPECT_ERROR(
+      check_capture(Layer(options), from_batch, {sample(options), torch::full({kSamples}, 2, torch::kLong)}),
+      InputError,
+      "capture - pack_padded_sequence: its lengths are computed from the batch or from the model's "
+      "tensors, and how much is packed depends on them; give them as a tensor of the host "
+      "(torch::tensor({5, 3}), kept by the model or the loss), or run the layer on the padded sequences "
+      "and mask the loss");
 }
 
 }  // namespace

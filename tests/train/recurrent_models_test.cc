@@ -1,5 +1,5 @@
-// Small models of the kinds that recurrent layers are used for: one device gives eager's bits, and every layout
-// gives the same.
+// Small models of the kinds that recurrent layers are used for: one device gives eager's bits, and every
+// layout gives the same.
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -123,7 +123,8 @@ struct CharRnnImpl : nn::Module {
   CharRnnImpl() {
     embedding = register_module("embedding", nn::Embedding(kVocabulary, kWidth));
     lstm = register_module(
-        "lstm", nn::LSTM(nn::LSTMOptions(kWidth, kWidth).num_layers(2).bidirectional(true).batch_first(true)));
+        "lstm",
+        nn::LSTM(nn::LSTMOptions(kWidth, kWidth).num_layers(2).bidirectional(true).batch_first(true)));
     rnn = register_module("rnn", nn::RNN(2 * kWidth, kWidth));
     head = register_module("head", nn::Linear(kWidth, kVocabulary));
   }
@@ -156,7 +157,8 @@ struct Result {
   std::map<std::string, Tensor> parameters;
 };
 
-// Trains on the devices of `layout`; described when it is built by the trainer, else built here with its seed.
+// Trains on the devices of `layout`; described when it is built by the trainer, else built here with its
+// seed.
 template <class Holder>
 Result train(const Layout& layout, int64_t chunks, Precision precision, bool described) {
   Result result;
@@ -206,10 +208,11 @@ TYPED_TEST(RecurrentModels, OneDeviceGivesEagersBits) {
   torch::manual_seed(7);
   TypeParam eager;
   Result want;
-  want.losses = test::eager_adamw_loop(
-      *eager, kTrained, kMicrobatches, {1e-2, 0.9, 0.999, 1e-8, 0.01},
-      [&](int64_t step, int64_t m) { return loss_of(eager, tokens_of(step, m)); });
-  for (const auto& parameter : eager->named_parameters()) want.parameters[parameter.key()] = parameter.value();
+  want.losses =
+      test::eager_adamw_loop(*eager, kTrained, kMicrobatches, {1e-2, 0.9, 0.999, 1e-8, 0.01},
+                             [&](int64_t step, int64_t m) { return loss_of(eager, tokens_of(step, m)); });
+  for (const auto& parameter : eager->named_parameters())
+    want.parameters[parameter.key()] = parameter.value();
   expect_same(train<TypeParam>({}, 1, Precision::kFP32, true), want, "described");
   expect_same(train<TypeParam>({}, 1, Precision::kFP32, false), want, "built");
 }
