@@ -1,7 +1,7 @@
 // How an operator may be divided: from its rule (rules.h), for the shapes of one node.
 //
 // All questions are about one axis of C equal parts; several axes are a product of such divisions. Of an
-// operator without a rule nothing is known: there is no way to divide it, no sum passes it, and it is no view.
+// operator without a rule nothing is known: there is no way to divide it, no sum passes it, it is no view.
 #pragma once
 
 #include <optional>

@@ -1,6 +1,6 @@
 // The operators of divided graphs that move and combine parts (lower/divide.h): shoal::cut_part, join_parts,
-// recut_part, reduce_parts, reduce_cut, restride. Registered with LibTorch, so that a divided graph is a graph like any
-// other.
+// recut_part, reduce_parts, reduce_cut, restride. Registered with LibTorch, so that a divided graph is a graph
+// like any other.
 //
 // A cut [outer, parts, rest] of a dim makes a contiguous tensor a sequence of pre * outer rows of `parts`
 // runs each; part p is run p of every row.
@@ -188,7 +188,7 @@ Tensor reduce_parts(at::TensorList roots, at::IntArrayRef leaves, c10::string_vi
   return reduce(roots, leaves, how, dtype, 0, 1, 1, 0);
 }
 
-// The same numbers, laid out anew. Where the strides let indices share an element, their numbers are the same.
+// The same numbers, laid out anew. Indices that share an element have the same number.
 Tensor restride(const Tensor& x, at::IntArrayRef strides) {
   Tensor out = at::empty_strided(x.sizes(), strides, x.options());
   Tensor to = out, from = x;

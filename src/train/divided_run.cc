@@ -35,7 +35,8 @@ void check_share(const graph::Graph& graph, const plan::CutMap& map) {
   if (1 - without_rule < kLeastShare)
     throw InputError(cat(begin, "operators without a rule are computed whole, and there are ",
                          print_largest(map.without_rule),
-                         "; give them rules with shoal::register_rule (docs/adding_an_operator.md), or use 1"));
+                         "; give them rules with shoal::register_rule (docs/adding_an_operator.md), "
+                         "or use 1"));
   std::vector<std::string> better;
   for (int64_t chunks : {2, 3, 4, 5, 6, 7, 8, 12, 16})
     if (plan::make_cut_map(graph, chunks).divided_share >= kLeastShare) better.push_back(cat(chunks));

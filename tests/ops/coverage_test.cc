@@ -2,6 +2,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iostream>
 #include <map>
 #include <set>
 
@@ -12,8 +14,8 @@
 namespace shoal::ops {
 namespace {
 
-constexpr const char* kWords[] = {"pool",        "_pad",   "upsample", "pixel_",          "unfold",     "fold",
-                                  "grid_sampl", "im2col", "col2im",   "channel_shuffle", "affine_grid"};
+constexpr const char* kWords[] = {"pool",   "_pad",   "upsample",        "pixel_",     "fold", "grid_sampl",
+                                  "im2col", "col2im", "channel_shuffle", "affine_grid"};
 constexpr const char* kOthers[] = {"_padded", "_padding"};  // of sequences of unlike lengths
 
 bool is_of_the_family(const std::string& op) {
@@ -26,7 +28,8 @@ bool is_of_the_family(const std::string& op) {
 bool is_recorded(const c10::OperatorHandle& op) {
   using Key = c10::DispatchKey;
   if (!op.hasSchema() || op.schema().is_mutable()) return false;
-  for (const Key key : {Key::CPU, Key::CompositeExplicitAutograd, Key::CompositeExplicitAutogradNonFunctional})
+  for (const Key key :
+       {Key::CPU, Key::CompositeExplicitAutograd, Key::CompositeExplicitAutogradNonFunctional})
     if (op.hasKernelForDispatchKey(key)) return true;
   return false;
 }

@@ -390,8 +390,8 @@ inline bool cuts_a_kept_dim(const Binding& binding, const std::vector<Placement>
 // out of bounds, so for these the same index is cut in all inputs or in none.
 inline bool compares_shapes(const std::string& op) {
   for (const char* word : {"attention", "pool", "norm", "nll_loss", "upsample", "softmax_backward",
-                           "glu_backward", "embedding_dense", "embedding_bag", "_prelu", "margin", "cdist", "pdist",
-                           "grid_sampler"})
+                           "glu_backward", "embedding_dense", "embedding_bag", "_prelu", "margin", "cdist",
+                           "pdist", "grid_sampler"})
     if (op.find(word) != std::string::npos) return false;
   return true;
 }

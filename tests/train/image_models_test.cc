@@ -1,5 +1,5 @@
-// Convolutional models in the style of public programs (CycleGAN, SegNet, U-Net, networks on volumes), divided
-// by tensor chunks.
+// Convolutional models in the style of public programs (CycleGAN, SegNet, U-Net, networks on volumes),
+// divided by tensor chunks.
 #include "divided_models.h"
 
 namespace shoal {
@@ -58,7 +58,8 @@ struct SegNetImpl : nn::Module {
   nn::BatchNorm2d norm{register_module("norm", nn::BatchNorm2d(8))};
   Tensor forward(const Tensor& x) {
     const auto [pooled, places] = torch::max_pool2d_with_indices(torch::relu(norm(down(x))), {2, 2});
-    const auto [small, small_places] = torch::max_pool2d_with_indices(torch::relu(middle(pooled)), {2, 2});
+    const auto [small, small_places] = F::max_pool2d_with_indices(
+        torch::relu(middle(pooled)), F::MaxPool2dFuncOptions(2).stride(2));
     const Tensor larger = F::max_unpool2d(small, small_places, F::MaxUnpool2dFuncOptions(2));
     return up(F::max_unpool2d(larger, places, F::MaxUnpool2dFuncOptions(2)));
   }
@@ -98,7 +99,8 @@ TEST(ImageModels, ANetworkOnVolumes) {
                  }),
        [](int64_t seed) -> Batch {
          return {test::normal({4, 4, 8, 8, 8}, seed), test::classes({4}, 8, seed)};
-       }}));
+       },
+       2e-4, /*in_bf16=*/false}));
 }
 
 // U-Net: what went down is put beside what comes up; every kind of interpolation and of pad on the way.
@@ -137,10 +139,11 @@ TEST(ImageModels, UNetJoinsWhatWentDown) {
 // Patches as matrices and back, a spatial transformer's grid, and neighbours' response norm.
 struct PatchesImpl : nn::Module {
   nn::Conv2d a{register_module("a", nn::Conv2d(nn::Conv2dOptions(4, 8, 3).padding(1)))};
-  nn::Linear patch{register_module("patch", nn::Linear(8 * 4, 8 * 4))}, place{register_module("place", nn::Linear(8, 6))};
+  nn::Linear patch{register_module("patch", nn::Linear(8 * 4, 8 * 4))},
+      place{register_module("place", nn::Linear(8, 6))};
   nn::LocalResponseNorm norm{register_module("norm", nn::LocalResponseNorm(3))};
   Tensor forward(const Tensor& x) {
-    const Tensor y = norm(torch::relu(a(x)));
+    const Tensor y = norm(torch::relu(a(x)).to(torch::kFloat)).to(x.dtype());
     const Tensor columns = patch(torch::im2col(y, {2, 2}, {1, 1}, {0, 0}, {2, 2}).transpose(1, 2));
     const Tensor image = torch::col2im(columns.transpose(1, 2), {8, 8}, {2, 2}, {1, 1}, {0, 0}, {2, 2});
     const Tensor theta = place(y.mean({2, 3})).view({-1, 2, 3});

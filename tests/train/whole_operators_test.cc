@@ -28,7 +28,7 @@ Tensor after_neighbour_backward(const Tensor& grad, const Tensor& x) {
   to.narrow(0, 0, x.numel() - 1).add_(from.narrow(0, 1, x.numel() - 1), 0.5);
   return out;
 }
-// A view, as an operator of a user may be, that takes contiguous tensors alone.
+// It says that it makes a tensor, makes a view, and takes contiguous tensors alone.
 Tensor first_half(const Tensor& x) {
   TORCH_CHECK(x.is_contiguous(), "first_half takes contiguous tensors");
   return x.narrow(-1, 0, x.size(-1) / 2);
@@ -41,7 +41,7 @@ Tensor first_half_with_gradient(const Tensor& x);
 TORCH_LIBRARY(whole_test, library) {
   library.def("after_neighbour(Tensor x) -> Tensor");
   library.def("after_neighbour_backward(Tensor grad, Tensor x) -> Tensor");
-  library.def("first_half(Tensor(a) x) -> Tensor(a)");
+  library.def("first_half(Tensor x) -> Tensor");
   library.def("first_half_backward(Tensor grad) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(whole_test, CPU, library) {
@@ -104,13 +104,14 @@ TEST(WholeOperators, OfAUsersOwn) {
   const std::string plan =
       expect_one_answer({with_loss(describe([] { return OwnOperators(); }), mse), rows});
   const std::string named = plan.substr(plan.find("cut map"), 800);
-  EXPECT_NE(named.find("  computed whole by each device of a group, since no rule divides them; give one with "
-                       "shoal::register_rule (docs/adding_an_operator.md):\n"
+  EXPECT_NE(named.find("  computed whole by each device of a group, since no rule divides them; give one "
+                       "with shoal::register_rule (docs/adding_an_operator.md):\n"
                        "    whole_test::after_neighbour (1 node, "),
             std::string::npos)
       << named;
   for (const char* op : {"    whole_test::after_neighbour_backward (1 node, ",
-                         "    whole_test::first_half (1 node, ", "    whole_test::first_half_backward (1 node, "})
+                         "    whole_test::first_half (1 node, ",
+                         "    whole_test::first_half_backward (1 node, "})
     EXPECT_NE(named.find(op), std::string::npos) << op << "\n" << named;
 }
 
@@ -135,8 +136,8 @@ TEST(WholeOperators, OfLibTorchInTheMiddleOfAModel) {
     EXPECT_NE(named.find(op), std::string::npos) << op << "\n" << named;
 }
 
-// Writes through views under autograd come as new_empty_strided, copy, as_strided and as_strided_scatter, which
-// go by places in memory.
+// Writes through views under autograd come as new_empty_strided, copy, as_strided and as_strided_scatter,
+// which go by places in memory.
 struct WritesThroughViewsImpl : nn::Module {
   nn::Linear a{register_module("a", nn::Linear(16, 64))}, b{register_module("b", nn::Linear(64, 16))};
   Tensor forward(const Tensor& x) {
@@ -174,13 +175,13 @@ TEST(WholeOperators, MoreThanHalfOfTheOperationsIsRefused) {
       FAIL() << "it was taken";
     } catch (const InputError& error) {
       const std::string said = error.what();
-      EXPECT_TRUE(said.starts_with("trainer - tensor_chunks: got 4, which divides only "))
-          << said;
-      EXPECT_NE(said.find(" of the model's operations: operators without a rule are computed whole, and there are "
-                          "whole_test::after_neighbour_backward (6 nodes, "),
+      EXPECT_TRUE(said.starts_with("trainer - tensor_chunks: got 4, which divides only ")) << said;
+      EXPECT_NE(said.find(" of the model's operations: operators without a rule are computed whole, and "
+                          "there are whole_test::after_neighbour_backward (6 nodes, "),
                 std::string::npos)
           << said;
-      EXPECT_NE(said.find("; give them rules with shoal::register_rule (docs/adding_an_operator.md), or use 1"),
+      EXPECT_NE(said.find("; give them rules with shoal::register_rule (docs/adding_an_operator.md), or "
+                          "use 1"),
                 std::string::npos)
           << said;
     }

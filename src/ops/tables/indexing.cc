@@ -7,7 +7,7 @@ Table indexing_table() {
   static constexpr Row kRows[] = {
       {"aten::_embedding_bag",
        "vd,i,b,i->bd,O@1,P@1,bd; whole: v i b O P; if mode=2 "
-       "| vd,i,b,i->bd,O@1,P@1,Q@1; whole: v i b O P Q; linear: 0, 3"},
+       "| vd,i,b,i->bd,O@1,P@1,Q@1; whole: v i b O P Q"},
       {"aten::_embedding_bag_backward",
        "bd,i,b,O,P,bd,i->vd; whole: v i b O P; if mode=2; linear: 0 "
        "| bd,i,b,O,P,Q,i->vd; whole: v i b O P Q; linear: 0, 6"},

@@ -42,14 +42,6 @@ Table loss_table() {
        "n,nc,n,c->nc; whole: c; if reduction=0; linear: 0, 3 "
        "| (),nc,n,c->nc; whole: c; if reduction=2; linear: 0, 3 "
        "| (),nc,n,c->nc; whole: n c; linear: 0, 3"},
-      {"aten::multilabel_margin_loss_backward",
-       "n,nc,nc,nc->nc; whole: c; if reduction=0; linear: 0 "
-       "| (),nc,nc,nc->nc; whole: c; if reduction=2; linear: 0 "
-       "| (),nc,nc,nc->nc; whole: n c; linear: 0"},
-      {"aten::multilabel_margin_loss_forward",
-       "nc,nc->n,nc; whole: c; if reduction=0 "
-       "| nc,nc->(),nc; whole: c; if reduction=2 "
-       "| nc,nc->(),nc; whole: n c"},
       {"aten::nll_loss2d_backward",
        "nX,ncX,nX,c,()->ncX; whole: c; if reduction=0; linear: 0 "
        "| (),ncX,nX,c,()->ncX; whole: c; linear: 0, 3"},

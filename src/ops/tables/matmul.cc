@@ -6,7 +6,9 @@ namespace shoal::ops {
 Table matmul_table() {
   static constexpr Row kRows[] = {
       {"aten::_cdist_backward", "...pr,...pm,...rm,...pr->...pm; broadcast; flops: 4 ... p r m; linear: 0"},
-      {"aten::_cdist_forward", "...pm,...rm->...pr; broadcast; whole: m; flops: 3 ... p r m"},
+      {"aten::_cdist_forward",
+       "...pm,...rm->...pr; broadcast; if p=1; flops: 3 ... p r m "
+       "| ...pm,...rm->...pr; broadcast; whole: m; flops: 3 ... p r m"},
       {"aten::_pdist_backward", "k,nm,k->nm; whole: k n; linear: 0"},
       {"aten::_pdist_forward", "nm->k; whole: k n m"},
       // As a bilinear layer calls it: forward, and for the gradient of each input.

@@ -33,8 +33,9 @@ Table pooling_table() {
       {"aten::max_pool2d_with_indices", "...xy->...xy,...xy; whole: x y"},
       {"aten::max_pool2d_with_indices_backward", "...xy,...xy,...xy->...xy; whole: x y; linear: 0"},
       {"aten::max_pool3d_with_indices", "...xyz->...xyz,...xyz; whole: x y z"},
-      {"aten::max_pool3d_with_indices_backward", "...xyz,...xyz,...xyz->...xyz; whole: x y z; linear: 0"},
-      {"aten::max_unpool2d", "...ab,...ab->...xy; whole: x y; kept: a b (two may go to one place); linear: 0"},
+      {"aten::max_pool3d_with_indices_backward", "...abc,...xyz,...abc->...xyz; whole: x y z; linear: 0"},
+      {"aten::max_unpool2d",
+       "...ab,...ab->...xy; whole: x y; kept: a b (two may go to one place); linear: 0"},
       {"aten::max_unpool3d",
        "...abc,...abc->...xyz; whole: x y z; kept: a b c (two may go to one place); linear: 0"},
   };
