@@ -69,10 +69,11 @@ with_loss(const Holder& model, Loss loss) {
           [module = model, loss](const Batch& batch) mutable { return loss(module, batch); }};
 }
 
-/// Captures `model` twice on the shapes of `batch` and replays it against eager LibTorch. Throws JobError
+/// Captures `model` twice on the shapes of `batch`, and replays two microbatches and an evaluation against
+/// eager LibTorch, in the module's modes and with the random numbers that training draws. Throws JobError
 /// naming the first difference: two captures that read differently (the model depends on state of the host),
-/// or a loss or gradient that is not bit-equal to eager. A model with dropout is replayed in eval mode (its
-/// training randomness is Shoal's own stream). Leaves the module as it was.
+/// or a loss, a gradient or a buffer afterwards that is not bit-equal to eager; InputError for what a Trainer
+/// would refuse and for what the model's own code throws. Leaves the module as it was.
 void check_capture(const TrainingModel& model, const Batch& batch, Precision precision = Precision::kFP32);
 
 template <class Model, class Loss>

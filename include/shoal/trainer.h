@@ -19,7 +19,7 @@ struct TrainerOptions {
   // --- The run: what decides its bits (docs/numerics.md). None of it depends on the devices. ---
   Optimizer optimizer = AdamW{};
   int64_t microbatches = 1;  // pieces of the global batch; at least dp of the layout
-  uint64_t seed = 1;         // of the initial weights and of dropout
+  uint64_t seed = 1;         // of the initial weights and of what forward draws (dropout, randn...)
   Precision precision = Precision::kFP32;
   double clip_norm = 0;  // of the global gradient; 0: no clipping
   LearningRateSchedule schedule = {};
@@ -52,6 +52,13 @@ struct StepResult {
 /// the work fails; weights are then those of the last finished step, on every device. What stops step() or
 /// evaluate() on one of several devices ends the job for all of them, since they wait for it; a gradient that
 /// is not finite is an error on all devices alike, after which they may go on.
+///
+/// The module stays the user's. Its submodules train in the modes that their flags say at each step. From the
+/// first step (or prepare) on the numbers of a built module are the trainer's: the module shows them
+/// (update_module() says where not), and what is written to it between steps (load, clamp_, init, an eager
+/// optimizer) is what training goes on with, given that every device writes the same. What is trained cannot
+/// change: other tensors, shapes or requires_grad than at first are an InputError at the next call. Gradients
+/// do not appear in p.grad(). A module that another trainer trains, too, is trained by both in turns.
 class Trainer {
  public:
   Trainer(World&, TrainingModel, TrainerOptions);
@@ -85,6 +92,11 @@ class Trainer {
   int64_t steps_done() const;
   int64_t samples_done() const;
   int64_t num_parameters() const;
+  /// Writes the trained numbers into a module that was built, wherever it has not got them, so that it can be
+  /// saved, copied or run outside of the Trainer. They hold until the next step() or load(). Needed with tp,
+  /// zero=3, servers, bf16 or tensor_chunks; elsewhere the module has the trained numbers by itself.
+  void update_module();
+
   /// The whole value of a parameter as forward reads it, by its name in the module: a copy, put together from
   /// the devices that keep it. For inspection.
   at::Tensor parameter(const std::string& name) const;

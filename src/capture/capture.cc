@@ -133,9 +133,10 @@ c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor
 }
 
 graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
-                              Precision precision) {
+                              Precision precision, Form form) {
   const NamedTensors tensors = named_tensors(*model.module);
   Recording recording;
+  recording.set_comes_apart(form == Form::kDivisible);
   recording.set_fp32_losses(precision == Precision::kBF16);
   const Twins twins = make_twins(recording, *model.module, tensors, types, precision);
   const at::AutoGradMode with_gradients(true);
@@ -172,9 +173,10 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
 
 graph::Graph capture_forward(const torch::nn::Module& module,
                              const std::function<at::Tensor(const Batch&)>& function,
-                             std::span<const graph::TensorType> types, Precision precision) {
+                             std::span<const graph::TensorType> types, Precision precision, Form form) {
   const NamedTensors tensors = named_tensors(module);
   Recording recording;
+  recording.set_comes_apart(form == Form::kDivisible);
   recording.set_fp32_losses(precision == Precision::kBF16);
   const Twins twins = make_twins(recording, module, tensors, types, precision);
   const at::AutoGradMode without_gradients(false);

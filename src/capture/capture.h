@@ -32,16 +32,21 @@ NamedTensors named_tensors(const torch::nn::Module& module);
 c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor& tensor,
                               Precision precision);
 
+/// What the graph is for: to be computed as eager computes, or to be divided into parts, for which every layer
+/// comes apart into operators that have rules (an LSTM, which eager gives to one kernel).
+enum class Form { kWhole, kDivisible };
+
 /// Forward and backward of one microbatch. `types`: the batch's tensors. Result: {loss}. Throws InputError
 /// for what cannot be captured.
 graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
-                              Precision precision);
+                              Precision precision, Form form = Form::kWhole);
 
 /// Forward alone of `function` on tensors of `types`; results: what it returns. Training mode is the module's
 /// own.
 graph::Graph capture_forward(const torch::nn::Module& module,
                              const std::function<at::Tensor(const Batch&)>& function,
-                             std::span<const graph::TensorType> types, Precision precision);
+                             std::span<const graph::TensorType> types, Precision precision,
+                             Form form = Form::kWhole);
 
 }  // namespace capture
 }  // namespace shoal

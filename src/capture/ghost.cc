@@ -8,8 +8,11 @@
 #include <ATen/native/transformers/attention.h>
 #include <ATen/native/transformers/sdp_utils_cpp.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <mutex>
+
+#include "shoal/error.h"
 
 // The choice of attention mirrors the CPU's: what its flash kernel takes becomes one node (lowered to that
 // kernel by run/), the rest is recorded as primitives. The CPU's own stub cannot be asked, since it looks at
@@ -55,7 +58,17 @@ struct GhostGuard : c10::impl::NoOpDeviceGuardImpl<kGhostDevice> {
 };
 C10_REGISTER_GUARD_IMPL(PrivateUse1, GhostGuard)
 
+// torch::manual_seed asks the device for its generators, too: so we learn of one in the model's own code,
+// where it would have no effect. Elsewhere it is none of our business: we have no generator.
 struct GhostHooks : at::PrivateUse1HooksInterface {
+  c10::DeviceIndex deviceCount() const override {
+    return c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::DeferredInit) ? 1 : 0;
+  }
+  const at::Generator& getDefaultGenerator(c10::DeviceIndex) const override {
+    throw InputError(
+        "capture - torch::manual_seed: it is called by the model, where it has no effect; leave it out: "
+        "random numbers follow from TrainerOptions::seed");
+  }
   void init() const override {}
   bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
   bool isBuilt() const override { return true; }

@@ -5,6 +5,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_strided.h>
+#include <c10/core/AutogradState.h>
 #include <torch/library.h>
 
 #include <atomic>
@@ -13,6 +14,8 @@
 #include "base/text.h"
 #include "capture/batch_norm.h"
 #include "capture/ghost.h"
+#include "capture/random_operators.h"
+#include "capture/recurrent.h"
 #include "capture/shape_rules.h"
 #include "graph/ivalue.h"
 #include "graph/operator.h"
@@ -32,12 +35,22 @@ Recording& active_recording(const c10::OperatorHandle& op) {
   if (recording == nullptr)
     throw InputError(cat("operator ", graph::operator_text(op.operator_name()),
                          " - outside of capture: it was given a tensor of a described model, which has no "
-                         "numbers; pass the model to a Trainer"));
+                         "numbers; pass the model to a Trainer, and read them with its parameter(name)"));
   return *recording;
 }
 
 void record_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   active_recording(op).record(op, stack);
+}
+
+// LibTorch's readers give a tensor a storage, and then change its sizes where no operator shows it.
+void refuse_files(const c10::OperatorHandle& op, const Stack& stack) {
+  const size_t count = op.schema().arguments().size();
+  if (op.schema().name() == "aten::set_" && torch::jit::peek(stack, 1, count).isStorage())
+    throw InputError(
+        "capture - torch::load: it reads numbers where tensors have none, in a constructor that is described "
+        "or in forward; read the file before and copy_() its tensors here, or build the model instead of "
+        "describing it");
 }
 
 void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
@@ -46,6 +59,10 @@ void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* st
     throw InputError(
         "capture - autocast: it is switched on in forward and would have no effect here; use "
         "Precision::kBF16 instead");
+  if (recording != nullptr) {
+    refuse_files(op, *stack);
+    recording->keep_sizes(op, *stack);
+  }
   if (interception != nullptr) interception->rewrite_arguments(op, stack);
   op.callBoxed(stack);
 }
@@ -64,8 +81,6 @@ void check_allowed(const std::string& name) {
   for (const auto& [op, why] : kRefused)
     if (name == op) throw InputError(cat("capture - operator ", name, ": ", why));
 }
-
-bool is_random(const c10::OperatorHandle& op) { return op.hasTag(at::Tag::nondeterministic_seeded); }
 
 void register_operators() {
   static std::deque<c10::RegistrationHandleRAII> registrations;  // kept for the life of the process
@@ -183,19 +198,27 @@ Recording::Recording() : Interception({kGhostDevice, 0}), number_(next_number())
   register_ghost_device();
   register_operators();
   register_batch_norm();
+  register_recurrent();
   recording = this;
 }
 
 Recording::~Recording() { recording = nullptr; }
 
+const Recording* Recording::active() { return recording; }
+
 Recording::Scope::Scope()
     : reapply_views_before_(at::functionalization::impl::getFunctionalizationReapplyViewsTLS()),
+      multithreading_before_(c10::AutogradState::get_tls_state().get_multithreading_enabled()),
       functionalize_(c10::DispatchKey::Functionalize) {
   // With view_copy operators instead, strides would change, and with them bits and what `view` accepts.
   at::functionalization::impl::setFunctionalizationReapplyViewsTLS(true);
+  // The engine would give ghosts a thread of their own. It runs what is ready by the order in which threads
+  // made it, and two threads count apart: with create_graph, the order would depend on earlier captures.
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
 }
 
 Recording::Scope::~Scope() {
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(multithreading_before_);
   at::functionalization::impl::setFunctionalizationReapplyViewsTLS(reapply_views_before_);
 }
 
@@ -203,7 +226,19 @@ at::Tensor Recording::add_input(graph::InputKind kind, const std::string& name,
                                 const graph::TensorType& type) {
   const graph::ValueId id = graph_.add_value(type);
   graph_.inputs.push_back({kind, name, id});
-  return wrap(make_ghost(type, id, number_));
+  return wrap(new_ghost(type, id));
+}
+
+void Recording::keep_sizes(const c10::OperatorHandle& op, const Stack& stack) {
+  for (const c10::IValue& argument : torch::jit::last(stack, op.schema().arguments().size())) {
+    if (!argument.isTensor() || !at::functionalization::impl::isFunctionalTensor(argument.toTensor())) continue;
+    const at::Tensor value = at::functionalization::impl::from_functional_tensor(argument.toTensor());
+    if (!is_ghost(value)) kept_.push_back(value);
+  }
+}
+
+at::Tensor Recording::new_ghost(const graph::TensorType& type, graph::ValueId id) {
+  return kept_.emplace_back(make_ghost(type, id, number_));
 }
 
 graph::ValueId Recording::value_of(const at::Tensor& tensor) {
@@ -227,7 +262,11 @@ graph::ValueId Recording::value_of(const at::Tensor& tensor) {
   return id;
 }
 
-c10::IValue Recording::ghost_of(const c10::IValue& meta, graph::Node& node) {
+at::Tensor Recording::ghost_of(const at::Tensor& tensor) {
+  return wrap(make_ghost(graph::type_of(tensor), value_of(tensor), number_));
+}
+
+c10::IValue Recording::result_of(const c10::IValue& meta, graph::Node& node) {
   const auto make = [&](const at::Tensor& m) -> at::Tensor {
     if (!m.defined()) {
       node.results.push_back(graph::kNoValue);
@@ -235,7 +274,7 @@ c10::IValue Recording::ghost_of(const c10::IValue& meta, graph::Node& node) {
     }
     const graph::TensorType type = graph::type_of(m);
     node.results.push_back(graph_.add_value(type));
-    return make_ghost(type, node.results.back(), number_);
+    return new_ghost(type, node.results.back());
   };
   if (meta.isTensor()) return make(meta.toTensor());
   if (meta.isTensorList()) {
@@ -248,7 +287,6 @@ c10::IValue Recording::ghost_of(const c10::IValue& meta, graph::Node& node) {
 }
 
 void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
-  const std::lock_guard lock(mutex_);
   const std::string name = graph::operator_text(op.operator_name());
   c10::impl::ExcludeDispatchKeyGuard below_autograd(c10::autograd_dispatch_keyset_with_ADInplaceOrView);
   const auto& schema = op.schema();
@@ -282,7 +320,7 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
   }
   infer_results(op, name, metas);
   torch::jit::drop(*stack, schema.arguments().size());
-  for (const c10::IValue& meta : metas) stack->push_back(ghost_of(meta, node));
+  for (const c10::IValue& meta : metas) stack->push_back(result_of(meta, node));
   graph_.nodes.push_back(std::move(node));
 }
 
@@ -329,6 +367,8 @@ void Interception::rewrite_arguments(const c10::OperatorHandle& op, Stack* stack
       reads_tensors = true;
       return rewritten(tensor);
     });
+  if (factory_device_.type() == kGhostDevice && is_random(op))
+    record_draws(op, stack, [&](const at::Tensor& tensor) { return ghost_of(tensor); });
   // A factory that names no device makes a ghost; an explicit CPU device stays real and becomes a constant.
   if (reads_tensors) return;
   for (size_t i = 0; i < schema.arguments().size(); ++i)

@@ -2,8 +2,8 @@
 //
 // One boxed function is registered on PrivateUse1 for every operator that is not composite. While a Recording
 // is active, that function appends nodes to its graph; autograd and functionalization run above it as they
-// always do. Threads: one Recording at a time per process (the constructor waits); autograd's own threads
-// record into the same one.
+// always do. Threads: one Recording at a time per process (the constructor waits); autograd runs on the thread
+// whose Scope is open, so that what it records, and in which order, is the model's alone.
 #pragma once
 
 #include <ATen/core/ivalue.h>
@@ -41,6 +41,10 @@ class Interception {
 
   void rewrite_arguments(const c10::OperatorHandle&, torch::jit::Stack*);  // for the boxed function only
 
+ protected:
+  /// What stands for a tensor of the host among the arguments of a random operator.
+  virtual at::Tensor ghost_of(const at::Tensor& tensor) { return tensor; }
+
  private:
   std::unique_lock<std::mutex> only_one_;
   c10::Device factory_device_;
@@ -53,9 +57,17 @@ class Recording : public Interception {
   Recording();
   ~Recording() override;
 
+  /// The one that records now; null when none does.
+  static const Recording* active();
+
   graph::Graph& graph() { return graph_; }
   const graph::Graph& graph() const { return graph_; }
   void set_phase(graph::Phase phase) { phase_ = phase; }
+
+  /// The graph is going to be divided: a layer that eager gives to one kernel for which there is no rule comes
+  /// apart into operators that have one.
+  void set_comes_apart(bool on) { comes_apart_ = on; }
+  bool comes_apart() const { return comes_apart_; }
 
   /// A new input of the graph, as the wrapped ghost that the model's code sees.
   at::Tensor add_input(graph::InputKind kind, const std::string& name, const graph::TensorType& type);
@@ -70,21 +82,26 @@ class Recording : public Interception {
     ~Scope();
 
    private:
-    bool reapply_views_before_;
+    bool reapply_views_before_, multithreading_before_;
     c10::impl::IncludeDispatchKeyGuard functionalize_;
     Interception::Scope intercept_;
   };
 
-  void record(const c10::OperatorHandle&, torch::jit::Stack*);  // for the boxed function only
+  // For the boxed functions only. The second keeps what an operator may take from its arguments' wrappers.
+  void record(const c10::OperatorHandle&, torch::jit::Stack*);
+  void keep_sizes(const c10::OperatorHandle&, const torch::jit::Stack&);
 
  private:
-  c10::IValue ghost_of(const c10::IValue& meta, graph::Node&);
+  at::Tensor ghost_of(const at::Tensor&) override;
+  c10::IValue result_of(const c10::IValue& meta, graph::Node&);
+  at::Tensor new_ghost(const graph::TensorType&, graph::ValueId);
 
   const uint64_t number_;  // told from every other recording of the process
-  std::mutex mutex_;       // autograd's threads record too
   graph::Graph graph_;
   graph::Phase phase_ = graph::Phase::kForward;
+  bool comes_apart_ = false;
   int num_random_ = 0;
+  std::vector<at::Tensor> kept_;  // sizes() of a functional wrapper points into the value that it has then
   std::unordered_map<const c10::TensorImpl*, graph::ValueId> constants_;
   std::vector<at::Tensor> constant_owners_;  // keeps the addresses in constants_ from being reused
 };

@@ -148,6 +148,48 @@ void native_dropout(Stack& s) {
   s = {at::empty_like(x), at::empty_like(x, x.options().dtype(at::kBool))};
 }
 
+// (x, ...), drawn into a new tensor that does not take x's order in memory
+void dense_as_first(Stack& s) { s = {contiguous_like(s[0].toTensor())}; }
+
+// (mean, std), of which one may be a number
+void normal_of_tensors(Stack& s) {
+  const Tensor tensor = (s[0].isTensor() ? s[0] : s[1]).toTensor();
+  s = {s[0].isTensor() && s[1].isTensor()
+           ? empty(at::infer_size(tensor.sizes(), s[1].toTensor().sizes()), tensor)
+           : contiguous_like(tensor)};
+}
+
+// (x, ..., dtype, layout, device, pin_memory, memory_format), of which dtype is number `dtype`
+template <size_t dtype>
+void like_first_as(Stack& s) {
+  const Tensor x = s[0].toTensor();
+  const auto type = s[dtype].isNone() ? x.scalar_type() : s[dtype].toScalarType();
+  const c10::IValue format = s[dtype + 4];
+  s = {at::empty_like(x, x.options().dtype(type),
+                      format.isNone() ? std::nullopt : std::optional(format.toMemoryFormat()))};
+}
+
+// (weights [rows, classes] or [classes], num_samples, ...) -> as many classes of each row
+void multinomial(Stack& s) {
+  auto sizes = s[0].toTensor().sizes().vec();
+  TORCH_CHECK(sizes.size() == 1 || sizes.size() == 2, "multinomial wants weights of one or two dims");
+  sizes.back() = s[1].toInt();
+  s = {empty(sizes, s[0].toTensor(), at::kLong)};
+}
+
+// (n, dtype, ...), of which dtype is number `dtype`
+template <size_t dtype>
+void randperm(Stack& s) {
+  const at::ScalarType type =
+      s[dtype].isNone() ? c10::get_default_dtype_as_scalartype() : s[dtype].toScalarType();
+  s = {at::empty({s[0].toInt()}, at::TensorOptions().dtype(type).device(at::kMeta))};
+}
+
+// (x, noise, ...) -> x-like, noise
+void rrelu_with_noise_functional(Stack& s) {
+  s = {contiguous_like(s[0].toTensor()), contiguous_like(s[1].toTensor())};
+}
+
 // query [b,h,t,d] -> output laid out as the query is, log-sum-exp as [b,t,h] seen transposed: what the CPU's
 // flash kernel makes.
 void attention(Stack& s) {
@@ -226,31 +268,56 @@ void binary_cross_entropy_with_logits(Stack& s) {
 
 const std::unordered_map<std::string, ShapeRule>& rules() {
   static const std::unordered_map<std::string, ShapeRule> table = {
+      {"aten::_native_batch_norm_legit_functional", native_batch_norm_functional},
+      {"aten::_sample_dirichlet", dense_as_first},
       {"aten::_scaled_dot_product_fused_attention_overrideable", attention},
       {"aten::_scaled_dot_product_fused_attention_overrideable_backward", attention_backward},
-      {"aten::_native_batch_norm_legit_functional", native_batch_norm_functional},
+      {"aten::_standard_gamma", dense_as_first},
       {"aten::abs", same_as_first},
       {"aten::arange", arange},
       {"aten::arange.start", arange_start},
       {"aten::arange.start_step", arange_start_step},
+      {"aten::bernoulli", dense_as_first},
+      {"aten::bernoulli.Tensor", same_as_first},
+      {"aten::bernoulli.p", same_as_first},
       {"aten::binary_cross_entropy_with_logits", binary_cross_entropy_with_logits},
+      {"aten::binomial", dense_as_first},
+      {"aten::cauchy", same_as_first},
       {"aten::convolution", convolution},
       {"aten::convolution_backward", convolution_backward},
       {"aten::embedding", embedding},
       {"aten::embedding_dense_backward", embedding_dense_backward},
+      {"aten::exponential", same_as_first},
       {"aten::flip", same_as_first},
+      {"aten::geometric", same_as_first},
       {"aten::index_select", index_select},
+      {"aten::log_normal", same_as_first},
       {"aten::logsumexp", logsumexp},
       {"aten::mse_loss_backward", loss_backward},
+      {"aten::multinomial", multinomial},
       {"aten::native_batch_norm", native_batch_norm},
       {"aten::native_batch_norm_backward", native_batch_norm_backward},
       {"aten::native_dropout", native_dropout},
       {"aten::native_dropout_backward", same_as_first},
       {"aten::native_layer_norm", native_layer_norm},
       {"aten::native_layer_norm_backward", native_layer_norm_backward},
+      {"aten::normal.Tensor_Tensor", normal_of_tensors},
+      {"aten::normal.Tensor_float", normal_of_tensors},
+      {"aten::normal.float_Tensor", normal_of_tensors},
+      {"aten::normal_functional", same_as_first},
+      {"aten::poisson", dense_as_first},
+      {"aten::random", same_as_first},
+      {"aten::random.from", same_as_first},
+      {"aten::random.to", same_as_first},
+      {"aten::randint_like.Tensor", like_first_as<2>},
+      {"aten::randint_like.Tensor_generator", like_first_as<3>},
+      {"aten::randperm", randperm<1>},
+      {"aten::randperm.generator", randperm<2>},
       {"aten::relu", same_as_first},
+      {"aten::rrelu_with_noise_functional", rrelu_with_noise_functional},
       {"aten::smooth_l1_loss_backward", loss_backward},
       {"aten::std.correction", variance},
+      {"aten::uniform", same_as_first},
       {"aten::var.correction", variance},
       {"aten::where.self", where},
   };

@@ -10,8 +10,9 @@ namespace shoal::graph {
 Graph remove_dead_code(Graph);
 
 /// A gradient that is a sum of others (a tied weight) becomes a list of contributions, so that each is summed
-/// over the microbatches on its own and they are added last (docs/numerics.md, "one tree"). Bits: the order
-/// of that sum is the run's definition.
+/// over the microbatches on its own and they are added last (docs/numerics.md, "one tree"). Where three or more
+/// addends all come from one operator, as those of a layer that is called at every step of a sequence, the
+/// sum stays in the graph. Bits: the order of that sum is the run's definition.
 Graph split_gradient_contributions(Graph);
 
 /// Embedding gradients accumulate in fp32: in bf16 4,096 ones sum to 256 (docs/numerics.md, "bf16"). Bits:

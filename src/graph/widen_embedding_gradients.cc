@@ -5,8 +5,9 @@
 namespace shoal::graph {
 
 // embedding_dense_backward(g: bf16, ...) : bf16   becomes   embedding_dense_backward(_to_copy(g, f32), ...) :
-// f32. Where the gradient leaves the graph it stays f32 (gradients are summed in f32 anyway); other readers
-// get it rounded back.
+// f32, and so does a sum of such gradients (an embedding that is read at every step of a sequence). Where the
+// gradient leaves the graph it stays f32 (gradients are summed in f32 anyway); other readers get it rounded
+// back.
 Graph widen_embedding_gradients(Graph graph) {
   const auto to_copy = [&](ValueId from, c10::ScalarType dtype, const Node& like) {
     TensorType type = graph.type(from);
@@ -21,7 +22,21 @@ Graph widen_embedding_gradients(Graph graph) {
   std::vector<Node> nodes;
   std::unordered_map<ValueId, ValueId>
       narrowed;  // the f32 gradient -> its bf16 copy, for readers inside the graph
+  const auto is_widened = [&](const Argument& argument) {
+    const auto* tensor = std::get_if<Tensor>(&argument);
+    return tensor && narrowed.contains(tensor->id);
+  };
   for (Node node : graph.nodes) {
+    const bool sums =
+        node.op == "aten::add.Tensor" && is_widened(node.arguments[0]) && is_widened(node.arguments[1]);
+    if (sums) {
+      const ValueId sum = node.results[0];
+      graph.values[static_cast<size_t>(sum)].dtype = c10::ScalarType::Float;
+      nodes.push_back(node);
+      nodes.push_back(to_copy(sum, c10::ScalarType::BFloat16, node));
+      narrowed[sum] = nodes.back().results[0];
+      continue;
+    }
     for_each_input(node, [&](ValueId& id) {
       if (const auto found = narrowed.find(id); found != narrowed.end()) id = found->second;
     });

@@ -65,12 +65,7 @@ class Divider {
       : from_(from), map_(map), parts_(map.parts), forms_(from.values.size()) {
     out_.num_parts = parts_;
     out_.constants = from.constants;
-    for (const Node& node : from.nodes) {
-      size_t inputs = 0;
-      graph::for_each_input(node, [&](ValueId) { ++inputs; });
-      if (inputs == 1 && node.results.size() == 1 && ops::is_view(from, node))
-        view_of_[node.results[0]] = &node;
-    }
+    find_views();
   }
 
   Graph run() {
@@ -107,6 +102,22 @@ class Divider {
   }
 
  private:
+  // Which values are views, and which of them an operator reads by places in memory: those see the memory of
+  // what they are views of.
+  void find_views() {
+    for (auto node = from_.nodes.rbegin(); node != from_.nodes.rend(); ++node) {
+      std::vector<ValueId> inputs;
+      graph::for_each_input(*node, [&](ValueId id) { inputs.push_back(id); });
+      const auto by_memory = [&](ValueId id) { return by_memory_.contains(id); };
+      if (ops::goes_by_memory(from_, *node)) by_memory_.insert(inputs.begin(), inputs.end());
+      if (inputs.size() != 1 || !ops::is_view(from_, *node)) continue;
+      const bool read_so = std::any_of(node->results.begin(), node->results.end(), by_memory);
+      if (read_so) by_memory_.insert(inputs[0]);
+      if (read_so || node->results.size() == 1)
+        for (ValueId id : node->results) view_of_[id] = &*node;
+    }
+  }
+
   void add_node(size_t n) {
     phase_ = from_.nodes[n].phase;
     scope_ = from_.nodes[n].scope;
@@ -180,27 +191,38 @@ class Divider {
   ValueId whole(ValueId id) {
     Forms& have = forms(id);
     if (have.whole != kNoValue) return have.whole;
-    go_home(id);
-    if (have.whole == kNoValue && view_of_.contains(id)) return have.whole = view_whole(id);
+    const bool is_view = view_of_.contains(id);
+    if (!is_view || !by_memory_.contains(id)) go_home(id);
+    if (have.whole == kNoValue && is_view) return view_whole(id);
     if (have.whole == kNoValue) {
       const auto& [cut, list] = *have.cuts.begin();
-      have.whole = add(convert("shoal::join_parts", {TensorList{list}, int64_t{cut.first}, cut.second},
-                               dense(from_.type(id)), kWhole));
+      have.whole = as_captured(id, add(convert("shoal::join_parts",
+                                               {TensorList{list}, int64_t{cut.first}, cut.second},
+                                               dense(from_.type(id)), kWhole)));
     }
     return have.whole;
+  }
+
+  // A whole value lies in memory as in the undivided graph: some operators depend on that (as_strided, one
+  // that takes contiguous tensors only), and kernels choose by it.
+  ValueId as_captured(ValueId id, ValueId dense_whole) {
+    const TensorType type = from_.type(id);
+    if (type == dense(type)) return dense_whole;
+    return add(convert("shoal::restride", {Tensor{dense_whole}, type.strides}, type, kWhole));
   }
 
   // A view of parts, wanted whole, is a view of the whole.
   ValueId view_whole(ValueId id) {
     Node copy = *view_of_.at(id);
     graph::for_each_input(copy, [&](ValueId& input) { input = whole(input); });
-    as_reshape(copy);
-    copy.results = {out_.add_value(from_.type(id))};
-    return add(std::move(copy));
-  }
-  // Parts, and wholes that were joined, may lie in memory as no view can regroup.
-  static void as_reshape(Node& node) {
-    if (ops::regroups(node.op)) node.op = "aten::reshape";
+    for (ValueId& result : copy.results) {
+      if (result == kNoValue) continue;
+      const ValueId seen = out_.add_value(from_.type(result));
+      forms(result).whole = seen;
+      result = seen;
+    }
+    out_.nodes.push_back(std::move(copy));
+    return forms(id).whole;
   }
 
   const std::vector<ValueId>& parts(ValueId id, Cut cut) {
@@ -239,8 +261,9 @@ class Divider {
     const std::string kind = how(have.made.kind);
     const std::optional<Cut>& home = map_.homes[at(id)];
     if (!home) {
-      have.whole = add(convert("shoal::reduce_parts", {TensorList{have.partials}, leaves, kind, dtype},
-                               dense(type), kWhole));
+      have.whole = as_captured(id, add(convert("shoal::reduce_parts",
+                                               {TensorList{have.partials}, leaves, kind, dtype}, dense(type),
+                                               kWhole)));
       return;
     }
     std::vector<ValueId> list;
@@ -257,7 +280,6 @@ class Divider {
   void add_whole(const Node& node) {
     Node copy = node;
     graph::for_each_input(copy, [&](ValueId& id) { id = whole(id); });
-    as_reshape(copy);
     for (ValueId& id : copy.results) {
       if (id == kNoValue) continue;
       TensorType type = from_.type(id);
@@ -288,7 +310,7 @@ class Divider {
     }
     for (int part = 0; part < parts_; ++part) {
       Node copy = ops::local_node(from_, node, division, parts_, part);
-      as_reshape(copy);
+      if (ops::regroups(copy.op)) copy.op = "aten::reshape";  // parts may lie as no view can regroup
       size_t input = 0;
       graph::for_each_input(copy, [&](ValueId& id) { id = read[input++][static_cast<size_t>(part)]; });
       for (size_t i = 0; i < copy.results.size(); ++i) {
@@ -332,6 +354,7 @@ class Divider {
   const int64_t parts_;
   std::vector<Forms> forms_;                // by value of the undivided graph
   std::map<ValueId, const Node*> view_of_;  // the node that makes a value, where it is a view
+  std::set<ValueId> by_memory_;             // that an operator reads by places in memory
   graph::Phase phase_ = graph::Phase::kForward;
   std::string scope_;
   Graph out_;

@@ -24,6 +24,8 @@ bool holds(const Condition& condition, const Argument& argument) {
     return error == std::errc() && stop == end && value == *number;
   }
   if (const auto* word = std::get_if<std::string>(&argument)) return condition.value == *word;
+  if (const auto* numbers = std::get_if<Shape>(&argument))
+    return condition.value == cat("[", join(*numbers, ","), "]");
   return condition.value == "none" && std::holds_alternative<graph::None>(argument);
 }
 

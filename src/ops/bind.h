@@ -61,6 +61,6 @@ std::optional<Division> pass_sums(const Rule&, const graph::Graph&, const graph:
 graph::Node local_node(const Rule&, const graph::Graph&, const graph::Node&, const Division&, int64_t parts,
                        int64_t part);
 std::optional<Bias> bias_of(const Rule&, const graph::Graph&, const graph::Node&);
-Cost cost(const Rule&, const graph::Graph&, const graph::Node&);
+Cost cost(const Binding&, const graph::Graph&, const graph::Node&);
 
 }  // namespace shoal::ops

@@ -7,7 +7,6 @@
 #include "graph/operator.h"
 #include "ops/bind.h"
 #include "ops/rules.h"
-#include "shoal/error.h"
 
 namespace shoal::ops {
 namespace {
@@ -225,8 +224,7 @@ std::optional<Bias> bias_of(const Rule& rule, const graph::Graph& graph, const g
   return found;
 }
 
-Cost cost(const Rule& rule, const graph::Graph& graph, const graph::Node& node) {
-  const Binding binding = bind(rule, graph, node);
+Cost cost(const Binding& binding, const graph::Graph& graph, const graph::Node& node) {
   Cost cost;
   if (binding.form && binding.form->view) return cost;
   double largest = 0;
@@ -238,7 +236,7 @@ Cost cost(const Rule& rule, const graph::Graph& graph, const graph::Node& node) 
   };
   graph::for_each_input(node, count);
   for (graph::ValueId id : node.results) count(id);
-  cost.flops = largest;
+  cost.flops = binding.form ? largest : cost.bytes;
   if (!binding.form || binding.form->flops == 0) return cost;
   cost.flops = binding.form->flops;
   for (Symbol symbol : binding.form->flops_symbols)
@@ -247,39 +245,68 @@ Cost cost(const Rule& rule, const graph::Graph& graph, const graph::Node& node) 
   return cost;
 }
 
+namespace {
+
+// Empty where the operator has no rule.
+Binding bind(const graph::Graph& graph, const graph::Node& node) {
+  const Rule* const rule = rule_of(node.op);
+  return rule ? bind(*rule, graph, node) : Binding{};
+}
+
+}  // namespace
+
+RuleFor rule_for(const graph::Graph& graph, const graph::Node& node) {
+  const Rule* const rule = rule_of(node.op);
+  return !rule                           ? RuleFor::kNone
+         : bind(*rule, graph, node).form ? RuleFor::kNode
+                                         : RuleFor::kOtherArguments;
+}
+
 std::optional<Division> divide(const graph::Graph& graph, const graph::Node& node, Port port, graph::Cut cut,
                                int64_t parts) {
-  return divide(rule_of(node.op), graph, node, port, cut, parts);
+  const Rule* const rule = rule_of(node.op);
+  return rule ? divide(*rule, graph, node, port, cut, parts) : std::nullopt;
 }
 
 std::vector<Division> divisions(const graph::Graph& graph, const graph::Node& node, int64_t parts) {
-  return divisions(rule_of(node.op), graph, node, parts);
+  const Rule* const rule = rule_of(node.op);
+  return rule ? divisions(*rule, graph, node, parts) : std::vector<Division>{};
 }
 
 std::optional<Division> pass_sums(const graph::Graph& graph, const graph::Node& node,
                                   const std::vector<bool>& addends) {
-  return pass_sums(rule_of(node.op), graph, node, addends);
+  const Rule* const rule = rule_of(node.op);
+  return rule ? pass_sums(*rule, graph, node, addends) : std::nullopt;
 }
 
 graph::Node local_node(const graph::Graph& graph, const graph::Node& node, const Division& division,
                        int64_t parts, int64_t part) {
-  return local_node(rule_of(node.op), graph, node, division, parts, part);
+  const Rule* const rule = rule_of(node.op);
+  return rule ? local_node(*rule, graph, node, division, parts, part) : node;
 }
 
 std::optional<Bias> bias_of(const graph::Graph& graph, const graph::Node& node) {
-  return bias_of(rule_of(node.op), graph, node);
+  const Rule* const rule = rule_of(node.op);
+  return rule ? bias_of(*rule, graph, node) : std::nullopt;
 }
 
 bool is_view(const graph::Graph& graph, const graph::Node& node) {
-  const Binding binding = bind(rule_of(node.op), graph, node);
+  const Binding binding = bind(graph, node);
   return binding.form && binding.form->view;
 }
 
+bool goes_by_memory(const graph::Graph& graph, const graph::Node& node) {
+  const Binding binding = bind(graph, node);
+  return binding.form && binding.form->memory;
+}
+
 bool regroups(const std::string& op) {
-  const Form& form = rule_of(op).forms[0];
+  const Rule* const rule = rule_of(op);
+  if (!rule) return false;
+  const Form& form = rule->forms[0];
   return form.view && !form.inputs.empty() && form.inputs[0].flat && !form.sizes.empty();
 }
 
-Cost cost(const graph::Graph& graph, const graph::Node& node) { return cost(rule_of(node.op), graph, node); }
+Cost cost(const graph::Graph& graph, const graph::Node& node) { return cost(bind(graph, node), graph, node); }
 
 }  // namespace shoal::ops

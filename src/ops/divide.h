@@ -1,6 +1,7 @@
 // How an operator may be divided: from its rule (rules.h), for the shapes of one node.
 //
-// All questions are about one axis of C equal parts; several axes are a product of such divisions.
+// All questions are about one axis of C equal parts; several axes are a product of such divisions. Of an
+// operator without a rule nothing is known: there is no way to divide it, no sum passes it, it is no view.
 #pragma once
 
 #include <optional>
@@ -37,7 +38,7 @@ struct Port {
 };
 
 /// The division in which the tensor at `port` is cut so; nothing when the operator needs that dim whole, or
-/// some tensor's dim does not come apart in `parts`. Throws InputError when the operator has no rule.
+/// some tensor's dim does not come apart in `parts`.
 std::optional<Division> divide(const graph::Graph&, const graph::Node&, Port port, graph::Cut cut,
                                int64_t parts);
 
@@ -65,17 +66,22 @@ std::optional<Bias> bias_of(const graph::Graph&, const graph::Node&);
 std::vector<int64_t> part_shape(const std::vector<int64_t>& shape, graph::Cut cut, int64_t parts);
 bool can_cut(const std::vector<int64_t>& shape, graph::Cut cut, int64_t parts);
 
-/// What the undivided node costs, from the same rule.
+/// What the undivided node costs, from the same rule. Where there is none it is unknown, and counts as one
+/// operation for each byte read or written.
 struct Cost {
   double flops = 0;  // multiplications and additions, each counted
   double bytes = 0;  // tensors read and written once
 };
 Cost cost(const graph::Graph&, const graph::Node&);
 
-bool has_rule(const std::string& op);
+/// What there is a rule for: this node; its operator, with other arguments; or neither.
+enum class RuleFor { kNode, kOtherArguments, kNone };
+RuleFor rule_for(const graph::Graph&, const graph::Node&);
 
 /// Whether the result is its input's memory, seen otherwise.
 bool is_view(const graph::Graph&, const graph::Node&);
+/// Whether the operator goes by places in its inputs' memory: of a view it may see what the view does not.
+bool goes_by_memory(const graph::Graph&, const graph::Node&);
 /// Whether an operator is a view that groups dims anew into sizes that it is given. Of parts, and of wholes
 /// that were joined, it cannot always be made; aten::reshape, with the same arguments, copies where it
 /// cannot.

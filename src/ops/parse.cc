@@ -166,6 +166,8 @@ class Parser {
       start.argument_name = name("the name of an argument");
       start.symbol = symbol("a letter");
       form.starts.push_back(start);
+    } else if (word == "memory") {
+      form.memory = true;
     } else if (word == "random") {
       form.random = true;
     } else if (word == "flops") {
@@ -211,8 +213,14 @@ class Parser {
   std::string value() {
     skip();
     const size_t begin = at_;
+    if (accept("[")) {
+      const size_t end = text_.find(']', at_);
+      if (end == std::string::npos) fail("\"]\" after the numbers");
+      at_ = end + 1;
+      return text_.substr(begin, at_ - begin);
+    }
     while (!at_end() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '-')) ++at_;
-    if (begin == at_) fail("a number, true, false or none");
+    if (begin == at_) fail("a number, true, false, none or a list of numbers");
     return text_.substr(begin, at_ - begin);
   }
   int number(const std::string& want) {

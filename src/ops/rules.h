@@ -23,7 +23,8 @@
 //   "+"     added once to the result: a bias. Where the result is a sum of parts it is left out of them.
 //   "@n"    this result is made of input n alone
 //
-//   clause = "if" { argument "=" value }         the form holds only for nodes with these arguments
+//   clause = "if" { argument "=" value }         the form holds only for nodes with these arguments: numbers, true,
+//                                                false, none, words, lists of numbers
 //          | "whole:" { symbol }                 these dims cannot come apart
 //          | "kept:" { symbol } "(" why ")"      these could, and are not
 //          | "max:" { symbol }                   parts of a result that lacks these are combined by the larger, not added
@@ -38,6 +39,7 @@
 //                                                each group of inputs for itself. A "view" is linear in input 0
 //          | "at:" argument letter               this argument says where the letter begins: it grows from part to part
 //          | "view"                              costs nothing
+//          | "memory"                            goes by places in memory, not by indices: no sum passes it
 //          | "random"                            draws numbers, or leaves them as they come: parts need not be the whole's
 //          | "flops:" n { symbol }               what it costs: n times the sizes of these; else one per element
 //          | argument "=" ( axes | "{" letter "}" | "(...)" )    sizes that follow the parts: a number or a list with
@@ -109,7 +111,7 @@ struct Form {
   std::array<bool, 128> spread{};
   bool broadcast_all = false;
   int broadcast_input = -1;
-  bool view = false, random = false;
+  bool view = false, memory = false, random = false;
   std::vector<std::string> permute_names;
   std::vector<int> permute;  // positions of arguments
   std::string without_op;
@@ -136,9 +138,11 @@ Rule parse_rule(const std::string& op, const std::string& text);
 void resolve(Rule&);
 
 /// The rule of an operator, its own row or a registered one, ready for use; valid for the life of the
-/// program. Throws InputError naming the operator and where to add a row. Thread-safe.
-const Rule& rule_of(const std::string& op);
+/// program; null where it has none. Throws InputError when a rule does not fit its operator's schema.
+/// Thread-safe.
+const Rule* rule_of(const std::string& op);
 
+bool has_rule(const std::string& op);
 /// Names of all operators that have a rule, sorted.
 std::vector<std::string> operators_with_rules();
 
@@ -156,8 +160,12 @@ Table indexing_table();
 Table loss_table();
 Table matmul_table();
 Table normalisation_table();
+Table padding_table();
 Table pointwise_table();
+Table pooling_table();
+Table random_table();
 Table reduction_table();
+Table resampling_table();
 Table shape_table();
 Table vocabulary_table();
 

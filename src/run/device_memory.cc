@@ -2,12 +2,14 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "base/text.h"
+#include "comm/collectives.h"
 #include "run/parts.h"
 #include "shoal/error.h"
 
@@ -87,8 +89,16 @@ at::Tensor DeviceMemory::weight_view(size_t unit, Range elements) const {
 void DeviceMemory::install(const std::string& name, const at::Tensor& tensor, c10::ScalarType dtype) {
   const std::vector<size_t> units = storage_.units_of(name);
   if (units.empty()) {
-    originals_[name] = tensor.clone();
-    others_[name] = originals_[name].to(dtype);
+    at::Tensor &original = originals_[name], &read = others_[name];
+    if (original.defined() && original.sizes() == tensor.sizes() &&
+        original.scalar_type() == tensor.scalar_type() && read.scalar_type() == dtype) {
+      const c10::InferenceMode as_it_was_made(original.is_inference());
+      original.copy_(tensor);
+      if (!read.is_same(original)) read.copy_(original);
+      return;
+    }
+    original = tensor.clone();
+    read = original.to(dtype);
     return;
   }
   for (size_t u : units) {
@@ -104,6 +114,10 @@ void DeviceMemory::install(const std::string& name, const at::Tensor& tensor, c1
     for (OwnedPiece& owned : owned_of(u))
       owned.master.copy_(flat.slice(0, owned.piece.elements.begin, owned.piece.elements.end));
   }
+}
+
+void DeviceMemory::adopt(const std::string& name, const at::Tensor& tensor) {
+  originals_.at(name) = others_.at(name) = tensor;
 }
 
 at::Tensor DeviceMemory::value(const std::string& name, int part) const {
@@ -146,6 +160,32 @@ at::Tensor DeviceMemory::whole(const std::string& name) {
   }
   std::vector<at::Tensor> parts;
   for (size_t u : units) parts.push_back(gather(u));
+  return storage_.units[units[0]].part == graph::kWhole ? parts[0]
+                                                        : join_parts(parts, storage_.cuts.at(name));
+}
+
+at::Tensor DeviceMemory::whole_master(const std::string& name) {
+  std::vector<at::Tensor> parts;
+  const std::vector<size_t> units = storage_.units_of(name);
+  for (size_t u : units) {
+    std::vector<std::byte> mine;
+    for (const auto& [rank, elements] : ownership_.sharers(u)) {
+      if (rank != rank_) continue;
+      const OwnedPiece& owned = owner_of(u, elements);
+      const auto* from = owned.master.const_data_ptr<float>() + (elements.begin - owned.piece.elements.begin);
+      const auto bytes = std::as_bytes(std::span(from, static_cast<size_t>(elements.size())));
+      mine.insert(mine.end(), bytes.begin(), bytes.end());
+    }
+    const auto all = comm::all_gather(communicator_, mine);
+    std::vector<size_t> taken(all.size(), 0);
+    const at::Tensor& whole = parts.emplace_back(at::empty(storage_.units[u].shape, at::kFloat));
+    for (const auto& [rank, elements] : ownership_.sharers(u)) {
+      const auto from = static_cast<size_t>(rank), bytes = static_cast<size_t>(elements.size() * kFloatBytes);
+      if (bytes > 0)
+        std::memcpy(whole.mutable_data_ptr<float>() + elements.begin, all[from].data() + taken[from], bytes);
+      taken[from] += bytes;
+    }
+  }
   return storage_.units[units[0]].part == graph::kWhole ? parts[0]
                                                         : join_parts(parts, storage_.cuts.at(name));
 }

@@ -34,8 +34,13 @@ class DeviceMemory {
   DeviceMemory(comm::Communicator&, const lower::Ownership&, const lower::Program&);
 
   /// The numbers of a parameter or buffer, fp32 or as captured, whole: what this device keeps of it is taken.
-  /// Other tensors (frozen parameters, buffers) are kept whole, in `dtype`.
+  /// Other tensors (frozen parameters, buffers) are kept whole, in `dtype`; later numbers of the same type go
+  /// where the first ones lie.
   void install(const std::string& name, const at::Tensor& tensor, c10::ScalarType dtype);
+
+  /// A frozen parameter or buffer has its numbers in `tensor` from here on: forward reads it there, updates
+  /// of buffers write to it. REQUIRES: forward reads it in the tensor's dtype.
+  void adopt(const std::string& name, const at::Tensor& tensor);
 
   /// What forward reads, where it lies; undefined when this device has no such parameter or buffer, or does
   /// not keep it whole (zero = 3: gather).
@@ -48,6 +53,9 @@ class DeviceMemory {
   at::Tensor gather(size_t unit);
   /// The same for a whole parameter or buffer; undefined when there is none of this name.
   at::Tensor whole(const std::string& name);
+
+  /// Collective: the master weights of a whole trained parameter, fp32, from whoever owns them.
+  at::Tensor whole_master(const std::string& name);
 
   std::vector<OwnedPiece>& owned() { return owned_; }
   /// Those of one unit; they lie together.
@@ -90,6 +98,8 @@ class DeviceMemory {
   /// Since the start; whoever reads peers' memory by another way adds to it.
   Traffic& traffic() { return traffic_; }
   int64_t window_bytes() const;
+  /// The memory in which value() lies; keeping it keeps them.
+  std::shared_ptr<comm::Window> weights() const { return weights_; }
   /// Allocated: weights, masters, frozen parameters and buffers; slots, partial sums and sums.
   int64_t parameter_bytes() const;
   int64_t gradient_bytes() const;

@@ -10,6 +10,7 @@
 #include "graph/operator.h"
 #include "lower/gather_plan.h"
 #include "run/out_of_memory.h"
+#include "run/random_kernels.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
@@ -37,6 +38,7 @@ Executor::Executor(const graph::Graph& graph, bool gathers) : graph_(graph), val
     step.node = &node;
     step.op = graph::operator_handle(node.op);
     step.kernel = find_kernel(node.op);
+    step.draws = find_random_kernel(node.op) != nullptr;
     for (size_t i = 0; i < node.arguments.size(); ++i) {
       const graph::Argument& argument = node.arguments[i];
       step.arguments.push_back(graph::to_ivalue(argument, no_tensor, at::kCPU));
@@ -168,12 +170,13 @@ void Executor::execute(const Step& step, const Run& run, bool check_types) {
   for (size_t i : step.tensor_arguments)
     stack[i] = graph::to_ivalue(step.node->arguments[i], tensor_of, at::kCPU);
 
-  if (step.kernel != nullptr) {
+  if (step.kernel != nullptr && !(step.draws && run.sequential_random)) {
     step.kernel(stack, {run.random, step.node->random, run.exchanger});
   } else if (step.node->random >= 0 && !run.sequential_random) {
     throw InputError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
-                         " - random: forward may only use dropout, which draws by counter; other random "
-                         "operators would depend on the layout"));
+                         " - random: it cannot be drawn by counter, and drawn otherwise it would depend on "
+                         "the layout; make its numbers of those of rand, randn and other random operators "
+                         "(docs/numerics.md, \"Random numbers\")"));
   } else {
     step.op->callBoxed(stack);
   }
@@ -187,7 +190,7 @@ void Executor::execute(const Step& step, const Run& run, bool check_types) {
       const graph::TensorType& want = graph_.type(id);
       // How a part lies in memory is not predicted.
       const bool as_predicted =
-          graph_.num_parts > 1 ? got.dtype == want.dtype && got.shape == want.shape : got == want;
+          step.node->part == graph::kWhole ? got == want : got.dtype == want.dtype && got.shape == want.shape;
       if (!as_predicted)
         throw JobError(cat("operator ", step.node->op, " - result: got ", graph::print(got),
                            ", capture predicted ", graph::print(want),

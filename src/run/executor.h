@@ -50,6 +50,7 @@ class Executor {
     const graph::Node* node;
     std::optional<c10::OperatorHandle> op;
     Kernel kernel;
+    bool draws;  // the kernel draws random numbers by counter
     std::vector<c10::IValue> arguments;  // tensors are filled in at run time
     std::vector<size_t> tensor_arguments;
     std::vector<std::pair<graph::ValueId, int>> outputs;

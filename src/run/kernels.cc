@@ -1,14 +1,14 @@
 #include "run/kernels.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/mul.h>
+#include <ATen/ops/mkldnn_rnn_layer.h>
 
 #include <unordered_map>
 
-#include "base/random.h"
 #include "run/exchange.h"
+#include "run/random_kernels.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
@@ -42,47 +42,16 @@ void attention_backward(Stack& s, const KernelContext&) {
   s = {query, key, value, Tensor()};
 }
 
-// keep[i] = word(i) >= threshold, where word(i) is one 32-bit number of Philox for element i: four elements
-// share a counter.
-#if defined(__x86_64__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-void draw_mask(uint64_t key, uint64_t stream, uint32_t threshold, bool* keep, int64_t count) {
-  constexpr int64_t kGroup = 16;
-  int64_t element = 0;
-  for (; element + 4 * kGroup <= count; element += 4 * kGroup) {
-    bool lanes[4][kGroup];
-    for (int64_t g = 0; g < kGroup; ++g) {
-      const auto words = philox(key, stream, static_cast<uint64_t>(element / 4 + g));
-      for (int w = 0; w < 4; ++w) lanes[w][g] = words[static_cast<size_t>(w)] >= threshold;
-    }
-    for (int64_t g = 0; g < kGroup; ++g)
-      for (int w = 0; w < 4; ++w) keep[element + 4 * g + w] = lanes[w][g];
-  }
-  for (; element < count; ++element)
-    keep[element] = philox(key, stream,
-                           static_cast<uint64_t>(element / 4))[static_cast<size_t>(element % 4)] >= threshold;
-}
-
-// (x, p, train) -> x * mask / (1 - p), mask
-void dropout(Stack& s, const KernelContext& context) {
-  const Tensor x = s[0].toTensor();
-  const double p = s[1].toDouble();
-  const bool train = s[2].isNone() || s[2].toBool();
-  Tensor mask = at::empty_like(x, x.options().dtype(at::kBool));
-  if (!train || p == 0) {
-    mask.fill_(true);
-    s = {x.clone(), mask};
-    return;
-  }
-  const uint64_t key = random_bits(context.random.seed, static_cast<uint64_t>(context.random.step),
-                                   static_cast<uint64_t>(context.random.microbatch));
-  const auto threshold = static_cast<uint32_t>(std::min(p * 0x1p32, 0x1p32 - 1));
-  // Elements are numbered by their place in memory: strides are part of the node.
-  draw_mask(key, static_cast<uint64_t>(context.stream), threshold, mask.mutable_data_ptr<bool>(),
-            mask.numel());
-  const double scale = p < 1 ? 1.0 / (1.0 - p) : 0.0;
-  s = {at::mul(x, mask).mul_(scale), mask};
+// (input, w_ih, w_hh, b_ih, b_hh, h, c, reverse, batch_sizes, mode, hidden_size, num_layers, has_biases,
+// bidirectional, batch_first, train) -> output, h, c, workspace. LibTorch's kernel makes the workspace, which
+// backward reads, when gradients are on; capture has put into `train` whether they were.
+void recurrent_layer(Stack& s, const KernelContext&) {
+  const at::AutoGradMode gradients(s[15].toBool());
+  auto [output, h, c, workspace] = at::mkldnn_rnn_layer(
+      s[0].toTensor(), s[1].toTensor(), s[2].toTensor(), s[3].toTensor(), s[4].toTensor(), s[5].toTensor(),
+      s[6].toTensor(), s[7].toBool(), s[8].toIntVector(), s[9].toInt(), s[10].toInt(), s[11].toInt(),
+      s[12].toBool(), s[13].toBool(), s[14].toBool(), s[15].toBool());
+  s = {output, h, c, workspace};
 }
 
 // (mine [...], number) -> what the peers show
@@ -100,11 +69,11 @@ Kernel find_kernel(const std::string& op) {
   static const std::unordered_map<std::string, Kernel> table = {
       {"aten::_scaled_dot_product_fused_attention_overrideable", attention},
       {"aten::_scaled_dot_product_fused_attention_overrideable_backward", attention_backward},
-      {"aten::native_dropout", dropout},
+      {"aten::mkldnn_rnn_layer", recurrent_layer},
       {"shoal::exchange", exchange},
   };
   const auto found = table.find(op);
-  return found == table.end() ? nullptr : found->second;
+  return found == table.end() ? find_random_kernel(op) : found->second;
 }
 
 }  // namespace shoal::run

@@ -1,5 +1,5 @@
 // Our own kernels: for operators that LibTorch's CPU backend has under another name, and for randomness by
-// counter.
+// counter (random_kernels.h).
 #pragma once
 
 #include <ATen/core/stack.h>
@@ -13,7 +13,7 @@ namespace shoal::run {
 struct RandomKey {
   uint64_t seed = 0;
   int64_t step = 0;
-  int64_t microbatch = 0;
+  int64_t microbatch = 0;  // in evaluation -1 - the number of the batch
 };
 
 class Exchanger;

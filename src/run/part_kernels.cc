@@ -1,6 +1,6 @@
 // The operators of divided graphs that move and combine parts (lower/divide.h): shoal::cut_part, join_parts,
-// recut_part, reduce_parts, reduce_cut. Registered with LibTorch, so that a divided graph is a graph like any
-// other.
+// recut_part, reduce_parts, reduce_cut, restride. Registered with LibTorch, so that a divided graph is a graph
+// like any other.
 //
 // A cut [outer, parts, rest] of a dim makes a contiguous tensor a sequence of pre * outer rows of `parts`
 // runs each; part p is run p of every row.
@@ -8,6 +8,7 @@
 #include <ATen/ops/add.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
 #include <torch/library.h>
@@ -102,7 +103,7 @@ Tensor combine(c10::string_view how, const Tensor& a, const Tensor& b) {
   if (how == "max") return at::maximum(a, b);
   if (how == "min") return at::minimum(a, b);
   if (how == "lse") return logaddexp(a, b);
-  if (how == "first") return a;
+  if (how == "first") return a.clone();  // it may lie where a peer will show something else
   throw JobError(cat("reduce_parts - how: got ", std::string(how), ", want sum, max, min, lse or first"));
 }
 
@@ -187,6 +188,19 @@ Tensor reduce_parts(at::TensorList roots, at::IntArrayRef leaves, c10::string_vi
   return reduce(roots, leaves, how, dtype, 0, 1, 1, 0);
 }
 
+// The same numbers, laid out anew. Indices that share an element have the same number.
+Tensor restride(const Tensor& x, at::IntArrayRef strides) {
+  Tensor out = at::empty_strided(x.sizes(), strides, x.options());
+  Tensor to = out, from = x;
+  for (int64_t dim = 0; dim < x.dim(); ++dim) {
+    if (strides[static_cast<size_t>(dim)] != 0 || x.size(dim) < 2) continue;
+    to = to.narrow(dim, 0, 1);
+    from = from.narrow(dim, 0, 1);
+  }
+  to.copy_(from);
+  return out;
+}
+
 }  // namespace
 
 Tensor take_part(const Tensor& whole, const graph::Cut& cut, int64_t parts, int part) {
@@ -207,6 +221,7 @@ TORCH_LIBRARY_FRAGMENT(shoal, library) {
       "reduce_cut(Tensor[] roots, int[] leaves, str how, ScalarType dtype, int dim, int outer, int parts, "
       "int part) -> "
       "Tensor");
+  library.def("restride(Tensor x, int[] strides) -> Tensor");
   // What the peers of a tensor-parallel group published, where it lies; the interpreter runs it (exchange.h).
   library.def("exchange(Tensor[] mine, int number) -> Tensor[]");
 }
@@ -217,6 +232,7 @@ TORCH_LIBRARY_IMPL(shoal, CPU, library) {
   library.impl("recut_part", &recut_part);
   library.impl("reduce_parts", &reduce_parts);
   library.impl("reduce_cut", &reduce);
+  library.impl("restride", &restride);
 }
 
 }  // namespace shoal::run

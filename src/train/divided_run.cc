@@ -1,5 +1,7 @@
 #include "train/divided_run.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "graph/passes.h"
 #include "lower/divide.h"
@@ -14,17 +16,37 @@ constexpr double kLeastShare = 0.5;
 
 std::string percent(double share) { return cat(static_cast<int64_t>(share * 100), " %"); }
 
+// The operators without a rule that make up the most of the operations.
+std::string print_largest(std::vector<plan::WithoutRule> all) {
+  constexpr size_t kNamed = 3;
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.share > b.share; });
+  std::vector<std::string> names;
+  for (size_t i = 0; i < std::min(all.size(), kNamed); ++i) names.push_back(plan::print(all[i]));
+  if (all.size() > kNamed) names.push_back(cat(all.size() - kNamed, " more"));
+  return join(names, ", ");
+}
+
 void check_share(const graph::Graph& graph, const plan::CutMap& map) {
   if (map.divided_share >= kLeastShare) return;
+  const std::string begin = cat("trainer - tensor_chunks: got ", map.parts, ", which divides only ",
+                                percent(map.divided_share), " of the model's operations: ");
+  double without_rule = 0;
+  for (const plan::WithoutRule& found : map.without_rule) without_rule += found.share;
+  if (1 - without_rule < kLeastShare)
+    throw InputError(cat(begin, "operators without a rule are computed whole, and there are ",
+                         print_largest(map.without_rule),
+                         "; give them rules with shoal::register_rule (docs/adding_an_operator.md), "
+                         "or use 1"));
   std::vector<std::string> better;
   for (int64_t chunks : {2, 3, 4, 5, 6, 7, 8, 12, 16})
     if (plan::make_cut_map(graph, chunks).divided_share >= kLeastShare) better.push_back(cat(chunks));
   throw InputError(cat(
-      "trainer - tensor_chunks: got ", map.parts, ", which divides only ", percent(map.divided_share),
-      " of the model's operations: too few of its sizes (heads, widths, channels, vocabulary) are multiples "
-      "of it; ",
+      begin, "too few of its sizes (heads, widths, channels, vocabulary) are multiples of it; ",
       better.empty() ? "none divides half of them, use 1"
-                     : cat("these divide more than half: ", join(better, ", "))));
+                     : cat("these divide more than half: ", join(better, ", ")),
+      map.without_rule.empty() ? ""
+                               : cat("; operators without a rule are computed whole: ",
+                                     print_largest(map.without_rule))));
 }
 
 }  // namespace

@@ -15,8 +15,8 @@ struct DividedRun {
 };
 
 /// `fixed`: how the run's first graph has cut the parameters; null for the first itself. Throws InputError
-/// when `chunks` divide less than half of the model's operations, naming numbers that divide more; and for an
-/// operator without a rule.
+/// when `chunks` divide less than half of the model's operations, naming numbers that divide more, or the
+/// operators whose lack of a rule is the reason.
 DividedRun divide_run(graph::Graph captured, int64_t chunks, const std::map<std::string, graph::Cut>* fixed);
 
 }  // namespace shoal::train

@@ -39,10 +39,23 @@ bool is_there(const fs::path& path) {
 
 bool has_run(const fs::path& out) { return is_there(out / "metrics.jsonl") || is_there(out / "checkpoints"); }
 
+[[noreturn]] void refuse_to_write(const fs::path& path) {
+  throw InputError(cat(path.string(), " - cannot be written: ", std::generic_category().message(errno),
+                       "; choose another --out"));
+}
+
 void check_writable(const fs::path& path, int how) {
-  if (::access(path.c_str(), how) != 0)
-    throw InputError(cat(path.string(), " - cannot be written: ", std::generic_category().message(errno),
-                         "; choose another --out"));
+  if (::access(path.c_str(), how) != 0) refuse_to_write(path);
+}
+
+/// By making a file: what a file system allows is more than its modes say (root on NFS, a full disk).
+void check_can_hold_files(const fs::path& folder) {
+  check_writable(folder, W_OK | X_OK);
+  const fs::path probe = folder / cat(".can-hold-files-", ::getpid());
+  const int descriptor = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (descriptor < 0) refuse_to_write(folder);
+  ::close(descriptor);
+  ::unlink(probe.c_str());
 }
 
 }  // namespace
@@ -81,7 +94,7 @@ fs::path newest_run_folder(const fs::path& recipe) {
 }
 
 void check_run_folder(const fs::path& out, bool resumes) {
-  check_writable(out, W_OK | X_OK);
+  check_can_hold_files(out);
   if (is_there(out / "checkpoints")) check_writable(out / "checkpoints", W_OK | X_OK);
   if (is_there(out / "metrics.jsonl")) {
     check_writable(out / "metrics.jsonl", R_OK | W_OK);

@@ -29,13 +29,16 @@
 #include "shoal/error.h"
 #include "state/checkpoint.h"
 #include "train/divided_run.h"
+#include "train/modes.h"
+#include "train/module_link.h"
 #include "train/optimizer_state.h"
 #include "train/run_definition.h"
 
 namespace shoal {
 namespace {
 
-// What this device runs of a captured graph, with the executor; one per shape of microbatch.
+// What this device runs of a captured graph, with the executor; one per shape of microbatch and modes of the
+// module.
 struct Captured {
   Captured(lower::LocalGraph local_in, bool gathers)
       : local(std::move(local_in)), graph(local.graph), executor(graph, gathers), buffers(graph) {}
@@ -148,6 +151,11 @@ struct Trainer::Impl {
       all.push_back(lower::lower_step(options.microbatches, layout, rank));
     lower::program_check(all);
     tensors = capture::named_tensors(*model.module);
+    const size_t drawn = model.initialisation ? model.initialisation->graph.results.size() : 0;
+    if (model.initialisation && drawn != tensors.parameters.size() + tensors.buffers.size())
+      throw InputError(cat("trainer - model: got ", tensors.parameters.size() + tensors.buffers.size(),
+                           " parameters and buffers, want the ", drawn,
+                           " that describe() saw; register them in the constructor"));
   }
 
   // What may throw on this rank alone while its peers go on and wait for it: then the job is over for all of
@@ -182,14 +190,19 @@ struct Trainer::Impl {
     return &*exchanger;
   }
 
+  capture::Form form() const {
+    return options.tensor_chunks > 1 ? capture::Form::kDivisible : capture::Form::kWhole;
+  }
+
   bool gathers_on_use() const { return layout.zero == 3 && layout.servers == 0; }
 
   Captured& capture(const Batch& microbatch) {
     const Shapes shapes = shapes_of(microbatch);
+    follow();
+    const Key key{shapes, train::modes_of(*model.module), trainable()};
     for (auto& [known, captured] : training)
-      if (known == shapes) return *captured;
-    model.module->train();
-    graph::Graph whole = capture::capture_training(model, shapes, options.precision);
+      if (known == key) return *captured;
+    graph::Graph whole = capture::capture_training(model, shapes, options.precision, form());
     if (!memory) definition = train::run_definition(options, whole, kind_of_device);
     train::DividedRun run =
         train::divide_run(std::move(whole), options.tensor_chunks, memory ? &storage.cuts : nullptr);
@@ -198,7 +211,14 @@ struct Trainer::Impl {
       cut_map = run.cut_map;
       if (options.tensor_chunks > 1) definition["divided_graph"] = hash_hex(graph::print(graph));
       build_memory(graph);
+      began_trainable = key.trainable;
     } else if (lower::print(lower::plan_storage(graph)) != lower::print(storage)) {
+      for (size_t i = 0; i < key.trainable.size(); ++i)
+        if (key.trainable[i] != began_trainable[i])
+          throw InputError(cat("trainer - parameter ", tensors.parameters[i].name, ": its requires_grad is ",
+                               key.trainable[i] ? "true, and was false" : "false, and was true",
+                               " when training began; a Trainer trains the same parameters to its end, so "
+                               "make a new one, which goes on with the module's numbers"));
       throw InputError(cat("trainer - batch: with tensors ", print_shapes(shapes),
                            " the model trains other parameters than with its first batch; make each "
                            "parameter take part in every loss"));
@@ -212,7 +232,7 @@ struct Trainer::Impl {
     captured->contributions = lower::contributions_of(captured->graph, storage);
     captured->buckets = lower::plan_buckets(captured->graph, storage);
     captured->executor.set_profiling(profiling);
-    training.emplace_back(shapes, std::move(captured));
+    training.emplace_back(key, std::move(captured));
     return *training.back().second;
   }
 
@@ -224,8 +244,10 @@ struct Trainer::Impl {
     try {
       memory = std::make_unique<run::DeviceMemory>(communicator, *ownership, program);
       initialise();
+      if (!model.initialisation) link.emplace(communicator, *memory, tensors, lends());
       optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
     } catch (const std::exception& error) {
+      link.reset();
       memory.reset();  // there are no numbers
       if (run::is_out_of_memory(error)) throw no_room();
       throw;
@@ -258,12 +280,30 @@ struct Trainer::Impl {
     std::vector<capture::NamedTensor> all = tensors.parameters;
     all.insert(all.end(), tensors.buffers.begin(), tensors.buffers.end());
     if (!model.initialisation) {
-      for (const capture::NamedTensor& named : all) install(named, named.tensor.detach());
+      for (const capture::NamedTensor& named : all) {
+        train::check_has_numbers(named);
+        install(named, named.tensor.detach());
+      }
       return;
     }
     run::initialise(model.initialisation->graph, options.seed, [&](int index, const at::Tensor& value) {
       install(all[static_cast<size_t>(index)], value);
     });
+  }
+
+  // Every device that computes keeps whole parameters, and all that write to them write alike.
+  bool lends() const { return layout.servers == 0 && layout.zero < 3; }
+
+  std::vector<bool> trainable() const {
+    std::vector<bool> flags;
+    for (const capture::NamedTensor& named : tensors.parameters) flags.push_back(named.tensor.requires_grad());
+    return flags;
+  }
+
+  // What the user did to the module since the last step is honoured, or refused.
+  void follow() {
+    train::check_tensors(tensors, *model.module);
+    if (link) link->follow();
   }
 
   StepResult step(const std::function<Batch(int64_t)>& microbatch) {
@@ -281,6 +321,7 @@ struct Trainer::Impl {
     std::optional<Batch> first = contiguous(microbatch(first_index));
     const int64_t samples_each = check_batch(*first);
     Captured& captured = capture(*first);
+    if (link) link->withhold();
     const Shapes shapes = shapes_of(*first);
     run::StepRequest request;
     request.graph = &captured.graph;
@@ -302,6 +343,7 @@ struct Trainer::Impl {
     request.clip_norm = options.clip_norm;
     request.stop = shoal::stop_requested();
     const run::StepOutcome outcome = interpreter->run(request);
+    if (link) link->changed();
 
     StepResult result;
     result.step = steps;
@@ -379,6 +421,7 @@ struct Trainer::Impl {
 
   void save(const std::filesystem::path& folder) {
     require_memory("save");
+    follow();
     state::Contents contents{definition, steps, samples, specs()};
     contents.run["notes"] = notes;
     std::vector<state::Slice> slices;
@@ -398,6 +441,8 @@ struct Trainer::Impl {
   // All ranks load, or all throw: a damaged block is read by some of them only.
   void load(const std::filesystem::path& folder) {
     if (!half_loaded) require_memory("load");
+    if (!half_loaded) follow();  // what the user wrote comes before, and is written over
+    if (link) link->withhold();
     communicator.barrier();  // nobody reads the old weights any more
     std::string problem = "-";
     std::exception_ptr mine;
@@ -421,6 +466,7 @@ struct Trainer::Impl {
     memory->gather_weights();
     communicator.barrier();
     half_loaded = false;
+    if (link) link->changed();
   }
 
   void read(const std::filesystem::path& folder) {
@@ -455,13 +501,14 @@ struct Trainer::Impl {
 
   double mean_loss(int64_t count, const std::function<Batch(int64_t)>& batch) {
     hold_settings();
+    follow();
     const Range mine = role.computes ? share(count, layout.dp, role.dp) : Range{};
     std::vector<double> losses;
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       communicator.set_activity(cat("step ", steps, ": evaluate batch ", i));
       const Batch inputs = contiguous(batch(i));
       check_batch(inputs);
-      losses.push_back(forward_loss(inputs));
+      losses.push_back(forward_loss(inputs, i));
     }
     // The devices that share a microbatch have the same losses: one of them says so.
     if (role.tp != 0) losses.clear();
@@ -474,17 +521,18 @@ struct Trainer::Impl {
     return comm::tree_sum(all) / static_cast<double>(count);
   }
 
-  double forward_loss(const Batch& batch) {
+  double forward_loss(const Batch& batch, int64_t number) {
     const Shapes shapes = shapes_of(batch);
     auto found = std::find_if(evaluation.begin(), evaluation.end(),
                               [&](auto& known) { return known.first == shapes; });
     if (found == evaluation.end()) {
-      model.module->eval();
+      graph::Graph whole;
+      train::in_evaluation(*model.module, [&] {
+        whole = capture::capture_forward(*model.module, model.loss, shapes, options.precision, form());
+      });
       const train::DividedRun run =
-          train::divide_run(capture::capture_forward(*model.module, model.loss, shapes, options.precision),
-                            options.tensor_chunks, &storage.cuts);
+          train::divide_run(std::move(whole), options.tensor_chunks, &storage.cuts);
       evaluation.emplace_back(shapes, std::make_unique<Captured>(localise(run.graph), gathers_on_use()));
-      model.module->train();
       found = std::prev(evaluation.end());
     }
     Captured& captured = *found->second;
@@ -493,6 +541,7 @@ struct Trainer::Impl {
     const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, batch);
     run.inputs = inputs;
     run.fetch = run::gather_inputs(captured.graph, *memory);
+    run.random = {options.seed, steps, -1 - number};
     run.exchanger = exchange_for(captured);
     run.sink = [&](int, const at::Tensor& value) {
       if (value.numel() != 1)
@@ -519,8 +568,18 @@ struct Trainer::Impl {
   std::optional<run::Exchanger> exchanger;  // with tp > 1
   nlohmann::json definition;                // of the run
   nlohmann::json notes = nlohmann::json::object();
-  std::vector<std::pair<Shapes, std::unique_ptr<Captured>>> training, evaluation;
+  // What a captured graph is of.
+  struct Key {
+    Shapes shapes;
+    train::Modes modes;
+    std::vector<bool> trainable;  // by parameter: requires_grad
+    bool operator==(const Key&) const = default;
+  };
+  std::vector<std::pair<Key, std::unique_ptr<Captured>>> training;
+  std::vector<std::pair<Shapes, std::unique_ptr<Captured>>> evaluation;
+  std::vector<bool> began_trainable;
   std::unique_ptr<run::DeviceMemory> memory;
+  std::optional<train::ModuleLink> link;  // of a built module
   std::unique_ptr<train::OptimizerState> optimizer;
   std::unique_ptr<run::Interpreter> interpreter;
   int64_t steps = 0, samples = 0;
@@ -568,9 +627,22 @@ int64_t Trainer::num_parameters() const {
 
 at::Tensor Trainer::parameter(const std::string& name) const {
   impl_->require_memory("parameter");
+  if (impl_->link) impl_->link->follow_here();
   const at::Tensor value = impl_->memory->whole(name);
   if (!value.defined()) throw InputError(cat("trainer - parameter: the module has none named ", name));
   return value;
+}
+
+void Trainer::update_module() {
+  impl_->require_memory("update_module");
+  if (impl_->model.initialisation)
+    throw InputError(
+        "trainer - update_module: the model was described, so its module has no memory; read its numbers with "
+        "parameter(name), or save them with save(folder)");
+  impl_->together([&] {
+    impl_->follow();
+    impl_->link->update();
+  });
 }
 
 void Trainer::set_note(const std::string& key, const std::string& json_text) {
@@ -589,9 +661,12 @@ std::string Trainer::plan() const {
 Trainer::Memory Trainer::memory() const {
   impl_->require_memory("memory");
   int64_t gathered = 0;
-  for (const auto* graphs : {&impl_->training, &impl_->evaluation})
-    for (const auto& [shapes, captured] : *graphs)
+  const auto add = [&](const auto& graphs) {
+    for (const auto& [shapes, captured] : graphs)
       gathered = std::max(gathered, captured->executor.peak_fetched_bytes());
+  };
+  add(impl_->training);
+  add(impl_->evaluation);
   return {impl_->memory->parameter_bytes(), impl_->memory->gradient_bytes(), impl_->optimizer->bytes(),
           impl_->interpreter->buffer_bytes() + gathered +
               (impl_->exchanger ? impl_->exchanger->window_bytes() : 0)};

@@ -233,7 +233,8 @@ TEST(Capture, ConvolutionsPoolingAndBatchNorm) {
       [](PictureImpl& p, const torch::Tensor& x) {
         return F::instance_norm(p.conv(x), F::InstanceNormFuncOptions()
                                                .running_mean(p.norm->running_mean)
-                                               .running_var(p.norm->running_var))
+                                               .running_var(p.norm->running_var)
+                                               .use_input_stats(p.is_training()))
             .pow(3)
             .mean();
       },
@@ -392,7 +393,7 @@ TEST(Capture, HostStateThatChangesIsFound) {
   }
 }
 
-TEST(Capture, DropoutIsCapturedAndReplayedInEvalMode) {
+TEST(Capture, DropoutIsCapturedAsItTrains) {
   const auto model = describe([] {
     return Toy([](ToyImpl& toy, const Batch& batch) {
       return torch::dropout(toy.first(batch[0]), 0.5, toy.is_training()).mean();

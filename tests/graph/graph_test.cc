@@ -125,6 +125,43 @@ TEST(GraphPasses, SumsOfGradientsBecomeContributions) {
             (std::vector<ValueId>{4, 3}));
 }
 
+// A layer that is called three times or more is summed in the graph, as eager does; only its sum with others splits.
+TEST(GraphPasses, SumsOfOneLayersGradientsStay) {
+  const std::string text =
+      "%0 = parameter \"w\" : f32[2,2]\n"
+      "%1 = aten::mm(%0, %0) : f32[2,2] @backward\n"
+      "%2 = aten::t(%1) : f32[2,2]{1,2} @backward\n"
+      "%3 = aten::mm(%0, %0) : f32[2,2] @backward\n"
+      "%4 = aten::t(%3) : f32[2,2]{1,2} @backward\n"
+      "%5 = aten::mm(%0, %0) : f32[2,2] @backward\n"
+      "%6 = aten::t(%5) : f32[2,2]{1,2} @backward\n"
+      "%7 = aten::add.Tensor(%2, %4, 1) : f32[2,2]{1,2} @backward\n"
+      "%8 = aten::add.Tensor(%7, %6, 1) : f32[2,2]{1,2} @backward\n"
+      "%9 = aten::exp(%0) : f32[2,2] @backward\n"
+      "%10 = aten::add.Tensor(%8, %9, 1) : f32[2,2] @backward\n"
+      "gradient \"w\" %10\n";
+  EXPECT_EQ(split_gradient_contributions(parse(text)).gradients[0].contributions,
+            (std::vector<ValueId>{8, 9}));
+  // The same operator, transposed otherwise, is another layer's.
+  EXPECT_EQ(split_gradient_contributions(parse(replaced(text, "%2, %4, 1", "%1, %4, 1")))
+                .gradients[0]
+                .contributions,
+            (std::vector<ValueId>{1, 4, 6, 9}));
+}
+
+TEST(GraphPasses, SumsOfEmbeddingGradientsWidenToo) {
+  const Graph graph = widen_embedding_gradients(
+      parse("%0 = parameter \"w\" : bf16[5,2]\n"
+            "%1 = batch \"0\" : i64[3]\n"
+            "%2 = aten::embedding(%0, %1, -1, false, false) : bf16[3,2] @forward\n"
+            "%3 = aten::embedding_dense_backward(%2, %1, 5, -1, false) : bf16[5,2] @backward\n"
+            "%4 = aten::embedding_dense_backward(%2, %1, 5, -1, false) : bf16[5,2] @backward\n"
+            "%5 = aten::add.Tensor(%3, %4, 1) : bf16[5,2] @backward\n"
+            "gradient \"w\" %5\n"));
+  EXPECT_EQ(graph.type(graph.gradients[0].contributions.at(0)).dtype, c10::ScalarType::Float);
+  verify(graph, "in a test");
+}
+
 TEST(GraphPasses, EmbeddingGradientsWidenButOtherReadersSeeBf16) {
   const std::string text =
       "%0 = parameter \"w\" : bf16[5,2]\n"

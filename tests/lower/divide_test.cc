@@ -177,8 +177,24 @@ struct TokenShiftImpl : torch::nn::Module {
 };
 TORCH_MODULE(TokenShift);
 
+// The activations lie transposed, come apart, and are read by places in memory: only a whole that lies as the
+// undivided one did gives the same numbers.
+struct ByMemoryImpl : torch::nn::Module {
+  torch::nn::Linear a{register_module("a", torch::nn::Linear(16, 64))},
+      b{register_module("b", torch::nn::Linear(64, 16))};
+  torch::Tensor forward(const torch::Tensor& x) {
+    return b(torch::relu(a(x).t()).as_strided({x.size(0), 64}, {64, 1}));
+  }
+};
+TORCH_MODULE(ByMemory);
+
+Graph capture_by_memory() {
+  return capture_regression(describe([] { return ByMemory(); }), {8, 16}, {8, 16});
+}
+
 std::vector<Case> cases() {
-  return {{"convolutions", 4,
+  return {{"by memory", 4, capture_by_memory},
+          {"convolutions", 4,
            [] {
              return capture_regression(describe([] { return Convolutions(); }), {3, 4, 8, 8}, {3, 4, 4, 4});
            }},
@@ -276,6 +292,15 @@ TEST(Divide, ComputesWhatTheWholeGraphDoes) {
         }
     }
   }
+}
+
+TEST(Divide, AWholeLiesInMemoryAsUndivided) {
+  const std::string text = graph::print(divided(capture_by_memory(), 4));
+  const size_t join = text.find("shoal::join_parts"), restride = text.find("shoal::restride");
+  ASSERT_NE(restride, std::string::npos) << text;
+  EXPECT_LT(join, restride);
+  EXPECT_LT(restride, text.find("aten::as_strided"));
+  EXPECT_NE(text.find(", [1,64]) : f32[64,8]{1,64}", restride), std::string::npos) << text;
 }
 
 // Evaluation is cut as training is, even where its own graph would lead elsewhere: fewer heads of keys and

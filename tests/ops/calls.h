@@ -192,6 +192,11 @@ class CallParser {
         return at::rand(shape, generator_, at::kDouble) < 0.5;
       case 'i':
         return at::randint(below, shape, generator_, at::kLong);
+      case 'o': {
+        at::Tensor offsets = std::get<0>(at::randint(below, shape, generator_, at::kLong).sort());
+        offsets[0].fill_(0);
+        return offsets;
+      }
       case 'u':
       case 'j': {  // each row a shuffle of the numbers below
         std::vector<at::Tensor> rows;

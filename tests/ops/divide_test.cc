@@ -210,13 +210,35 @@ TEST(OpsDivide, EveryOperatorOfTheModelsHasARule) {
   }
 }
 
-TEST(OpsDivide, AMissingRowSaysWhere) {
-  Call call = call_of("aten::relu(f[4])");
+TEST(OpsDivide, NothingIsKnownWithoutARule) {
+  Call call = call_of("aten::view(f[4,6], [24])");
+  EXPECT_EQ(rule_for(call.graph, call.node), RuleFor::kNode);
   call.node.op = "my::op";
-  EXPECT_ERROR(
-      divide(call.graph, call.node, {true, 0}, {0, 1}, 2), InputError,
-      "operator my::op - rule: there is none, so it cannot be divided; add a row to src/ops/tables/, or call "
-      "shoal::register_rule (docs/adding_an_operator.md)");
+  EXPECT_EQ(rule_for(call.graph, call.node), RuleFor::kNone);
+  EXPECT_EQ(divide(call.graph, call.node, {true, 0}, {0, 1}, 2), std::nullopt);
+  EXPECT_TRUE(divisions(call.graph, call.node, 2).empty());
+  EXPECT_EQ(pass_sums(call.graph, call.node, {true}), std::nullopt);
+  EXPECT_FALSE(is_view(call.graph, call.node));
+  EXPECT_EQ(cost(call.graph, call.node).bytes, 4 * (24 + 24));
+  EXPECT_EQ(cost(call.graph, call.node).flops, 4 * (24 + 24));  // one for each byte
+}
+
+// A rule that fits other arguments leaves this node whole; one that does not fit its schema is the writer's
+// mistake, and said.
+TEST(OpsDivide, ARuleMayFitOtherArgumentsAlone) {
+  const Call layers =
+      call_of("aten::_trilinear(f[4,6], f[10,6,15], f[4,15], [1,3], [0], [1,2], [2,3])");
+  EXPECT_EQ(rule_for(layers.graph, layers.node), RuleFor::kNode);
+  EXPECT_EQ(by_input("aten::_trilinear(f[4,6], f[10,6,15], f[4,15], [1,3], [0], [1,2], [2,3])", 1, {0, 1}, 2),
+            "R,S0,R->S1");
+  const Call other = call_of("aten::_trilinear(f[4,6], f[4,6], f[4,6], [], [], [], [1])");
+  EXPECT_EQ(rule_for(other.graph, other.node), RuleFor::kOtherArguments);
+  EXPECT_EQ(divide(other.graph, other.node, {true, 0}, {0, 1}, 2), std::nullopt);
+
+  register_rule("aten::special_i0e", "...->...,...");
+  const Call mistaken = call_of("aten::special_i0e(f[4,6])");
+  EXPECT_ERROR(divide(mistaken.graph, mistaken.node, {true, 0}, {0, 1}, 2), InputError,
+               "rule of aten::special_i0e - results: got 2 terms, want 1: one for each result of its schema");
 }
 
 TEST(OpsDivide, WrongRulesSayWhatIsWrong) {

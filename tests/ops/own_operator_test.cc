@@ -24,7 +24,7 @@ constexpr const char* kCall = "shoal_test::scaled_product(f[12,20], f[20,6], f[6
 TEST(OpsOwnOperator, ARegisteredRuleIsProvedLikeARow) {
   register_rule(kOp, "ni,io,o->no; whole: i");
   register_rule(kOp, "ni,io,o->no; whole: i");  // twice is once
-  const Rule& rule = rule_of(kOp);
+  const Rule& rule = *rule_of(kOp);
   Proof proof;
   prove_stated(rule, kCall, at::kFloat, proof);
   find_missing(rule, kCall, proof);

@@ -297,7 +297,8 @@ inline std::optional<bool> sums_pass(const Call& call, const std::vector<bool>& 
 inline void prove_sums(const Rule& rule, const std::string& text, at::ScalarType dtype, Proof& proof) {
   const Call call = CallParser(text, dtype).parse();
   const Binding binding = bind(rule, call.graph, call.node);
-  if (!binding.form || binding.form->random) return;
+  // How addends lie in memory need not be how their sum does.
+  if (!binding.form || binding.form->random || binding.form->memory) return;
   std::vector<int> terms;  // that can have addends
   for (size_t i = 0; i < call.inputs.size(); ++i)
     if (call.inputs[i].is_floating_point()) {
@@ -389,15 +390,16 @@ inline bool cuts_a_kept_dim(const Binding& binding, const std::vector<Placement>
 // out of bounds, so for these the same index is cut in all inputs or in none.
 inline bool compares_shapes(const std::string& op) {
   for (const char* word : {"attention", "pool", "norm", "nll_loss", "upsample", "softmax_backward",
-                           "glu_backward", "embedding_dense", "_prelu"})
+                           "glu_backward", "embedding_dense", "embedding_bag", "_prelu", "margin", "cdist",
+                           "pdist", "grid_sampler", "rrelu_with_noise_backward"})
     if (op.find(word) != std::string::npos) return false;
   return true;
 }
 
-// These also read and write wherever an index says, unchecked: outside, if the dim that it counts were cut.
+// Some also read and write wherever an index says, unchecked: outside, if the dim that it counts were cut.
 inline bool checks_indices(const std::string& op) {
-  return !(op.ends_with("_backward") &&
-           (op.find("max_pool") != std::string::npos || op.find("nll_loss") != std::string::npos));
+  const auto is_of = [&](const char* word) { return op.find(word) != std::string::npos; };
+  return !(is_of("embedding_bag") || (op.ends_with("_backward") && (is_of("max_pool") || is_of("nll_loss"))));
 }
 
 inline bool fits_together(const std::string& op, const Binding& binding,

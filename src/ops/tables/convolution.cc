@@ -1,5 +1,5 @@
-// Convolutions and pooling, by samples and by channels: n samples, i channels in, o out; X, Y, Z the places
-// of input, kernel and output.
+// Convolutions, by samples and by channels: n samples, i channels in, o out; X, Y, Z the places of input,
+// kernel and output.
 #include "ops/rules.h"
 
 namespace shoal::ops {
@@ -26,35 +26,10 @@ constexpr const char* kConvolutionBackwardOverrideable =
 
 Table convolution_table() {
   static constexpr Row kRows[] = {
-      {"aten::_adaptive_avg_pool2d", "...xy->...xy; whole: x y; linear: 0"},
-      {"aten::_adaptive_avg_pool2d_backward",
-       "...xy,...xy->...xy; kept: x y (parts are the whole only where windows do not overlap); linear: 0"},
-      {"aten::adaptive_max_pool2d", "...xy->...xy,...xy; whole: x y"},
-      {"aten::adaptive_max_pool2d_backward", "...ab,...xy,...ab->...xy; whole: x y; linear: 0"},
-      {"aten::avg_pool2d",
-       "...xy->...xy; kept: x y (parts are the whole only where windows do not overlap); linear: 0"},
-      {"aten::avg_pool2d_backward",
-       "...xy,...xy->...xy; kept: x y (parts are the whole only where windows do not overlap); linear: 0"},
       {"aten::convolution", kConvolution},
       {"aten::convolution_backward", kConvolutionBackward},
       {"aten::convolution_backward_overrideable", kConvolutionBackwardOverrideable},
       {"aten::convolution_overrideable", kConvolution},
-      {"aten::max_pool2d_with_indices", "...xy->...xy,...xy; whole: x y"},
-      {"aten::max_pool2d_with_indices_backward", "...xy,...xy,...xy->...xy; whole: x y; linear: 0"},
-      {"aten::pixel_shuffle", "...cxy->...oab; whole: o a b; kept: c x y (they are regrouped); linear: 0"},
-      {"aten::pixel_unshuffle", "...cxy->...oab; whole: o a b; kept: c x y (they are regrouped); linear: 0"},
-      {"aten::reflection_pad1d", "...x->...x; whole: x; linear: 0"},
-      {"aten::reflection_pad1d_backward", "...x,...x->...x; whole: x; linear: 0"},
-      {"aten::reflection_pad2d", "...xy->...xy; whole: x y; linear: 0"},
-      {"aten::reflection_pad2d_backward", "...xy,...xy->...xy; whole: x y; linear: 0"},
-      {"aten::replication_pad1d", "...x->...x; whole: x; linear: 0"},
-      {"aten::replication_pad1d_backward", "...x,...x->...x; whole: x; linear: 0"},
-      {"aten::replication_pad2d", "...xy->...xy; whole: x y; linear: 0"},
-      {"aten::replication_pad2d_backward", "...xy,...xy->...xy; whole: x y; linear: 0"},
-      {"aten::upsample_bilinear2d", "ncxy->ncxy; whole: x y; linear: 0"},
-      {"aten::upsample_bilinear2d_backward", "ncxy->ncxy; whole: x y; input_size=ncxy; linear: 0"},
-      {"aten::upsample_nearest2d", "ncxy->ncxy; whole: x y; linear: 0"},
-      {"aten::upsample_nearest2d_backward", "ncxy->ncxy; whole: x y; input_size=ncxy; linear: 0"},
   };
   return kRows;
 }

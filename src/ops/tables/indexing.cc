@@ -5,6 +5,16 @@ namespace shoal::ops {
 
 Table indexing_table() {
   static constexpr Row kRows[] = {
+      {"aten::_embedding_bag",
+       "vd,i,b,i->bd,O@1,P@1,bd; whole: v i b O P; if mode=2 "
+       "| vd,i,b,i->bd,O@1,P@1,Q@1; whole: v i b O P Q"},
+      {"aten::_embedding_bag_backward",
+       "bd,i,b,O,P,bd,i->vd; whole: v i b O P; if mode=2; linear: 0 "
+       "| bd,i,b,O,P,Q,i->vd; whole: v i b O P Q; linear: 0, 6"},
+      {"aten::_embedding_bag_dense_backward",
+       "bd,i,O,P,bd,i->vd; whole: v i b O P; if mode=2; linear: 0 "
+       "| bd,i,O,P,Q,i->vd; whole: v i b O P Q; linear: 0, 5"},
+      {"aten::_embedding_bag_per_sample_weights_backward", "bd,vd,i,b,O->i; whole: v i b O; linear: 0, 1"},
       {"aten::embedding", "vd,...->...d; whole: v; linear: 0"},
       {"aten::embedding_dense_backward",
        "...d,...->vd; if scale_grad_by_freq=false; linear: 0 "

@@ -34,6 +34,14 @@ Table loss_table() {
        "...,...,...->...; broadcast; if reduction=0; linear: 0, 1 2 "
        "| ...,...,...->...; broadcast; if reduction=2; linear: 0, 1 2 "
        "| ...,...,...->...; broadcast; whole: ...; linear: 0, 1 2"},
+      {"aten::multi_margin_loss",
+       "nc,n,c->n; whole: c; if reduction=0; linear: 2 "
+       "| nc,n,c->(); whole: c; if reduction=2; linear: 2 "
+       "| nc,n,c->(); whole: n c; linear: 2"},
+      {"aten::multi_margin_loss_backward",
+       "n,nc,n,c->nc; whole: c; if reduction=0; linear: 0, 3 "
+       "| (),nc,n,c->nc; whole: c; if reduction=2; linear: 0, 3 "
+       "| (),nc,n,c->nc; whole: n c; linear: 0, 3"},
       {"aten::nll_loss2d_backward",
        "nX,ncX,nX,c,()->ncX; whole: c; if reduction=0; linear: 0 "
        "| (),ncX,nX,c,()->ncX; whole: c; linear: 0, 3"},

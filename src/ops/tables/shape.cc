@@ -5,14 +5,14 @@ namespace shoal::ops {
 
 Table shape_table() {
   static constexpr Row kRows[] = {
-      {"aten::_reshape_alias", "X->Y; whole: X Y; view"},
+      {"aten::_reshape_alias", "X->Y; whole: X Y; memory"},
       {"aten::_unsafe_view", "(...)->(...); size=(...); view"},
-      {"aten::as_strided", "X->Y; whole: X Y; view"},
-      {"aten::as_strided_scatter", "X,Y->X; whole: Y; kept: X (places in memory, not indices); linear: 0 1"},
+      {"aten::as_strided", "X->Y; whole: X Y; memory"},
+      {"aten::as_strided_scatter", "X,Y->X; whole: Y; kept: X (places in memory, not indices); memory"},
       {"aten::cat", "{...[dim:c]}->...[dim:c~]; linear: 0"},
-      {"aten::constant_pad_nd", "...[pad:s%]->...[pad:s%]; whole: s"},
       {"aten::diagonal", "...[dim1:a,dim2:b]->...d; whole: a b d; view"},
       {"aten::diagonal_backward", "X->Y; whole: X Y; linear: 0"},
+      {"aten::diagonal_scatter", "...[dim1:a,dim2:b],...d->...[dim1:a,dim2:b]; whole: a b d; linear: 0 1"},
       {"aten::expand", "...->...; broadcast; size=...; view"},
       {"aten::flip", "...[dims:s]->...[dims:s]; whole: s; linear: 0"},
       {"aten::permute", "...->...; permute: dims; view"},
@@ -32,6 +32,7 @@ Table shape_table() {
       {"aten::unbind.int", "...[dim:s]->{...}; whole: s; view"},
       {"aten::unfold", "...[dimension:s]->...[dimension:s]w; whole: s w; view"},
       {"aten::unfold_backward", "X->Y; whole: X Y; linear: 0"},
+      {"aten::unsafe_split.Tensor", "...[dim:c~]->{...[dim:c]}; split_size=c; view"},
       {"aten::unsqueeze", "...->...[dim:s]; view"},
       {"aten::view", "(...)->(...); size=(...); view"},
   };

@@ -1,0 +1,36 @@
+// The module's own code on real numbers, and a graph on the same ones: what check_capture compares.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "graph/graph.h"
+#include "run/kernels.h"
+#include "shoal/model.h"
+
+namespace shoal::train {
+
+/// A module's tensors by name, in the dtype that a graph's inputs have.
+using Numbers = std::map<std::string, at::Tensor>;
+/// Those of a built module; of a described one, those that its constructor draws.
+Numbers numbers_of(const TrainingModel&, Precision);
+
+/// What one microbatch leaves.
+struct Outcome {
+  at::Tensor loss;
+  Numbers gradients;  // of the parameters that have one; empty in evaluation
+  Numbers buffers;    // after it
+};
+
+/// What is compared: training or evaluation, and which random numbers it draws.
+struct Microbatch {
+  Batch batch;
+  bool training = true;
+  run::RandomKey random;
+};
+
+/// Random operators draw what the nodes of `graph` draw, in order.
+Outcome run_eagerly(const TrainingModel&, const Numbers&, const Microbatch&, const graph::Graph&, Precision);
+Outcome replay(const graph::Graph&, const Numbers&, const Microbatch&);
+
+}  // namespace shoal::train
