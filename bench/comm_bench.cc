@@ -24,7 +24,7 @@ constexpr int kSamples = 9;
 
 class Bench {
  public:
-  explicit Bench(Communicator& world) : world_(world) {}
+  explicit Bench(Group& world) : world_(world) {}
 
   void run(const char* name, size_t bytes, int calls, const std::function<void()>& call) {
     std::vector<double> samples;
@@ -48,10 +48,10 @@ class Bench {
   }
 
  private:
-  Communicator& world_;
+  Group& world_;
 };
 
-void bench_collectives(Communicator& world) {
+void bench_collectives(Group& world) {
   Bench bench(world);
   const auto window = world.window(kLargest);
   std::memset(window->mine().data(), 0, kLargest);
@@ -72,7 +72,7 @@ void bench_collectives(Communicator& world) {
 
 // The loop of a training step: each rank sums its half of everyone's gradients, block by block, into private
 // memory.
-void bench_sums(Communicator& world) {
+void bench_sums(Group& world) {
   Bench bench(world);
   constexpr int64_t kElements = 30 << 20;
   const auto window = world.window(kElements * sizeof(float));
@@ -103,9 +103,10 @@ int main(int argc, char** argv) {
   using namespace shoal::comm;
   try {
     if (!is_launched()) return launch({argc > 1 ? std::atoi(argv[1]) : 2, {argv[0]}, "comm_bench"});
-    const auto world = from_environment();
-    bench_collectives(*world);
-    bench_sums(*world);
+    const auto communicator = from_environment();
+    Group world(*communicator);
+    bench_collectives(world);
+    bench_sums(world);
     return 0;
   } catch (const shoal::Error& error) {
     if (!report_failure(error.what(), error.exit_code()))

@@ -226,7 +226,7 @@ class Worker {
     return where;
   }
 
-  shoal::comm::Communicator& comm_;
+  shoal::comm::Group comm_;
   int64_t batch_;
   shoal::Trainer trainer_;
   int64_t step_ = 0;

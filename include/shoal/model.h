@@ -53,7 +53,13 @@ auto describe(Construct&& construct) {
 struct TrainingModel {
   std::shared_ptr<torch::nn::Module> module;
   std::shared_ptr<const Initialisation> initialisation;  // null: the module has its numbers
-  std::function<at::Tensor(const Batch&)> loss;  // one microbatch -> one number, a mean over its samples
+  // One microbatch -> one number, a mean over its samples. A step's loss is the plain mean of its
+  // microbatches' losses. A mean over what is valid in each (unpadded tokens, labels that are not ignored)
+  // therefore weighs a token of a microbatch with few of them more than one of a full microbatch; and a
+  // microbatch without any gives NaN, which ends the step. For the mean over all valid tokens of the global
+  // batch let the loss be their sum times a factor that the batch brings: microbatches / number of valid
+  // tokens in the global batch (docs/numerics.md, "losses and clipping").
+  std::function<at::Tensor(const Batch&)> loss;
 };
 
 /// `loss(module, batch)` gives a scalar tensor.

@@ -47,18 +47,24 @@ struct StepResult {
   } seconds;  // of this device
 };
 
-/// All calls are collective: every device makes them in the same order with the same arguments. Belongs to
-/// the World's thread. Throws InputError for a model, batch or checkpoint that cannot be used, JobError when
-/// the work fails; weights are then those of the last finished step, on every device. What stops step() or
-/// evaluate() on one of several devices ends the job for all of them, since they wait for it; a gradient that
-/// is not finite is an error on all devices alike, after which they may go on.
+/// step, prepare, evaluate, save and load are collective: every device makes them in the same order with the
+/// same arguments. Each begins with an agreement (docs/comm.md), so that devices in unlike calls, or with
+/// another model, other options or other first weights, throw InputError, all of them alike, naming what
+/// differs. The other calls are the device's own. Belongs to the World's thread.
+///
+/// Throws InputError for a model, batch or checkpoint that cannot be used, JobError when the work fails;
+/// weights are then those of the last finished step, on every device. What a function of the user throws
+/// (data, loss) leaves as one of the two, with the rank, the step and what was being done in its sentence,
+/// the original nested in it (std::rethrow_if_nested). What stops step(), prepare() or evaluate() on one of
+/// several devices ends the job for all of them, since they wait for it; a gradient or a loss that is not
+/// finite is an error on all devices alike, after which they may go on.
 ///
 /// The module stays the user's. Its submodules train in the modes that their flags say at each step. From the
 /// first step (or prepare) on the numbers of a built module are the trainer's: the module shows them
 /// (update_module() says where not), and what is written to it between steps (load, clamp_, init, an eager
 /// optimizer) is what training goes on with, given that every device writes the same. What is trained cannot
 /// change: other tensors, shapes or requires_grad than at first are an InputError at the next call. Gradients
-/// do not appear in p.grad(). A module that another trainer trains, too, is trained by both in turns.
+/// do not appear in p.grad(). A module that another trainer trains too is trained by both in turns.
 class Trainer {
  public:
   Trainer(World&, TrainingModel, TrainerOptions);
@@ -67,7 +73,9 @@ class Trainer {
       : Trainer(world, with_loss(model, loss), options) {}
   ~Trainer();
 
-  /// One step on the global batch (the same on every device); its first dim is a multiple of `microbatches`.
+  /// One step on the global batch; its first dim is a multiple of `microbatches`. It must be the same on
+  /// every device, of which only the shapes are looked at: each computes its own microbatches of what it was
+  /// given. check_same_batch looks at the numbers.
   StepResult step(const Batch& global_batch);
   /// The same when each device makes only the microbatches it computes.
   StepResult step(const std::function<Batch(int64_t microbatch)>& microbatch);
@@ -86,7 +94,8 @@ class Trainer {
   /// devices, naming what differs when the run does (nothing has changed then), or what is damaged: then the
   /// weights are those of no step, and only another load() that succeeds makes the trainer usable again.
   void load(const std::filesystem::path& folder);
-  /// Keeps `json_text` with every checkpoint under notes.`key`; not part of what load() compares.
+  /// Keeps `json_text` with every checkpoint under notes.`key`; not part of what load() compares. The
+  /// same on every device.
   void set_note(const std::string& key, const std::string& json_text);
 
   int64_t steps_done() const;
@@ -98,7 +107,7 @@ class Trainer {
   void update_module();
 
   /// The whole value of a parameter as forward reads it, by its name in the module: a copy, put together from
-  /// the devices that keep it. For inspection.
+  /// the devices that keep it. For inspection; any device may call it alone.
   at::Tensor parameter(const std::string& name) const;
 
   /// What this device has allocated, in bytes. Activations and the batch are not among it.
@@ -122,5 +131,9 @@ class Trainer {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// Collective; for a program whose devices may read unlike data. Throws InputError, on all devices, naming
+/// the first tensor of the batch that some device has otherwise. Reads every byte.
+void check_same_batch(World&, const Batch&);
 
 }  // namespace shoal

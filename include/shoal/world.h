@@ -8,8 +8,9 @@
 namespace shoal {
 
 namespace comm {
+class Agreement;
 class Communicator;
-}
+}  // namespace comm
 
 /// One device's view of the job. Started by `shoal run -n N program` (or by a `shoal` command with --devices
 /// N), a program is one of N processes that share memory through inherited descriptors; started alone, it is
@@ -28,6 +29,8 @@ class World {
   int rank() const;
   int size() const;
   comm::Communicator& communicator();
+  /// Where the devices make sure that they are all in the same call.
+  comm::Agreement& agreement();
 
   /// Runs `body` on `size` ranks, each a thread of this process with one compute thread. Rethrows the first
   /// error.
@@ -35,10 +38,12 @@ class World {
 
  private:
   std::unique_ptr<comm::Communicator> communicator_;
+  std::unique_ptr<comm::Agreement> agreement_;
 };
 
-/// Runs a main function: prints an Error as one line, tells the other ranks, and returns the exit code (0, 1
-/// or 2).
+/// Runs a main function: prints what it throws as one line, tells the other ranks, and returns the exit code
+/// (0, 1 or 2). An Error is its own sentence; any other exception is told with the rank and what it was
+/// doing.
 ///   int main(int argc, char** argv) { return shoal::guarded_main(argc, argv, [](shoal::World& world) { ...
 ///   }); }
 int guarded_main(int argc, char** argv, const std::function<void(World&)>& body);

@@ -105,7 +105,8 @@ int run(const Options& options, const Invocation& invocation) {
   }
   return guarded_main(invocation.argc, invocation.argv, [&](World& world) {
     Meter meter;
-    const data::BuildReport report = data::build_store(world.communicator(), pipeline, std::ref(meter));
+    comm::Group group(world.communicator());
+    const data::BuildReport report = data::build_store(group, pipeline, std::ref(meter));
     if (world.rank() == 0) print(report, pipeline.out.string());
   });
 }

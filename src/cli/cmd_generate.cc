@@ -97,15 +97,15 @@ std::vector<std::string> shared_prompts(World& world, const Options& options) {
     std::ifstream file(options.handed_over);
     return unpacked(std::string{std::istreambuf_iterator<char>(file), {}});
   }
-  return unpacked(
-      data::share_text(world.communicator(), 0, world.rank() == 0 ? packed(read_prompts(options)) : ""));
+  comm::Group group(world.communicator());
+  return unpacked(data::share_text(group, 0, world.rank() == 0 ? packed(read_prompts(options)) : ""));
 }
 
 /// One device's part.
 void generate_here(World& world, const Options& options, const std::vector<std::string>& prompts,
                    serve::TextModel& model) {
-  const std::vector<std::string> texts =
-      serve::generate_all(world.communicator(), model, prompts, options.generate);
+  comm::Group group(world.communicator());
+  const std::vector<std::string> texts = serve::generate_all(group, model, prompts, options.generate);
   for (size_t i = 0; i < texts.size(); ++i) {
     if (i > 0) std::fputs("---\n", stdout);
     const std::string text = prompts[i] + texts[i] + "\n";

@@ -217,6 +217,7 @@ int run(const Options& options, const Invocation& invocation) {
       if (options.out.empty())
         throw InputError(
             "shoal train - --out: got none, want a folder when another program starts the devices");
+      if (world.rank() == 0) train::make_folder(options.out);
       train_here(world, options, invocation.argv[0], options.out);
     });
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "base/fault.h"
 #include "cli/commands.h"
 #include "cli/usage.h"
 #include "comm/launch.h"
@@ -74,8 +75,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "shoal: %s - cannot be used: %s\n", error.path1().c_str(),
                  error.code().message().c_str());
     return 2;
-  } catch (const std::exception& error) {
+  } catch (const shoal::BrokenInvariant& error) {
     std::fprintf(stderr, "shoal: internal error: %s\n", error.what());
+    return 1;
+  } catch (...) {
+    std::fprintf(stderr, "shoal: %s\n", shoal::describe_exception().c_str());
     return 1;
   }
 }

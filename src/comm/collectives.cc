@@ -2,188 +2,316 @@
 
 #include <algorithm>
 #include <cstring>
-#include <stdexcept>
 
+#include "base/fault.h"
 #include "base/text.h"
 #include "comm/copy.h"
+#include "comm/failure.h"
 
 namespace shoal::comm {
 namespace {
 
-// Empty where the transport reads in place.
-std::vector<std::byte> scratch_for(const Window& window, size_t bytes) {
-  return std::vector<std::byte>(window.in_place() ? 0 : bytes);
+using Call = Pending::Call;
+
+constexpr size_t kHalf = Group::kStagingBytes / 2;
+
+// Passes private memory through the staging window piece by piece. A kind of collective says how many bytes
+// pass (total) and how many at a time (piece); writes bytes [begin, begin + bytes) of what it gives to its
+// staging memory (fill); and reads them at `offset` of the others' (take). Two halves in turn: while one is
+// read, the other is filled, so that one barrier a piece is enough.
+template <class Kind>
+void fill(const Call& call, size_t begin) {
+  const size_t half = begin / Kind::piece(call) % 2;
+  Kind::fill(call, begin, std::min(Kind::piece(call), Kind::total(call) - begin),
+             call.group.staging().mine().data() + half * kHalf);
+  call.group.arrive();
 }
 
-constexpr size_t kHalf = Communicator::kStagingBytes / 2;
+template <class Kind>
+Pending begin_pieces(const Call& call) {
+  if (Kind::total(call) > 0)
+    fill<Kind>(call, 0);
+  else
+    call.group.arrive();
+  return {call, [](const Call& call) {
+            const size_t total = Kind::total(call), piece = Kind::piece(call);
+            for (size_t begin = 0, half = 0; begin < total; begin += piece, half ^= 1) {
+              if (begin > 0) fill<Kind>(call, begin);
+              call.group.pass();
+              Kind::take(call, begin, std::min(piece, total - begin), half * kHalf);
+            }
+            // The next collective may fill a half that a slow member still reads.
+            if (total > 0) call.group.arrive();
+            call.group.pass();
+          }};
+}
 
-// Passes private memory through the staging window piece by piece: `fill(begin, piece)` writes bytes [begin,
-// begin + piece.size()) of the whole, `take(begin, offset, bytes)` reads them at `offset` of the peers'
-// windows. Two halves in turn: while one is read, the other is filled, so that one barrier a piece is enough.
-template <class Fill, class Take>
-void pass_through(Communicator& world, size_t total, size_t piece_limit, Fill fill, Take take) {
-  Window& staging = world.staging();
-  for (size_t begin = 0, half = 0; begin < total; begin += piece_limit, half ^= 1) {
-    const size_t bytes = std::min(piece_limit, total - begin);
-    fill(begin, bytes, staging.mine().subspan(half * kHalf, kHalf));
-    world.barrier();
-    take(begin, bytes, half * kHalf);
+void fetch(const Call& call, int member, size_t at, std::byte* into, size_t bytes) {
+  const std::byte* from = call.group.staging().read(member, at, bytes, {into, bytes});
+  if (from != into) copy_bytes(into, from, bytes);
+}
+
+struct AllGather {
+  static size_t total(const Call& call) { return call.given.size(); }
+  static size_t piece(const Call&) { return kHalf; }
+  static void fill(const Call& call, size_t begin, size_t bytes, std::byte* to) {
+    copy_bytes(to, call.given.data() + begin, bytes);
   }
-  // The next collective may fill a half that a slow rank still reads.
-  world.barrier();
+  static void take(const Call& call, size_t begin, size_t bytes, size_t at) {
+    for (int member = 0; member < call.group.size(); ++member)
+      fetch(call, member, at, call.asked.data() + member * call.given.size() + begin, bytes);
+  }
+};
+
+struct Broadcast {
+  static size_t total(const Call& call) { return call.asked.size(); }
+  static size_t piece(const Call&) { return kHalf; }
+  static void fill(const Call& call, size_t begin, size_t bytes, std::byte* to) {
+    if (call.group.rank() == call.peer) copy_bytes(to, call.asked.data() + begin, bytes);
+  }
+  static void take(const Call& call, size_t begin, size_t bytes, size_t at) {
+    if (call.group.rank() != call.peer) fetch(call, call.peer, at, call.asked.data() + begin, bytes);
+  }
+};
+
+// What each member gives to each is one part of many.
+template <class Kind>
+struct InParts {
+  static size_t total(const Call& call) { return call.given.size() / call.group.size(); }
+  // Whole numbers of any dtype, for one member as for another.
+  static size_t piece(const Call& call) { return kHalf / call.group.size() / sizeof(double) * sizeof(double); }
+  static void fill(const Call& call, size_t begin, size_t bytes, std::byte* to) {
+    for (int member = 0; member < call.group.size(); ++member)
+      copy_bytes(to + member * piece(call), call.given.data() + member * total(call) + begin, bytes);
+  }
+  static void take(const Call& call, size_t begin, size_t bytes, size_t at) {
+    Kind::take(call, begin, bytes, at + call.group.rank() * piece(call));
+  }
+};
+
+struct Exchanged {
+  static void take(const Call& call, size_t begin, size_t bytes, size_t at) {
+    for (int member = 0; member < call.group.size(); ++member)
+      fetch(call, member, at, call.asked.data() + member * InParts<Exchanged>::total(call) + begin, bytes);
+  }
+};
+using AllToAll = InParts<Exchanged>;
+
+// The dtype of sums.
+DType sum_dtype(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
+
+// Tree sums over the members of elements that lie at `at` of their staging memory.
+struct Summed {
+  static void take(const Call& call, size_t begin, size_t bytes, size_t at) {
+    Window& staging = call.group.staging();
+    const int members = call.group.size();
+    const size_t width = element_bytes(call.dtype), count = bytes / width;
+    std::byte* const into = call.asked.data() + begin / width * element_bytes(sum_dtype(call.dtype));
+    std::vector<std::byte> scratch(staging.in_place() ? 0 : members * bytes);
+    const auto read = [&](int member) {
+      return staging.read(member, at, bytes, scratch.empty() ? scratch : std::span(scratch).subspan(member * bytes, bytes));
+    };
+    if (call.dtype == DType::kF64) {
+      std::vector<const double*> all;
+      for (int member = 0; member < members; ++member)
+        all.push_back(reinterpret_cast<const double*>(read(member)));
+      std::vector<double> leaves(all.size());
+      for (size_t i = 0; i < count; ++i) {
+        for (size_t member = 0; member < all.size(); ++member) leaves[member] = all[member][i];
+        reinterpret_cast<double*>(into)[i] = tree_sum(leaves);
+      }
+      return;
+    }
+    std::vector<Root> roots;
+    for (int member = 0; member < members; ++member)
+      roots.push_back({{member, member + 1}, read(member), call.dtype});
+    sum_roots(members, roots, {reinterpret_cast<float*>(into), count});
+  }
+};
+using ReduceScatter = InParts<Summed>;
+
+// Everyone sums all: for the few numbers that private memory has.
+struct AllReduce : AllGather {
+  static void take(const Call& call, size_t begin, size_t bytes, size_t at) {
+    Summed::take(call, begin, bytes, at);
+  }
+};
+
+void check_sizes(const char* what, size_t given, size_t asked, size_t unit, bool fit) {
+  if (!fit || given % unit != 0)
+    throw BrokenInvariant(cat(what, " - sizes: got ", given, " bytes to give and ", asked,
+                               " to receive; they do not fit together"));
 }
+
+// --- In place, over a window ---
 
 struct Share {
   size_t offset, count;
 };
-Share share_of(int rank, const Communicator& world, size_t offset, size_t count) {
-  const Range range = share(static_cast<int64_t>(count), world.size(), rank);
-  return {offset + range.begin * sizeof(float), static_cast<size_t>(range.size())};
+Share share_of(int member, const Call& call) {
+  const Range range = share(static_cast<int64_t>(call.count), call.group.size(), member);
+  return {call.offset + range.begin * sizeof(float), static_cast<size_t>(range.size())};
 }
 
 // One pass of sums; a multiple of the block that owners work in, and small enough for scratch.
 constexpr size_t kPass = kBlockElements;
 
-// out = the tree sum over the ranks of `count` floats at `offset`. `out` may be this rank's own part of the
-// window.
-void sum_ranks(Communicator& world, Window& window, size_t offset, size_t count, float* out) {
-  std::vector<std::byte> scratch = scratch_for(window, world.size() * kPass * sizeof(float));
-  std::vector<Root> roots(world.size());
-  for (size_t begin = 0; begin < count; begin += kPass) {
-    const size_t elements = std::min(kPass, count - begin), bytes = elements * sizeof(float);
-    for (int rank = 0; rank < world.size(); ++rank) {
-      const std::span<std::byte> room = scratch.empty()
-                                            ? std::span<std::byte>()
-                                            : std::span(scratch).subspan(rank * kPass * sizeof(float), bytes);
-      roots[rank] = {
-          {rank, rank + 1}, window.read(rank, offset + begin * sizeof(float), bytes, room), DType::kF32};
+// This member's share becomes the tree sum over the members. Assumes that all is written and visible.
+void reduce_own_share(const Call& call) {
+  Window& window = *call.window;
+  const int members = call.group.size();
+  const Share mine = share_of(call.group.rank(), call);
+  float* const out = reinterpret_cast<float*>(window.mine().data() + mine.offset);
+  std::vector<std::byte> scratch(window.in_place() ? 0 : members * kPass * sizeof(float));
+  std::vector<Root> roots(static_cast<size_t>(members));
+  for (size_t begin = 0; begin < mine.count; begin += kPass) {
+    const size_t elements = std::min(kPass, mine.count - begin), bytes = elements * sizeof(float);
+    for (int member = 0; member < members; ++member) {
+      const std::span<std::byte> room =
+          scratch.empty() ? std::span<std::byte>()
+                          : std::span(scratch).subspan(member * kPass * sizeof(float), bytes);
+      roots[member] = {{member, member + 1},
+                       window.read(member, mine.offset + begin * sizeof(float), bytes, room),
+                       DType::kF32};
     }
-    sum_roots(world.size(), roots, {out + begin, elements});
+    sum_roots(members, roots, {out + begin, elements});
   }
 }
 
-float* floats(Window& window, size_t offset) {
-  return reinterpret_cast<float*>(window.mine().data() + offset);
-}
-
 // Assumes that all shares are final and visible.
-void fetch_shares(Communicator& world, Window& window, size_t offset, size_t count) {
-  // Each rank starts at its right neighbour, so that not all read the same memory at once.
-  for (int step = 1; step < world.size(); ++step) {
-    const int rank = (world.rank() + step) % world.size();
-    const Share theirs = share_of(rank, world, offset, count);
-    std::byte* into = window.mine().data() + theirs.offset;
+void fetch_shares(const Call& call) {
+  // Each member starts at its right neighbour, so that not all read the same memory at once.
+  for (int step = 1; step < call.group.size(); ++step) {
+    const int member = (call.group.rank() + step) % call.group.size();
+    const Share theirs = share_of(member, call);
+    std::byte* into = call.window->mine().data() + theirs.offset;
     const size_t bytes = theirs.count * sizeof(float);
-    const std::byte* from = window.read(rank, theirs.offset, bytes, {into, bytes});
+    const std::byte* from = call.window->read(member, theirs.offset, bytes, {into, bytes});
     if (from != into) copy_bytes(into, from, bytes);
   }
 }
 
-void reduce_own_share(Communicator& world, Window& window, size_t offset, size_t count) {
-  const Share mine = share_of(world.rank(), world, offset, count);
-  sum_ranks(world, window, mine.offset, mine.count, floats(window, mine.offset));
+Pending begin_in_place(Group& group, Window& window, size_t offset, size_t count, Pending::Rest rest) {
+  group.arrive();
+  return {{.group = group, .window = &window, .offset = offset, .count = count}, rest};
 }
 
 }  // namespace
 
-std::vector<std::vector<std::byte>> all_gather(Communicator& world, std::span<const std::byte> mine) {
-  Window& staging = world.staging();
-  std::byte scratch_size[sizeof(uint64_t)];
-  std::vector<std::vector<std::byte>> all(world.size());
+Pending begin_all_gather(Group& group, std::span<const std::byte> mine, std::span<std::byte> all) {
+  check_sizes("all_gather", mine.size(), all.size(), 1, all.size() == mine.size() * group.size());
+  return begin_pieces<AllGather>({.group = group, .given = mine, .asked = all});
+}
+
+Pending begin_broadcast(Group& group, int root, std::span<std::byte> bytes) {
+  check_member(group, "broadcast", root);
+  return begin_pieces<Broadcast>({.group = group, .asked = bytes, .peer = root});
+}
+
+Pending begin_all_to_all(Group& group, std::span<const std::byte> send, std::span<std::byte> receive) {
+  check_sizes("all_to_all", send.size(), receive.size(), group.size(), send.size() == receive.size());
+  return begin_pieces<AllToAll>({.group = group, .given = send, .asked = receive});
+}
+
+Pending begin_all_reduce(Group& group, DType dtype, std::span<const std::byte> mine,
+                         std::span<std::byte> sum) {
+  const size_t width = element_bytes(dtype), sum_width = element_bytes(sum_dtype(dtype));
+  check_sizes("all_reduce", mine.size(), sum.size(), width, sum.size() == mine.size() / width * sum_width);
+  return begin_pieces<AllReduce>({.group = group, .given = mine, .asked = sum, .dtype = dtype});
+}
+
+Pending begin_reduce_scatter(Group& group, DType dtype, std::span<const std::byte> mine,
+                             std::span<std::byte> sum) {
+  const size_t width = element_bytes(dtype), sum_width = element_bytes(sum_dtype(dtype));
+  check_sizes("reduce_scatter", mine.size(), sum.size(), group.size() * width,
+              sum.size() == mine.size() / group.size() / width * sum_width);
+  return begin_pieces<ReduceScatter>({.group = group, .given = mine, .asked = sum, .dtype = dtype});
+}
+
+Pending begin_send(Group& group, int to, std::span<const std::byte> bytes) {
+  group.send(to, bytes);
+  return {{.group = group}, [](const Call&) {}};
+}
+
+Pending begin_recv(Group& group, int from, std::span<std::byte> bytes) {
+  check_peer(group, "recv", from);
+  return {{.group = group, .asked = bytes, .peer = from},
+          [](const Call& call) { call.group.recv(call.peer, call.asked); }};
+}
+
+Pending begin_all_gather(Group& group, Window& window, size_t offset, size_t count) {
+  return begin_in_place(group, window, offset, count, [](const Call& call) {
+    call.group.pass();
+    fetch_shares(call);
+    call.group.barrier();
+  });
+}
+
+Pending begin_reduce_scatter(Group& group, Window& window, size_t offset, size_t count) {
+  return begin_in_place(group, window, offset, count, [](const Call& call) {
+    call.group.pass();
+    reduce_own_share(call);
+    call.group.barrier();
+  });
+}
+
+Pending begin_all_reduce(Group& group, Window& window, size_t offset, size_t count) {
+  return begin_in_place(group, window, offset, count, [](const Call& call) {
+    call.group.pass();
+    reduce_own_share(call);
+    call.group.barrier();
+    fetch_shares(call);
+    call.group.barrier();
+  });
+}
+
+void all_gather(Group& group, std::span<const std::byte> mine, std::span<std::byte> all) {
+  begin_all_gather(group, mine, all).wait();
+}
+
+std::vector<std::vector<std::byte>> all_gather(Group& group, std::span<const std::byte> mine) {
   const uint64_t my_size = mine.size();
-  std::memcpy(staging.mine().data(), &my_size, sizeof my_size);
-  world.barrier();
-  size_t largest = 0;
-  for (int rank = 0; rank < world.size(); ++rank) {
-    uint64_t size;
-    std::memcpy(&size, staging.read(rank, 0, sizeof size, scratch_size), sizeof size);
-    all[rank].resize(size);
-    largest = std::max<size_t>(largest, size);
+  std::vector<uint64_t> sizes(static_cast<size_t>(group.size()));
+  all_gather(group, std::as_bytes(std::span(&my_size, 1)), std::as_writable_bytes(std::span(sizes)));
+  std::vector<std::vector<std::byte>> all;
+  for (const uint64_t size : sizes) all.emplace_back(size);
+  const auto part = [](size_t size, size_t begin) { return begin >= size ? 0 : std::min(kHalf, size - begin); };
+  const size_t largest = *std::ranges::max_element(sizes);
+  Window& staging = group.staging();
+  for (size_t begin = 0, half = 0; begin < largest; begin += kHalf, half ^= 1) {
+    copy_bytes(staging.mine().data() + half * kHalf, mine.data() + begin, part(mine.size(), begin));
+    group.barrier();
+    for (int member = 0; member < group.size(); ++member) {
+      std::byte* into = all[member].data() + begin;
+      const size_t bytes = part(all[member].size(), begin);
+      const std::byte* from = staging.read(member, half * kHalf, bytes, {into, bytes});
+      if (from != into) copy_bytes(into, from, bytes);
+    }
   }
-  world.barrier();
-  const auto part = [](size_t size, size_t begin, size_t bytes) {
-    return begin >= size ? size_t{0} : std::min(bytes, size - begin);
-  };
-  pass_through(
-      world, largest, kHalf,
-      [&](size_t begin, size_t bytes, std::span<std::byte> to) {
-        copy_bytes(to.data(), mine.data() + begin, part(mine.size(), begin, bytes));
-      },
-      [&](size_t begin, size_t bytes, size_t at) {
-        for (int rank = 0; rank < world.size(); ++rank) {
-          const size_t theirs = part(all[rank].size(), begin, bytes);
-          std::byte* into = all[rank].data() + begin;
-          const std::byte* from = staging.read(rank, at, theirs, {into, theirs});
-          if (from != into) copy_bytes(into, from, theirs);
-        }
-      });
+  if (largest > 0) group.barrier();  // nobody reads this member's staging memory any more
   return all;
 }
 
-void broadcast(Communicator& world, int root, std::span<std::byte> bytes) {
-  if (root < 0 || root >= world.size())
-    throw std::logic_error(cat("broadcast - root: got ", root, ", want a rank of ", world.size()));
-  pass_through(
-      world, bytes.size(), kHalf,
-      [&](size_t begin, size_t count, std::span<std::byte> to) {
-        if (world.rank() == root) copy_bytes(to.data(), bytes.data() + begin, count);
-      },
-      [&](size_t begin, size_t count, size_t at) {
-        if (world.rank() == root) return;
-        std::byte* into = bytes.data() + begin;
-        const std::byte* from = world.staging().read(root, at, count, {into, count});
-        if (from != into) copy_bytes(into, from, count);
-      });
+void broadcast(Group& group, int root, std::span<std::byte> bytes) {
+  begin_broadcast(group, root, bytes).wait();
 }
-
-void all_to_all(Communicator& world, std::span<const std::byte> send, std::span<std::byte> receive) {
-  const size_t ranks = world.size(), part = send.size() / ranks;
-  if (send.size() != receive.size() || send.size() % ranks != 0)
-    throw std::logic_error(cat("all_to_all - sizes: got ", send.size(), " to send and ", receive.size(),
-                               " to receive, want equal multiples of ", ranks));
-  const size_t piece = kHalf / ranks;
-  pass_through(
-      world, part, piece,
-      [&](size_t begin, size_t bytes, std::span<std::byte> to) {
-        for (size_t rank = 0; rank < ranks; ++rank)
-          copy_bytes(to.data() + rank * piece, send.data() + rank * part + begin, bytes);
-      },
-      [&](size_t begin, size_t bytes, size_t at) {
-        for (size_t rank = 0; rank < ranks; ++rank) {
-          std::byte* into = receive.data() + rank * part + begin;
-          const std::byte* from =
-              world.staging().read(static_cast<int>(rank), at + world.rank() * piece, bytes, {into, bytes});
-          if (from != into) copy_bytes(into, from, bytes);
-        }
-      });
+void all_to_all(Group& group, std::span<const std::byte> send, std::span<std::byte> receive) {
+  begin_all_to_all(group, send, receive).wait();
 }
-
-void all_gather(Communicator& world, Window& window, size_t offset, size_t count) {
-  world.barrier();
-  fetch_shares(world, window, offset, count);
-  world.barrier();
+void all_reduce(Group& group, DType dtype, std::span<const std::byte> mine, std::span<std::byte> sum) {
+  begin_all_reduce(group, dtype, mine, sum).wait();
 }
-
-void reduce_scatter(Communicator& world, Window& window, size_t offset, size_t count) {
-  world.barrier();
-  reduce_own_share(world, window, offset, count);
-  world.barrier();
+void reduce_scatter(Group& group, DType dtype, std::span<const std::byte> mine, std::span<std::byte> sum) {
+  begin_reduce_scatter(group, dtype, mine, sum).wait();
 }
-
-void all_reduce(Communicator& world, Window& window, size_t offset, size_t count) {
-  world.barrier();
-  reduce_own_share(world, window, offset, count);
-  world.barrier();
-  fetch_shares(world, window, offset, count);
-  world.barrier();
+void all_gather(Group& group, Window& window, size_t offset, size_t count) {
+  begin_all_gather(group, window, offset, count).wait();
 }
-
-std::vector<uint64_t> signal_counts(Communicator& communicator, int channel) {
-  const uint64_t mine = communicator.post(channel);
-  std::vector<uint64_t> counts;
-  for (const auto& bytes : all_gather(communicator, std::as_bytes(std::span(&mine, 1))))
-    std::memcpy(&counts.emplace_back(), bytes.data(), sizeof(uint64_t));
-  return counts;
+void reduce_scatter(Group& group, Window& window, size_t offset, size_t count) {
+  begin_reduce_scatter(group, window, offset, count).wait();
+}
+void all_reduce(Group& group, Window& window, size_t offset, size_t count) {
+  begin_all_reduce(group, window, offset, count).wait();
 }
 
 }  // namespace shoal::comm

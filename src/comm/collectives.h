@@ -1,41 +1,88 @@
-// The collectives, written once over Window and barrier, for every transport. All are collective calls: every
-// rank makes them in the same order.
+// The collectives, written once over a Group's windows and barriers, for every transport.
+//
+// Each also comes in two parts: begin_x() shows what this member gives and waits for nobody, wait() does the
+// rest; what was given and what is asked for stay where they are until then. Between the two the group has no
+// other collective call: who wants several under way at a time makes as many groups. Those may begin in any
+// order; ranks that share several groups wait in one order, since wait() goes through barriers.
 //
 // Those over a Window work in place: window memory in, window memory out, the peers' bytes read where they
-// lie. Those over private memory pass it through Communicator::staging() in pieces and allocate nothing.
+// lie. Those over private memory pass it through Group::staging() in pieces and allocate nothing; the first
+// call of a group makes it, and waits.
 #pragma once
 
 #include <span>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "comm/reduce.h"
 
 namespace shoal::comm {
 
-/// Everyone's bytes, by rank; the sizes may differ.
-std::vector<std::vector<std::byte>> all_gather(Communicator&, std::span<const std::byte> mine);
+/// A collective that has begun.
+class [[nodiscard]] Pending {
+ public:
+  /// What it was begun with.
+  struct Call {
+    Group& group;
+    std::span<const std::byte> given = {};
+    std::span<std::byte> asked = {};
+    int peer = 0;
+    DType dtype = DType::kF32;
+    Window* window = nullptr;
+    size_t offset = 0, count = 0;
+  };
+  using Rest = void (*)(const Call&);
+  Pending(const Call& call, Rest rest) : call_(call), rest_(rest) {}
+
+  /// Returns when it is over for this member. Once.
+  void wait() const { rest_(call_); }
+
+ private:
+  Call call_;
+  Rest rest_;
+};
+
+/// Everyone's `mine`, one after the other, in `all`. The sizes must agree.
+void all_gather(Group&, std::span<const std::byte> mine, std::span<std::byte> all);
+Pending begin_all_gather(Group&, std::span<const std::byte> mine, std::span<std::byte> all);
+/// Everyone's bytes, by member; the sizes may differ.
+std::vector<std::vector<std::byte>> all_gather(Group&, std::span<const std::byte> mine);
 
 /// `bytes` of `root` to everyone. The sizes must agree.
-void broadcast(Communicator&, int root, std::span<std::byte> bytes);
+void broadcast(Group&, int root, std::span<std::byte> bytes);
+Pending begin_broadcast(Group&, int root, std::span<std::byte> bytes);
 
-/// Part r of `send` (equal parts) goes to rank r; part r of `receive` came from rank r. The sizes must agree.
-void all_to_all(Communicator&, std::span<const std::byte> send, std::span<std::byte> receive);
+/// Part m of `send` (equal parts) goes to member m; part m of `receive` came from member m. The sizes must
+/// agree.
+void all_to_all(Group&, std::span<const std::byte> send, std::span<std::byte> receive);
+Pending begin_all_to_all(Group&, std::span<const std::byte> send, std::span<std::byte> receive);
 
-/// Of `count` floats at byte `offset` of everyone's window, share(count, size, r) of rank r goes to all the
+/// `sum` becomes the tree sum over the members of their `mine`, element by element: fp64 of fp64, fp32 of fp32
+/// and of bf16 (which is widened as it is added). The counts must agree.
+void all_reduce(Group&, DType, std::span<const std::byte> mine, std::span<std::byte> sum);
+Pending begin_all_reduce(Group&, DType, std::span<const std::byte> mine, std::span<std::byte> sum);
+
+/// The same of part m of `mine` (equal parts) on member m.
+void reduce_scatter(Group&, DType, std::span<const std::byte> mine, std::span<std::byte> sum);
+Pending begin_reduce_scatter(Group&, DType, std::span<const std::byte> mine, std::span<std::byte> sum);
+
+/// A message that the peer takes with begin_recv or Group::recv; goes out at once.
+Pending begin_send(Group&, int to, std::span<const std::byte> bytes);
+Pending begin_recv(Group&, int from, std::span<std::byte> bytes);
+
+/// Of `count` floats at byte `offset` of everyone's window, share(count, size, m) of member m goes to all the
 /// others.
-void all_gather(Communicator&, Window&, size_t offset, size_t count);
+void all_gather(Group&, Window&, size_t offset, size_t count);
+Pending begin_all_gather(Group&, Window&, size_t offset, size_t count);
 
-/// Of `count` floats at byte `offset` of everyone's window, this rank's share(count, size, rank) of its own
-/// memory becomes the tree sum over the ranks. The rest keeps what it was.
-void reduce_scatter(Communicator&, Window&, size_t offset, size_t count);
+/// Of `count` floats at byte `offset` of everyone's window, this member's share(count, size, rank) of its own
+/// memory becomes the tree sum over the members. The rest keeps what it was.
+void reduce_scatter(Group&, Window&, size_t offset, size_t count);
+Pending begin_reduce_scatter(Group&, Window&, size_t offset, size_t count);
 
-/// reduce_scatter, then all_gather: every rank's `count` floats become the tree sum over the ranks; 2 (n-1)/n
-/// of the bytes move per rank.
-void all_reduce(Communicator&, Window&, size_t offset, size_t count);
-
-/// Where the counts of `channel` stand, by rank, for who begins to use it: a job may have had other users of
-/// it, and not all ranks the same.
-std::vector<uint64_t> signal_counts(Communicator&, int channel);
+/// reduce_scatter, then all_gather: every member's `count` floats become the tree sum over the members; 2 (n-1)/n
+/// of the bytes move per member.
+void all_reduce(Group&, Window&, size_t offset, size_t count);
+Pending begin_all_reduce(Group&, Window&, size_t offset, size_t count);
 
 }  // namespace shoal::comm

@@ -5,6 +5,7 @@
 #include <bit>
 #include <stdexcept>
 
+#include "base/fault.h"
 #include "base/text.h"
 
 namespace shoal::comm {
@@ -44,7 +45,7 @@ void typed(DType dtype, const std::byte* data, F f) {
     case DType::kF64:
       break;
   }
-  throw std::logic_error("reduce - dtype: got fp64, want fp32 or bf16");
+  throw BrokenInvariant("reduce - dtype: got fp64, want fp32 or bf16");
 }
 
 // The tree over the roots, evaluated for one strip of elements at a time so that the partial sums stay in the
@@ -87,7 +88,7 @@ class TreeSum {
   const Root* root_at(Range range, size_t index) const {
     if (index < roots_.size() && roots_[index].leaves == range) return &roots_[index];
     if (range.size() <= 1 || index >= roots_.size())
-      throw std::logic_error(cat("sum_roots - roots: got none for leaves ", range.begin, " to ", range.end,
+      throw BrokenInvariant(cat("sum_roots - roots: got none for leaves ", range.begin, " to ", range.end,
                                  ", want subtrees that cover the tree once, in order"));
     return nullptr;
   }
@@ -131,7 +132,7 @@ void sum_roots(int64_t n, std::span<const Root> roots, std::span<float> out) {
   const auto evaluate = [&](size_t begin, float* to, size_t count) {
     const size_t taken = tree.evaluate({0, n}, 0, begin, to, count);
     if (taken != roots.size())
-      throw std::logic_error(
+      throw BrokenInvariant(
           cat("sum_roots - roots: got ", roots.size(), ", want the ", taken, " that cover the tree"));
   };
   // Two roots or one need no partial sums: one pass over the whole arrays.

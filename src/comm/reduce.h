@@ -31,7 +31,7 @@ struct Root {
 
 /// out[i] = the sum over the tree on [0, n) of the roots' element i, added in fp32 in tree order.
 /// `out` may be the array of one of the fp32 roots; it overlaps no other way.
-/// REQUIRES: the roots are subtrees that cover [0, n) once, in order, else std::logic_error; each array has
+/// REQUIRES: the roots are subtrees that cover [0, n) once, in order, else BrokenInvariant; each array has
 /// out.size() elements.
 void sum_roots(int64_t n, std::span<const Root> roots, std::span<float> out);
 

@@ -82,7 +82,7 @@ void check_folder(const fs::path& out) {
 }
 
 /// Collective. The folder exists, and no other build works there for as long as the lock lives.
-std::unique_ptr<FolderLock> claim(comm::Communicator& comm, const fs::path& out) {
+std::unique_ptr<FolderLock> claim(comm::Group& comm, const fs::path& out) {
   const auto lock = [&] {
     std::error_code error;
     fs::create_directories(out, error);
@@ -198,7 +198,7 @@ Manifest make_manifest(const Pipeline& pipeline, const ShardPlan& plan,
 
 }  // namespace
 
-BuildReport build_store(comm::Communicator& comm, const Pipeline& pipeline, const OnProgress& on_progress) {
+BuildReport build_store(comm::Group& comm, const Pipeline& pipeline, const OnProgress& on_progress) {
   const auto progress_of = [&](Progress::Phase phase) {
     return [&, phase](int64_t done, int64_t total) {
       if (comm.rank() == 0) on_progress({phase, done, total});
@@ -209,7 +209,7 @@ BuildReport build_store(comm::Communicator& comm, const Pipeline& pipeline, cons
   const Documents documents = find_documents(comm, pipeline, progress_of(Progress::Phase::kReading));
   const ShardPlan plan(documents.list, pipeline.validation_every, pipeline.shard_tokens);
   const auto lock = claim(comm, pipeline.out);
-  const Build build{pipeline, plan, [&](const std::string& step) { comm.set_activity("data: " + step); }};
+  const Build build{pipeline, plan, [&](const std::string& step) { comm.communicator().set_activity("data: " + step); }};
 
   // Rank 0 alone looks, so that all agree whatever they would have seen.
   std::vector<std::string> known =

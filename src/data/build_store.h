@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "data/documents.h"
 #include "data/manifest.h"
 #include "data/pipeline.h"
@@ -36,6 +36,6 @@ struct BuildReport {
 /// InputError, before anything is written, when there is no text, when `out` holds anything that is not a
 /// token store or a store of other input, or when another build is at work there; JobError when an input
 /// changes on the way or the disk is full.
-BuildReport build_store(comm::Communicator&, const Pipeline&, const OnProgress& on_progress);
+BuildReport build_store(comm::Group&, const Pipeline&, const OnProgress& on_progress);
 
 }  // namespace shoal::data

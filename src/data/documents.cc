@@ -151,7 +151,7 @@ std::string scan(const FoundFile& found, std::span<std::byte> buffer) {
 
 }  // namespace
 
-Documents find_documents(comm::Communicator& comm, const Pipeline& pipeline,
+Documents find_documents(comm::Group& comm, const Pipeline& pipeline,
                          const std::function<void(int64_t, int64_t)>& progress) {
   const FileList list =
       from_message(share_text(comm, 0, comm.rank() == 0 ? to_message(list_files(pipeline)) : ""));

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "data/files.h"
 #include "data/pipeline.h"
 
@@ -34,7 +34,7 @@ struct Documents {
 /// Collective; the same on every rank. Rank 0 lists the files, then all read them, divided by position. Every
 /// byte is read once here, to find text and to know the content again; the second pass (build_store) reads it
 /// once more. Throws InputError when an input is missing or unreadable, or when there is no document.
-Documents find_documents(comm::Communicator&, const Pipeline&,
+Documents find_documents(comm::Group&, const Pipeline&,
                          const std::function<void(int64_t bytes_done, int64_t bytes_total)>& progress);
 
 }  // namespace shoal::data

@@ -18,7 +18,7 @@ std::string to_text(const std::vector<std::byte>& bytes) {
 }
 }  // namespace
 
-std::vector<std::string> in_rounds(comm::Communicator& comm, int64_t num_items,
+std::vector<std::string> in_rounds(comm::Group& comm, int64_t num_items,
                                    const std::function<std::string(int64_t)>& work,
                                    const std::function<void(int64_t)>& after_round) {
   std::vector<std::string> results;
@@ -38,7 +38,7 @@ std::vector<std::string> in_rounds(comm::Communicator& comm, int64_t num_items,
   return results;
 }
 
-std::string share_text(comm::Communicator& comm, int root, const std::string& text) {
+std::string share_text(comm::Group& comm, int root, const std::string& text) {
   const std::string mine = comm.rank() == root ? text : "";
   return to_text(comm::all_gather(comm, std::as_bytes(std::span(mine)))[static_cast<size_t>(root)]);
 }

@@ -2,8 +2,8 @@
 
 #include <charconv>
 #include <optional>
-#include <stdexcept>
 
+#include "base/fault.h"
 #include "base/text.h"
 #include "shoal/error.h"
 
@@ -82,16 +82,16 @@ void check_tensor_layout(const std::vector<int64_t>& shape, const DeviceMesh& me
                          const TensorLayout& layout) {
   const std::string place = cat("layout ", print(layout));
   if (layout.placements.size() != mesh.axes.size())
-    throw std::logic_error(cat(place, " - axes: got ", layout.placements.size(), ", want ", mesh.axes.size(),
-                               " as in the mesh"));
+    throw BrokenInvariant(cat(place, " - axes: got ", layout.placements.size(), ", want ", mesh.axes.size(),
+                              " as in the mesh"));
   std::optional<Reduction> reduction;
   for (const Placement& placement : layout.placements) {
     if (placement.kind == Placement::Kind::kShard &&
         (placement.dim < 0 || placement.dim >= static_cast<int>(shape.size())))
-      throw std::logic_error(cat(place, " - dim: got ", placement.dim, ", want one of ", shape.size()));
+      throw BrokenInvariant(cat(place, " - dim: got ", placement.dim, ", want one of ", shape.size()));
     if (placement.kind != Placement::Kind::kPartial) continue;
     if (reduction && *reduction != placement.reduction)
-      throw std::logic_error(cat(place, " - partial: got two reductions, want one"));
+      throw BrokenInvariant(cat(place, " - partial: got two reductions, want one"));
     reduction = placement.reduction;
   }
 }

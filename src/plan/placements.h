@@ -58,7 +58,7 @@ std::string print(const TensorLayout&);
 /// Reads what print writes. Throws InputError; `place` begins the sentence.
 TensorLayout parse_tensor_layout(const std::string& text, const std::string& place);
 
-/// Throws std::logic_error unless the layout has a placement for each axis, shards dims that the shape has,
+/// Throws BrokenInvariant unless the layout has a placement for each axis, shards dims that the shape has,
 /// and reduces in one way at most (a sum of maxima is no maximum of sums).
 void check_tensor_layout(const std::vector<int64_t>& shape, const DeviceMesh&, const TensorLayout&);
 

@@ -6,9 +6,9 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <stdexcept>
 #include <utility>
 
+#include "base/fault.h"
 #include "base/text.h"
 
 namespace shoal::plan {
@@ -158,7 +158,7 @@ std::vector<Redistribution> redistribute(const std::vector<int64_t>& shape, cons
   const TensorLayout source = without_single_axes(mesh, from), goal = without_single_axes(mesh, to);
   for (size_t axis = 0; axis < mesh.axes.size(); ++axis)
     if (goal.placements[axis].kind == Kind::kPartial && goal.placements[axis] != source.placements[axis])
-      throw std::logic_error(
+      throw BrokenInvariant(
           cat("redistribute - axis ", mesh.axes[axis].name, ": got ", print(source.placements[axis]), " -> ",
               print(goal.placements[axis]),
               ", want a goal that a collective can reach; only computing makes a tensor partial"));

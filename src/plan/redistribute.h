@@ -33,7 +33,7 @@ std::string print(const Redistribution&, const DeviceMesh&);
 /// The sequence from `from` to `to` with the fewest bytes; of those, with the fewest steps; of those, always
 /// the same. Axes of one device take no step. Only the last of the axes that shard a dim can give it back or
 /// pass it on, so a change to an earlier one moves the later ones out of the way and back. Throws
-/// std::logic_error for layouts that check_tensor_layout refuses, and where `to` is Partial on an axis of
+/// BrokenInvariant for layouts that check_tensor_layout refuses, and where `to` is Partial on an axis of
 /// which `from` is not: nothing makes a tensor partial but computing it so.
 std::vector<Redistribution> redistribute(const std::vector<int64_t>& shape, const DeviceMesh&,
                                          const TensorLayout& from, const TensorLayout& to,

@@ -28,8 +28,7 @@ void BufferUpdates::observe(int64_t microbatch, int index, const at::Tensor& val
 }
 
 // Every microbatch's observed values, whoever computed it; devices that share one have seen the same.
-std::map<int64_t, std::vector<std::byte>> BufferUpdates::gather(comm::Communicator& communicator,
-                                                                int64_t num_microbatches) {
+std::map<int64_t, std::vector<std::byte>> BufferUpdates::gather(comm::Group& world, int64_t num_microbatches) {
   struct Head {
     int64_t microbatch, bytes;
   };
@@ -46,7 +45,7 @@ std::map<int64_t, std::vector<std::byte>> BufferUpdates::gather(comm::Communicat
   }
   observed_.clear();
   std::map<int64_t, std::vector<std::byte>> all;
-  for (const std::vector<std::byte>& theirs : comm::all_gather(communicator, mine)) {
+  for (const std::vector<std::byte>& theirs : comm::all_gather(world, mine)) {
     for (size_t at = 0; at < theirs.size();) {
       Head head;
       std::memcpy(&head, theirs.data() + at, sizeof head);
@@ -61,9 +60,9 @@ std::map<int64_t, std::vector<std::byte>> BufferUpdates::gather(comm::Communicat
   return all;
 }
 
-void BufferUpdates::apply(comm::Communicator& communicator, DeviceMemory& memory, int64_t num_microbatches) {
+void BufferUpdates::apply(comm::Group& world, DeviceMemory& memory, int64_t num_microbatches) {
   if (!executor_) return;
-  const std::map<int64_t, std::vector<std::byte>> all = gather(communicator, num_microbatches);
+  const std::map<int64_t, std::vector<std::byte>> all = gather(world, num_microbatches);
   const graph::Graph& update = *graph_.buffer_update.update;
   std::map<std::string, at::Tensor> buffers;  // as they are after the microbatches so far
   for (const graph::Input& input : update.inputs)

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "graph/graph.h"
 #include "run/device_memory.h"
 #include "run/executor.h"
@@ -27,13 +27,13 @@ class BufferUpdates {
 
   /// Collective: gathers what all devices observed of the step's microbatches, replays the update for each in
   /// order, and installs the buffers' new values. Forgets what was observed.
-  void apply(comm::Communicator&, DeviceMemory&, int64_t num_microbatches);
+  void apply(comm::Group& world, DeviceMemory&, int64_t num_microbatches);
 
   /// Forgets what was observed, for example of a step that failed.
   void clear() { observed_.clear(); }
 
  private:
-  std::map<int64_t, std::vector<std::byte>> gather(comm::Communicator&, int64_t num_microbatches);
+  std::map<int64_t, std::vector<std::byte>> gather(comm::Group& world, int64_t num_microbatches);
 
   const graph::Graph& graph_;
   const int first_output_;

@@ -29,20 +29,19 @@ at::Tensor view_of(void* data, at::IntArrayRef shape, c10::ScalarType dtype) {
 
 }  // namespace
 
-DeviceMemory::DeviceMemory(comm::Communicator& communicator, const lower::Ownership& ownership,
+DeviceMemory::DeviceMemory(comm::Group& world, const lower::Ownership& ownership,
                            const lower::Program& program)
-    : communicator_(communicator),
-      ownership_(ownership),
+    : ownership_(ownership),
       storage_(ownership.storage()),
-      rank_(communicator.rank()),
+      rank_(world.rank()),
       num_microbatches_(program.num_microbatches),
       slots_offset_(align_up(static_cast<int64_t>(sizeof(double)) *
                              (program.num_microbatches + ownership.storage().num_blocks + 1))),
       first_slot_(static_cast<size_t>(ownership.layout().dp), -1) {
   for (const lower::SlotRoot& root : program.roots)
     if (int& slot = first_slot_[static_cast<size_t>(root.dp)]; slot < 0) slot = root.slot;
-  weights_ = communicator.window(static_cast<size_t>(ownership.weight_bytes(rank_)));
-  gradients_ = communicator.window(
+  weights_ = world.window(static_cast<size_t>(ownership.weight_bytes(rank_)));
+  gradients_ = world.window(
       static_cast<size_t>(slots_offset_ + program.num_slots * ownership.slot_bytes(rank_)));
 
   const bool partial_sums = ownership.shards_gradients();
@@ -164,7 +163,7 @@ at::Tensor DeviceMemory::whole(const std::string& name) {
                                                         : join_parts(parts, storage_.cuts.at(name));
 }
 
-at::Tensor DeviceMemory::whole_master(const std::string& name) {
+at::Tensor DeviceMemory::whole_master(comm::Group& group, const std::string& name) {
   std::vector<at::Tensor> parts;
   const std::vector<size_t> units = storage_.units_of(name);
   for (size_t u : units) {
@@ -176,7 +175,7 @@ at::Tensor DeviceMemory::whole_master(const std::string& name) {
       const auto bytes = std::as_bytes(std::span(from, static_cast<size_t>(elements.size())));
       mine.insert(mine.end(), bytes.begin(), bytes.end());
     }
-    const auto all = comm::all_gather(communicator_, mine);
+    const auto all = comm::all_gather(group, mine);
     std::vector<size_t> taken(all.size(), 0);
     const at::Tensor& whole = parts.emplace_back(at::empty(storage_.units[u].shape, at::kFloat));
     for (const auto& [rank, elements] : ownership_.sharers(u)) {

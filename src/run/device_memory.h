@@ -9,7 +9,7 @@
 #include <span>
 #include <string>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "lower/ownership.h"
 #include "lower/program.h"
 #include "lower/storage.h"
@@ -30,8 +30,8 @@ struct Traffic {
 
 class DeviceMemory {
  public:
-  /// Collective: makes the windows.
-  DeviceMemory(comm::Communicator&, const lower::Ownership&, const lower::Program&);
+  /// Collective: makes the windows. The group is the world.
+  DeviceMemory(comm::Group&, const lower::Ownership&, const lower::Program&);
 
   /// The numbers of a parameter or buffer, fp32 or as captured, whole: what this device keeps of it is taken.
   /// Other tensors (frozen parameters, buffers) are kept whole, in `dtype`; later numbers of the same type go
@@ -54,8 +54,8 @@ class DeviceMemory {
   /// The same for a whole parameter or buffer; undefined when there is none of this name.
   at::Tensor whole(const std::string& name);
 
-  /// Collective: the master weights of a whole trained parameter, fp32, from whoever owns them.
-  at::Tensor whole_master(const std::string& name);
+  /// Collective over all devices: the master weights of a whole trained parameter, fp32, from whoever owns them.
+  at::Tensor whole_master(comm::Group&, const std::string& name);
 
   std::vector<OwnedPiece>& owned() { return owned_; }
   /// Those of one unit; they lie together.
@@ -110,7 +110,6 @@ class DeviceMemory {
   at::Tensor weight_view(size_t unit, Range elements) const;
   void read_weights(int rank, size_t unit, Range elements, std::byte* into);
 
-  comm::Communicator& communicator_;
   const lower::Ownership& ownership_;
   const lower::Storage& storage_;
   const int rank_;

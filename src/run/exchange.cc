@@ -4,10 +4,11 @@
 #include <ATen/ops/from_blob.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <span>
 
 #include "base/text.h"
-#include "comm/collectives.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
@@ -23,21 +24,16 @@ Range bytes_of(const Shown& value) {
 
 }  // namespace
 
-Exchanger::Exchanger(comm::Communicator& communicator, std::vector<int> group, int rank, int64_t half_bytes)
-    : communicator_(communicator),
-      group_(std::move(group)),
-      rank_(rank),
+Exchanger::Exchanger(comm::Group group, int64_t half_bytes)
+    : group_(std::move(group)),
       half_bytes_(align_up(std::max(half_bytes, kLeastHalf))),
-      window_(communicator.window(static_cast<size_t>(2 * half_bytes_))) {
-  const std::vector<uint64_t> counts = comm::signal_counts(communicator, kChannel);
-  for (const int member : group_) zero_.push_back(counts[static_cast<size_t>(member)]);
-}
+      window_(group_.window(static_cast<size_t>(2 * half_bytes_))) {}
 
 template <class Read>
 void Exchanger::turn(const std::vector<at::Tensor>& mine, const lower::Exchange& exchange, int64_t start,
                      Read&& read) {
   const int64_t half = static_cast<int64_t>(turn_++ % 2) * half_bytes_;
-  const auto& shown = exchange.shown[static_cast<size_t>(rank_)];
+  const auto& shown = exchange.shown[static_cast<size_t>(group_.rank())];
   for (size_t i = 0; i < mine.size(); ++i) {
     const Range part = intersect(bytes_of(shown[i]), {start, start + half_bytes_});
     if (part.empty()) continue;
@@ -45,17 +41,38 @@ void Exchanger::turn(const std::vector<at::Tensor>& mine, const lower::Exchange&
                 static_cast<const std::byte*>(mine[i].const_data_ptr()) + part.begin - shown[i].offset,
                 static_cast<size_t>(part.size()));
   }
-  communicator_.post(kChannel);
-  for (size_t rank = 0; rank < group_.size(); ++rank) {
-    if (static_cast<int>(rank) == rank_) continue;
-    communicator_.await(group_[rank], kChannel, zero_[rank] + turn_);
-    read(rank, half);
+  group_.post();
+  for (int member = 0; member < group_.size(); ++member) {
+    if (member == group_.rank()) continue;
+    group_.await(member, turn_);
+    read(member, half);
+  }
+}
+
+void Exchanger::agree(const std::string& place, const std::string& text) {
+  using Text = std::array<char, kTextBytes>;
+  Text mine{};
+  text.copy(mine.data(), kTextBytes - 1);
+  const int64_t half = static_cast<int64_t>(turn_++ % 2) * half_bytes_;
+  std::memcpy(window_->mine().data() + half, mine.data(), kTextBytes);
+  group_.post();
+  for (int member = 0; member < group_.size(); ++member) {
+    if (member == group_.rank()) continue;
+    group_.await(member, turn_);
+    Text theirs;
+    const std::span<std::byte> room = std::as_writable_bytes(std::span(theirs));
+    const std::byte* const data = window_->read(member, static_cast<size_t>(half), kTextBytes, room);
+    if (data != room.data()) std::memcpy(theirs.data(), data, kTextBytes);
+    if (theirs != mine)
+      throw InputError(cat(place, ": rank ", group_.world_rank(member), " has ", theirs.data(), ", rank ",
+                           group_.world_rank(group_.rank()), " has ", mine.data(),
+                           "; devices that share a batch must be given the same one"));
   }
 }
 
 std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine, size_t number) {
   const lower::Exchange& exchange = local_->exchanges.at(number);
-  const auto& shown = exchange.shown[static_cast<size_t>(rank_)];
+  const auto& shown = exchange.shown[static_cast<size_t>(group_.rank())];
   if (mine.size() != shown.size())
     throw JobError(cat("exchange ", number, " - values: got ", mine.size(), ", want ", shown.size()));
   std::vector<at::Tensor> dense;
@@ -66,10 +83,10 @@ std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine,
 
   std::vector<at::Tensor> theirs;
   if (bytes <= half_bytes_ && window_->in_place()) {
-    turn(dense, exchange, 0, [&](size_t rank, int64_t half) {
-      for (const Shown& value : exchange.shown[rank]) {
+    turn(dense, exchange, 0, [&](int member, int64_t half) {
+      for (const Shown& value : exchange.shown[static_cast<size_t>(member)]) {
         const Range range = bytes_of(value);
-        const std::byte* data = window_->read(group_[rank], static_cast<size_t>(half + range.begin),
+        const std::byte* data = window_->read(member, static_cast<size_t>(half + range.begin),
                                               static_cast<size_t>(range.size()), {});
         // Read-only by contract: only operators that combine parts read it.
         theirs.push_back(at::from_blob(const_cast<std::byte*>(data), value.type.shape, value.type.dtype));
@@ -77,23 +94,24 @@ std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine,
     });
     return theirs;
   }
-  std::vector<size_t> first(group_.size());  // of `theirs`, by device
-  for (size_t rank = 0; rank < group_.size(); ++rank) {
-    first[rank] = theirs.size();
-    if (static_cast<int>(rank) == rank_) continue;
-    for (const Shown& value : exchange.shown[rank])
+  std::vector<size_t> first(exchange.shown.size());  // of `theirs`, by device
+  for (size_t member = 0; member < first.size(); ++member) {
+    first[member] = theirs.size();
+    if (static_cast<int>(member) == group_.rank()) continue;
+    for (const Shown& value : exchange.shown[member])
       theirs.push_back(at::empty(value.type.shape, value.type.dtype));
   }
   for (int64_t start = 0; start < bytes; start += half_bytes_)
-    turn(dense, exchange, start, [&](size_t rank, int64_t half) {
-      for (size_t i = 0; i < exchange.shown[rank].size(); ++i) {
-        const Range whole = bytes_of(exchange.shown[rank][i]);
+    turn(dense, exchange, start, [&](int member, int64_t half) {
+      const auto& values = exchange.shown[static_cast<size_t>(member)];
+      for (size_t i = 0; i < values.size(); ++i) {
+        const Range whole = bytes_of(values[i]);
         const Range part = intersect(whole, {start, start + half_bytes_});
         if (part.empty()) continue;
-        auto* value = static_cast<std::byte*>(theirs[first[rank] + i].mutable_data_ptr());
+        auto* value = static_cast<std::byte*>(theirs[first[static_cast<size_t>(member)] + i].mutable_data_ptr());
         const std::span<std::byte> to(value + part.begin - whole.begin, static_cast<size_t>(part.size()));
         const std::byte* data =
-            window_->read(group_[rank], static_cast<size_t>(half + part.begin - start), to.size(), to);
+            window_->read(member, static_cast<size_t>(half + part.begin - start), to.size(), to);
         if (data != to.data()) std::memcpy(to.data(), data, to.size());
       }
     });

@@ -5,10 +5,11 @@
 #include <ATen/core/TensorBody.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/blocks.h"
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "lower/local_graph.h"
 
 namespace shoal::run {
@@ -19,15 +20,18 @@ namespace shoal::run {
 /// its peers have posted n + 1, a device may write again where it showed n.
 class Exchanger {
  public:
-  static constexpr int kChannel = 0;
-
-  /// Collective over the world: makes the window, two times `half_bytes` (at least kLeastHalf). `group`: the
-  /// world's ranks of the group, in order; of it this device is number `rank`.
-  Exchanger(comm::Communicator&, std::vector<int> group, int rank, int64_t half_bytes);
+  /// Collective over the group, whose signals nobody else uses: makes the window, two times `half_bytes` (at
+  /// least kLeastHalf).
+  Exchanger(comm::Group, int64_t half_bytes);
   static constexpr int64_t kLeastHalf = 4096;
 
   /// The graph that runs from now on; kept by reference.
   void begin(const lower::LocalGraph& local) { local_ = &local; }
+
+  /// Makes sure that the peers bring the same `text` to what comes now: an exchange of kTextBytes of it.
+  /// Throws InputError: "PLACE: rank 1 has TEXT, rank 0 has TEXT; ...".
+  void agree(const std::string& place, const std::string& text);
+  static constexpr size_t kTextBytes = 512;
 
   /// Of this device's window.
   int64_t window_bytes() const { return 2 * half_bytes_; }
@@ -43,12 +47,9 @@ class Exchanger {
   template <class Read>
   void turn(const std::vector<at::Tensor>& mine, const lower::Exchange&, int64_t start, Read&& read);
 
-  comm::Communicator& communicator_;
-  std::vector<int> group_;
-  int rank_;
+  comm::Group group_;
   int64_t half_bytes_;
   std::shared_ptr<comm::Window> window_;
-  std::vector<uint64_t> zero_;  // the group's counts when this was made
   const lower::LocalGraph* local_ = nullptr;
   uint64_t turn_ = 0;
 };

@@ -143,8 +143,8 @@ void Executor::run(const Run& run) {
                 ": this device has no room for its result; use smaller microbatches (more of them), or "
                 "more devices with tp or zero=3"));
       const std::string reason = error.what();
-      throw JobError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
-                         " - failed: ", reason.substr(0, reason.find('\n'))));
+      throw OperatorFailed(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ",
+                               step.node->scope, " - failed: ", reason.substr(0, reason.find('\n'))));
     }
     if (profiling_)
       seconds_[step.node->op] +=

@@ -11,8 +11,17 @@
 #include "graph/graph.h"
 #include "run/arena.h"
 #include "run/kernels.h"
+#include "shoal/error.h"
 
 namespace shoal::run {
+
+/// A kernel threw, LibTorch's or the user's own, which knows neither rank nor step: "operator
+/// aten::nll_loss_forward
+/// - failed: Target 7 is out of bounds.".
+class OperatorFailed : public JobError {
+ public:
+  using JobError::JobError;
+};
 
 class Executor {
  public:

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "base/text.h"
-#include "comm/collectives.h"
 #include "comm/reduce.h"
 #include "shoal/error.h"
 
@@ -22,21 +21,26 @@ class AddSeconds {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-}  // namespace
-
-GradientStream::GradientStream(comm::Communicator& communicator, DeviceMemory& memory)
-    : communicator_(communicator), memory_(memory), bucket_bytes_(lower::bucket_bytes(memory.storage())) {
-  window_ = communicator.window(static_cast<size_t>(lower::kBuckets * bucket_bytes_));
+// This device's, by dp coordinate.
+std::vector<int> data_parallel_group(const DeviceMemory& memory) {
   const lower::Ownership& ownership = memory.ownership();
+  std::vector<int> ranks;
   for (int d = 0; d < ownership.layout().dp; ++d)
-    group_.push_back(lower::rank_of(ownership.layout(), d, ownership.role(memory.rank()).tp));
-  scratch_.resize(group_.size());
-  const std::vector<uint64_t> counts = comm::signal_counts(communicator, kChannel);
-  for (const int rank : group_) zero_.push_back(counts[static_cast<size_t>(rank)]);
+    ranks.push_back(lower::rank_of(ownership.layout(), d, ownership.role(memory.rank()).tp));
+  return ranks;
 }
 
+}  // namespace
+
+GradientStream::GradientStream(const comm::Group& world, DeviceMemory& memory)
+    : memory_(memory),
+      group_(world, data_parallel_group(memory)),
+      bucket_bytes_(lower::bucket_bytes(memory.storage())),
+      window_(group_.window(static_cast<size_t>(lower::kBuckets * bucket_bytes_))),
+      scratch_(static_cast<size_t>(group_.size())) {}
+
 void GradientStream::post() {
-  communicator_.post(kChannel);
+  group_.post();
   ++posted_;
 }
 
@@ -88,21 +92,20 @@ void GradientStream::finish() {
   first_ += count;
 }
 
-void GradientStream::await_all(int64_t active, int64_t count) {
+void GradientStream::await_all(int active, int64_t count) {
   if (count <= 0) return;
   const AddSeconds timer(seconds_.wait);
-  for (int64_t d = 0; d < active; ++d)
-    if (const int rank = group_[static_cast<size_t>(d)]; rank != memory_.rank())
-      communicator_.await(rank, kChannel, zero_[static_cast<size_t>(d)] + static_cast<uint64_t>(count));
+  for (int d = 0; d < active; ++d)
+    if (d != group_.rank()) group_.await(d, static_cast<uint64_t>(count));
 }
 
 void GradientStream::await_written(int64_t bucket) {
-  await_all(round_->round.size(), base_ + bucket + 1 + std::max<int64_t>(0, bucket - kLag));
+  await_all(static_cast<int>(round_->round.size()), base_ + bucket + 1 + std::max<int64_t>(0, bucket - kLag));
 }
 
 void GradientStream::await_free(int64_t bucket) {
   const int64_t before = bucket - lower::kBuckets;  // what it held, unless that was in the round before
-  await_all(std::ssize(group_),
+  await_all(group_.size(),
             before < 0 ? base_ + before + 1
                        : base_ + std::min(before + kLag + 1, std::ssize(*buckets_)) + before + 1);
 }
@@ -129,13 +132,14 @@ void GradientStream::sum(const lower::BucketItem& item, OwnedPiece& owned, Range
   const auto bytes = static_cast<size_t>(elements.size() * width);
   const int64_t offset = item.offset + (elements.begin - item.elements.begin) * width;
   const auto leaf = [&](int64_t microbatch) -> const std::byte* {
-    const auto d = static_cast<size_t>(microbatch - round_->round.begin);
-    if (group_[d] == memory_.rank()) return place(bucket) + offset;
-    if (!window_->in_place()) scratch_[d].resize(bytes);
+    const auto d = static_cast<int>(microbatch - round_->round.begin);
+    if (d == group_.rank()) return place(bucket) + offset;
+    std::vector<std::byte>& scratch = scratch_[static_cast<size_t>(d)];
+    if (!window_->in_place()) scratch.resize(bytes);
     memory_.traffic().gradients += static_cast<int64_t>(bytes);
-    return window_->read(group_[d],
+    return window_->read(d,
                          static_cast<size_t>((first_ + bucket) % lower::kBuckets * bucket_bytes_ + offset),
-                         bytes, scratch_[d]);
+                         bytes, scratch);
   };
   std::vector<comm::Root> roots;
   for (const lower::RoundSum& sum : round_->sums) {

@@ -3,8 +3,8 @@
 // All devices of a data-parallel group fill the same sequence of buckets (lower/buckets.h), one round of
 // microbatches after the other; a device without a microbatch in the round takes part as an owner. Bucket i
 // is written, and, kLag buckets later, read by its owners, who add it to their partial sums along the tree.
-// Both are posted, so a device's count on the channel (since the stream was made) says how far it is: within
-// a round of n buckets, after
+// Both are posted to a group of the stream's own, so a device's count says how far it is: within a round of n
+// buckets, after
 //   writing i:   base + (i + 1) + max(0, i - kLag)
 //   reading i:   base + min(i + kLag + 1, n) + (i + 1)
 // A bucket is written again when all have read what it held.
@@ -15,7 +15,7 @@
 #include <memory>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "lower/buckets.h"
 #include "lower/program.h"
 #include "run/device_memory.h"
@@ -24,10 +24,9 @@ namespace shoal::run {
 
 class GradientStream {
  public:
-  static constexpr int kChannel = 1;
-
-  /// Collective: makes a window. REQUIRES: memory.ownership().shards_gradients().
-  GradientStream(comm::Communicator&, DeviceMemory&);
+  /// Collective over the world: the devices of each data-parallel group make a group and a window. REQUIRES:
+  /// memory.ownership().shards_gradients().
+  GradientStream(const comm::Group& world, DeviceMemory&);
 
   /// A round begins: all devices of the group call it with the same buckets. Both are kept by reference.
   void begin(const lower::Instruction& round, const std::vector<lower::Bucket>& buckets);
@@ -50,21 +49,19 @@ class GradientStream {
   std::byte* place(int64_t bucket);
   void await_written(int64_t bucket);
   void await_free(int64_t bucket);
-  void await_all(int64_t active, int64_t count);
+  void await_all(int active, int64_t count);
   void post();
   void close_bucket();
   void read_bucket();
   void sum(const lower::BucketItem&, OwnedPiece&, Range elements, int64_t bucket);
 
-  comm::Communicator& communicator_;
   DeviceMemory& memory_;
+  comm::Group group_;  // by dp coordinate
   const int64_t bucket_bytes_;
   std::shared_ptr<comm::Window> window_;
-  std::vector<int> group_;      // ranks by dp coordinate
-  std::vector<uint64_t> zero_;  // and their counts when the stream was made
   const lower::Instruction* round_ = nullptr;
   const std::vector<lower::Bucket>* buckets_ = nullptr;
-  int64_t base_ = 0, posted_ = 0;                // counts on the channel: at the round's beginning, now
+  int64_t base_ = 0, posted_ = 0;                // this device's count: at the round's beginning, now
   int64_t first_ = 0;                            // buckets before this round
   int64_t written_ = 0, read_ = 0;               // of this round's
   size_t next_item_ = 0;                         // of the bucket that is being filled

@@ -57,15 +57,15 @@ std::function<at::Tensor(size_t)> gather_inputs(const graph::Graph& graph, Devic
   };
 }
 
-Interpreter::Interpreter(comm::Communicator& communicator, const lower::Program& program,
-                         DeviceMemory& memory, Update update)
-    : communicator_(communicator),
+Interpreter::Interpreter(comm::Group& world, const lower::Program& program, DeviceMemory& memory,
+                         Update update)
+    : world_(world),
       program_(program),
       memory_(memory),
       storage_(memory.storage()),
       update_(std::move(update)),
       scratch_(program.roots.size()) {
-  if (memory.ownership().shards_gradients()) stream_.emplace(communicator, memory);
+  if (memory.ownership().shards_gradients()) stream_.emplace(world, memory);
 }
 
 int64_t Interpreter::buffer_bytes() const {
@@ -86,7 +86,7 @@ StepOutcome Interpreter::run(const StepRequest& request) {
              (now.gather - start.gather);
     };
     const auto act = [&](std::string_view what) {
-      communicator_.set_activity(cat("step ", request.step, ": ", what));
+      world_.communicator().set_activity(cat("step ", request.step, ": ", what));
     };
     switch (instruction.kind) {
       case Kind::kCompute:
@@ -131,7 +131,7 @@ StepOutcome Interpreter::run(const StepRequest& request) {
         break;
     }
   }
-  request.buffers->apply(communicator_, memory_, program_.num_microbatches);
+  request.buffers->apply(world_, memory_, program_.num_microbatches);
   const Traffic& now = memory_.traffic();
   outcome_.traffic = {now.gradients - before.gradients, now.weights - before.weights,
                       now.boards - before.boards};
@@ -140,7 +140,7 @@ StepOutcome Interpreter::run(const StepRequest& request) {
 
 void Interpreter::barrier() {
   Stopwatch watch;
-  communicator_.barrier();
+  world_.barrier();
   outcome_.seconds.wait += watch.lap();
 }
 
@@ -234,11 +234,12 @@ void Interpreter::add_slot(const Instruction& instruction) {
 // captured order; and its sum of squares.
 void Interpreter::reduce_scatter() {
   barrier();
-  std::vector<double> losses;
+  losses_.clear();
   for (int64_t m = 0; m < program_.num_microbatches; ++m)
-    losses.push_back(memory_.read_loss(program_.teller(m), m));
-  for (int rank = 0; rank < communicator_.size(); ++rank) outcome_.stop |= memory_.read_stop(rank) != 0;
-  outcome_.loss = static_cast<float>(comm::tree_sum(losses) / static_cast<double>(program_.num_microbatches));
+    losses_.push_back(memory_.read_loss(program_.teller(m), m));
+  for (int rank = 0; rank < world_.size(); ++rank) outcome_.stop |= memory_.read_stop(rank) != 0;
+  outcome_.loss =
+      static_cast<float>(comm::tree_sum(losses_) / static_cast<double>(program_.num_microbatches));
 
   for (const auto& [u, share] : memory_.ownership().share(memory_.rank())) {
     const lower::Unit& unit = storage_.units[u];
@@ -294,11 +295,30 @@ void Interpreter::all_reduce_norm(const StepRequest& request) {
       }
     }
   }
+  check_losses(request);
   const auto count = static_cast<double>(program_.num_microbatches);
   outcome_.grad_norm = std::sqrt(comm::tree_sum(squares)) / count;
   const double clip =
       request.clip_norm > 0 ? std::min(1.0, request.clip_norm / (outcome_.grad_norm + 1e-6)) : 1.0;
   divisor_ = static_cast<float>(count / clip);
+}
+
+// A loss may be not finite although all gradients are: a mean over nothing.
+void Interpreter::check_losses(const StepRequest& request) const {
+  constexpr size_t kTold = 8;
+  std::vector<int64_t> bad;
+  for (size_t m = 0; m < losses_.size(); ++m)
+    if (!std::isfinite(losses_[m])) bad.push_back(static_cast<int64_t>(m));
+  if (bad.empty()) return;
+  const bool nan = std::isnan(losses_[static_cast<size_t>(bad[0])]);
+  const size_t more = bad.size() - std::min(bad.size(), kTold);
+  bad.resize(bad.size() - more);
+  throw NotFinite(
+      cat("step ", request.step, " - loss of microbatch ", join(bad, ", "),
+          more > 0 ? cat(" and ", more, " more") : std::string(), ": got ", nan ? "a NaN" : "an infinite",
+          " value, though every gradient is finite; the weights are those of the step before. A mean "
+          "over no elements gives this (every target of the microbatch is ignored): divide a sum by a "
+          "count that is never 0"));
 }
 
 // The barrier comes last: the next step's gradients go where peers still read the sums.

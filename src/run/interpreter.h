@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "lower/buckets.h"
 #include "lower/program.h"
 #include "lower/storage.h"
@@ -60,7 +60,7 @@ std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&,
 /// Gathers input `index` of the graph: Executor::Run::fetch.
 std::function<at::Tensor(size_t)> gather_inputs(const graph::Graph&, DeviceMemory&);
 
-/// A gradient that is not finite: thrown on every rank alike, so that the job could go on.
+/// A gradient or a loss that is not finite: thrown on every rank alike, so that the job could go on.
 class NotFinite : public JobError {
  public:
   using JobError::JobError;
@@ -68,11 +68,11 @@ class NotFinite : public JobError {
 
 class Interpreter {
  public:
-  /// Collective. References must outlive the interpreter.
-  Interpreter(comm::Communicator&, const lower::Program&, DeviceMemory&, Update);
+  /// Collective. References must outlive the interpreter. The group is the world.
+  Interpreter(comm::Group&, const lower::Program&, DeviceMemory&, Update);
 
-  /// Collective. Throws NotFinite, on every rank and before any weight changes, when the gradient is not
-  /// finite; what else it throws may be this rank's alone.
+  /// Collective. Throws NotFinite, on every rank and before any weight changes, when the gradient or a
+  /// microbatch's loss is not finite; what else it throws may be this rank's alone.
   StepOutcome run(const StepRequest&);
 
   /// Room for gradients on their way to their owners.
@@ -87,18 +87,20 @@ class Interpreter {
   void reduce_scatter();
   void sum_roots(size_t unit, size_t contribution, Range elements, std::span<float> into);
   void all_reduce_norm(const StepRequest&);
+  void check_losses(const StepRequest&) const;
   void all_gather_gradients();
   void update();
   void all_gather();
   void barrier();
 
-  comm::Communicator& communicator_;
+  comm::Group& world_;
   const lower::Program& program_;
   DeviceMemory& memory_;
   const lower::Storage& storage_;
   Update update_;
   std::optional<GradientStream> stream_;  // with rounds
   StepOutcome outcome_;
+  std::vector<double> losses_;  // of all microbatches
   float divisor_ = 1;
   std::vector<std::vector<std::byte>> scratch_;  // one per root, for transports that cannot read in place
   std::vector<float> sum_;

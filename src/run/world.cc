@@ -5,17 +5,22 @@
 #include <cstdio>
 #include <new>
 
+#include "base/fault.h"
+#include "base/text.h"
+#include "comm/agree.h"
 #include "comm/comm.h"
 #include "comm/launch.h"
+#include "run/user_code.h"
 #include "shoal/error.h"
 
 namespace shoal {
 
-World::World(int, char**) : communicator_(comm::from_environment()) {
+World::World(int, char**) : World(comm::from_environment()) {
   comm::install_stop_handlers();
   comm::survive_full_files();
 }
-World::World(std::unique_ptr<comm::Communicator> communicator) : communicator_(std::move(communicator)) {}
+World::World(std::unique_ptr<comm::Communicator> communicator)
+    : communicator_(std::move(communicator)), agreement_(std::make_unique<comm::Agreement>(*communicator_)) {}
 World::~World() = default;
 World::World(World&&) noexcept = default;
 World& World::operator=(World&&) noexcept = default;
@@ -23,6 +28,7 @@ World& World::operator=(World&&) noexcept = default;
 int World::rank() const { return communicator_->rank(); }
 int World::size() const { return communicator_->size(); }
 comm::Communicator& World::communicator() { return *communicator_; }
+comm::Agreement& World::agreement() { return *agreement_; }
 
 namespace {
 // A rank's communicator belongs to run_threads; the World that the body sees only borrows it.
@@ -31,14 +37,10 @@ class Borrowed : public comm::Communicator {
   explicit Borrowed(comm::Communicator& lender) : lender_(lender) {}
   int rank() const override { return lender_.rank(); }
   int size() const override { return lender_.size(); }
-  void barrier() override { lender_.barrier(); }
-  std::shared_ptr<comm::Window> window(size_t bytes) override { return lender_.window(bytes); }
-  void send(int to, std::span<const std::byte> bytes) override { lender_.send(to, bytes); }
-  void recv(int from, std::span<std::byte> bytes) override { lender_.recv(from, bytes); }
-  uint64_t post(int channel) override { return lender_.post(channel); }
-  void await(int rank, int channel, uint64_t count) override { lender_.await(rank, channel, count); }
+  std::unique_ptr<comm::Link> link(std::span<const int> ranks) override { return lender_.link(ranks); }
   void abort(std::string_view reason) noexcept override { lender_.abort(reason); }
   void set_activity(std::string_view activity) noexcept override { lender_.set_activity(activity); }
+  std::string activity() const override { return lender_.activity(); }
   std::string waiting() const override { return lender_.waiting(); }
 
  private:
@@ -66,6 +68,10 @@ int guarded_main(int argc, char** argv, const std::function<void(World&)>& body)
     if (world) world->communicator().abort(sentence);
     return report(sentence, exit_code);
   };
+  const auto placed = [&](const std::string& reason) {
+    const std::string place = world ? run::place_of(world->communicator()) : "";
+    return place.empty() ? reason : place + " - " + reason;
+  };
   try {
     world = std::make_unique<World>(argc, argv);
     body(*world);
@@ -75,9 +81,10 @@ int guarded_main(int argc, char** argv, const std::function<void(World&)>& body)
   } catch (const std::bad_alloc&) {
     return give_up("memory - the system gives this device no more; use more devices, or smaller microbatches",
                    1);
-  } catch (const std::exception& error) {
-    const std::string reason = error.what();  // LibTorch adds a stack trace
-    return give_up("internal error - " + reason.substr(0, reason.find('\n')), 1);
+  } catch (const BrokenInvariant& error) {
+    return give_up(placed(cat("internal error: ", error.what())), 1);
+  } catch (...) {
+    return give_up(placed(describe_exception()), 1);
   }
 }
 

@@ -156,14 +156,14 @@ std::string TextModel::generate(const std::string& prompt, int64_t number, const
   return generated;
 }
 
-std::vector<std::string> generate_all(comm::Communicator& world, TextModel& model,
+std::vector<std::string> generate_all(comm::Group& world, TextModel& model,
                                       const std::vector<std::string>& prompts,
                                       const GenerateOptions& options) {
   const auto part = [&](int rank) { return share(static_cast<int64_t>(prompts.size()), world.size(), rank); };
   // A text travels as its length and its bytes.
   std::vector<std::byte> mine;
   for (int64_t i = part(world.rank()).begin; i < part(world.rank()).end; ++i) {
-    world.set_activity(cat("prompt ", i + 1));
+    world.communicator().set_activity(cat("prompt ", i + 1));
     const std::string text = model.generate(prompts[static_cast<size_t>(i)], i, options);
     const uint64_t length = text.size();
     const auto append = [&](const void* from, size_t bytes) {

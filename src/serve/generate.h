@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 
 namespace shoal::serve {
 
@@ -47,7 +47,7 @@ class TextModel {
 
 /// Collective: divides the prompts over the devices; on rank 0 returns what follows each, in order, elsewhere
 /// nothing.
-std::vector<std::string> generate_all(comm::Communicator&, TextModel&,
+std::vector<std::string> generate_all(comm::Group&, TextModel&,
                                       const std::vector<std::string>& prompts, const GenerateOptions&);
 
 }  // namespace shoal::serve

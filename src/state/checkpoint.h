@@ -13,7 +13,7 @@
 #include <string>
 
 #include "base/blocks.h"
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "shoal/error.h"
 #include "state/manifest.h"
 
@@ -31,7 +31,7 @@ struct Slice {
 /// bytes go to the disk straight from the spans. `folder` appears whole, replacing what had its name, or not
 /// at all; if it is called step-<n>, `latest` beside it then points to it. Throws JobError on every rank when
 /// any rank fails; the checkpoints that were there are then still there.
-void save(comm::Communicator&, const std::filesystem::path& folder, const Contents&,
+void save(comm::Group&, const std::filesystem::path& folder, const Contents&,
           std::span<const Slice> mine);
 
 /// A checkpoint to read from. Safe to use from several threads at once.

@@ -9,7 +9,7 @@
 
 #include "base/hash.h"
 #include "base/text.h"
-#include "comm/collectives.h"
+#include "comm/all_or_none.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
 #include "state/durable.h"
@@ -25,26 +25,18 @@ namespace {
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
-/// Collective. Everyone's result of `work`, by rank. When any rank's work threw, all ranks throw what the
-/// first of them said: an Error as it is, anything else with `refusal` and the rank before it.
-std::vector<std::string> all_or_none(comm::Communicator& world, const std::string& refusal,
+/// comm::all_or_none, all of whose errors are JobErrors; what is no Error has `refusal` and the rank before it.
+std::vector<std::string> all_or_none(comm::Group& world, const std::string& refusal,
                                      const std::function<std::string()>& work) {
-  std::string mine;
-  try {
-    mine = cat("+", work());
-  } catch (const Error& error) {
-    mine = cat("-", error.what());
-  } catch (const std::exception& error) {
-    mine = cat("-", refusal, "rank ", world.rank(), ": ", error.what());
-  }
-  std::vector<std::string> results;
-  for (const auto& bytes : comm::all_gather(world, bytes_of(mine)))
-    results.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  for (std::string& result : results) {
-    if (result.at(0) == '-') throw JobError(result.substr(1));
-    result.erase(0, 1);
-  }
-  return results;
+  return comm::all_or_none(world, [&] {
+    try {
+      return work();
+    } catch (const Error& error) {
+      throw JobError(error.what());
+    } catch (const std::exception& error) {
+      throw JobError(cat(refusal, "rank ", world.rank(), ": ", error.what()));
+    }
+  });
 }
 
 /// One rank's file: its slices in the order in which they lie there.
@@ -194,7 +186,7 @@ void publish(const SavePaths& paths, const Manifest& manifest) {
 
 }  // namespace
 
-void save(comm::Communicator& world, const fs::path& folder, const Contents& contents,
+void save(comm::Group& world, const fs::path& folder, const Contents& contents,
           std::span<const Slice> mine) {
   const SavePaths paths(folder);
   const std::string refusal = paths.folder.string() + " - not saved: ";

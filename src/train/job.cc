@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <vector>
@@ -29,12 +28,9 @@ double now_seconds() {
 
 /// Everyone's value, by rank. Plain bytes.
 template <class T>
-std::vector<T> gather(World& world, const T& mine) {
-  std::vector<T> all;
-  for (const auto& bytes : comm::all_gather(world.communicator(), std::as_bytes(std::span(&mine, 1)))) {
-    all.emplace_back();
-    std::memcpy(&all.back(), bytes.data(), sizeof(T));
-  }
+std::vector<T> gather(comm::Group& group, const T& mine) {
+  std::vector<T> all(static_cast<size_t>(group.size()));
+  comm::all_gather(group, std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
   return all;
 }
 
@@ -42,6 +38,7 @@ class Job {
  public:
   Job(World& world, const Recipe& recipe, const JobOptions& options, Progress& progress)
       : world_(world),
+        group_(world.communicator()),
         recipe_(recipe),
         options_(options),
         progress_(progress),
@@ -109,7 +106,7 @@ class Job {
              .lr = result.lr,
              .tokens_per_second = tokens / seconds,
              .step_seconds = seconds,
-             .peak_bytes = gather(world_, peak_bytes()),
+             .peak_bytes = gather(group_, peak_bytes()),
              .validation_loss = {}};
     if (!first_loss_) first_loss_ = result.loss;
     // The first step captures and fills caches; later ones smooth each other.
@@ -149,7 +146,7 @@ class Job {
   }
 
   void finish(double seconds) {
-    const std::vector<StepResult::Seconds> by_device = gather(world_, seconds_);
+    const std::vector<StepResult::Seconds> by_device = gather(group_, seconds_);
     if (!leads()) return;
     const fs::path checkpoint = checkpoints() / cat("step-", trainer_.steps_done());
     if (options_.profile) progress_.say(profile_text(by_device, trainer_.seconds_by_operator()));
@@ -168,6 +165,7 @@ class Job {
   }
 
   World& world_;
+  comm::Group group_;
   const Recipe& recipe_;
   const JobOptions& options_;
   Progress& progress_;

@@ -2,6 +2,8 @@
 
 #include <mutex>
 
+#include "base/text.h"
+
 namespace shoal::train {
 namespace {
 
@@ -31,6 +33,14 @@ void restore(torch::nn::Module& module, const Modes& before) {
 Modes modes_of(const torch::nn::Module& module) {
   const std::lock_guard lock(evaluations());
   return read(module);
+}
+
+std::string print(const Modes& modes, const torch::nn::Module& module) {
+  std::vector<std::string> names;
+  const auto items = module.named_modules("", /*include_self=*/true);
+  for (size_t i = 0; i < modes.size(); ++i)
+    if (!modes[i]) names.push_back(items[i].key().empty() ? "all" : items[i].key());
+  return names.empty() ? "none" : join(names, ", ");
 }
 
 void in_evaluation(torch::nn::Module& module, const std::function<void()>& work) {

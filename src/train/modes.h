@@ -7,6 +7,7 @@
 #include <torch/nn/module.h>
 
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace shoal::train {
@@ -14,6 +15,8 @@ namespace shoal::train {
 /// Which submodules are in training mode, in the order of modules().
 using Modes = std::vector<bool>;
 Modes modes_of(const torch::nn::Module&);
+/// Those that are in eval(), by name: "bn, drop"; the module itself is "all". "none".
+std::string print(const Modes&, const torch::nn::Module&);
 
 /// eval(), then `work`, then every flag as it was before, also when `work` throws. What a module does in a
 /// train() of its own is done, as when a user calls eval() and train() around an evaluation.

@@ -4,21 +4,15 @@
 
 #include <mutex>
 
-#include "base/hash.h"
 #include "base/text.h"
-#include "comm/collectives.h"
 #include "shoal/error.h"
+#include "train/agreed_facts.h"
 
 namespace shoal::train {
 namespace {
 
 std::string print_type(const at::Tensor& tensor) {
   return cat(graph::dtype_name(tensor.scalar_type()), "[", join(tensor.sizes(), ","), "]");
-}
-
-std::string hash_of(const at::Tensor& tensor) {
-  const at::Tensor dense = tensor.detach().contiguous();
-  return hash_hex({static_cast<const std::byte*>(dense.const_data_ptr()), dense.nbytes()});
 }
 
 int64_t version_of(const at::Tensor& tensor) {
@@ -59,14 +53,14 @@ void check_has_numbers(const capture::NamedTensor& named) {
                          "one's update_module() first, on every device and before it ends"));
 }
 
-ModuleLink::ModuleLink(comm::Communicator& communicator, run::DeviceMemory& memory,
+ModuleLink::ModuleLink(comm::Group& group, run::DeviceMemory& memory,
                        const capture::NamedTensors& tensors, bool lends)
-    : communicator_(communicator), memory_(memory), lends_(lends) {
+    : group_(group), memory_(memory), lends_(lends) {
   lender_->thread = std::this_thread::get_id();
   lender_->memory = memory.weights();
   for (const auto* list : {&tensors.parameters, &tensors.buffers})
     for (const capture::NamedTensor& named : *list) entries_.push_back({named, graph::type_of(named.tensor)});
-  if (communicator.size() > 1) communicator.barrier();  // threads of one process have all read the module
+  if (group.size() > 1) group.barrier();  // threads of one process have all read the module
   static std::mutex claims;
   const std::lock_guard lock(claims);
   for (const Entry& entry : entries_) {
@@ -79,7 +73,7 @@ ModuleLink::ModuleLink(comm::Communicator& communicator, run::DeviceMemory& memo
 ModuleLink::~ModuleLink() {
   lender_->alive = false;
   try {
-    if (communicator_.size() == 1) update();
+    if (group_.size() == 1) update();
   } catch (const std::exception&) {  // the module is left without numbers, and says so when it is read
   }
 }
@@ -137,13 +131,6 @@ bool ModuleLink::is_changed(const Entry& entry, bool replaced_only) const {
   return false;
 }
 
-// Name and contents, a line each: the same on every device that wrote the same.
-std::string ModuleLink::print(const std::vector<Entry*>& changed) const {
-  std::string text;
-  for (const Entry* entry : changed) text += cat(entry->named.name, " ", hash_of(entry->named.tensor), "\n");
-  return text;
-}
-
 void ModuleLink::take(Entry& entry) {
   const at::Tensor& tensor = entry.named.tensor;
   if (entry.place == Place::kLent && address_of(tensor) == entry.address) return note(entry);
@@ -168,39 +155,33 @@ void ModuleLink::check_types() const {
                            "] as when its training began; make a new Trainer for a module of other shapes"));
 }
 
-void ModuleLink::follow() {
+std::vector<comm::Fact> ModuleLink::writes() {
   check_types();
-  std::vector<Entry*> changed;
-  for (Entry& entry : entries_)
-    if (is_changed(entry, /*replaced_only=*/communicator_.size() == 1)) changed.push_back(&entry);
-  for (const Entry* entry : changed) check_has_numbers(entry->named);
-  bool any = !changed.empty();
-  if (communicator_.size() > 1) {
-    const std::string mine = print(changed);
-    const auto all = comm::all_gather(communicator_, std::as_bytes(std::span(mine)));
-    const auto text = [&](size_t rank) {
-      return std::string(reinterpret_cast<const char*>(all[rank].data()), all[rank].size());
-    };
-    for (size_t rank = 1; rank < all.size(); ++rank) {
-      if (text(rank) == text(0)) continue;
-      const auto a = split(text(0), '\n'), b = split(text(rank), '\n');
-      const auto differ = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-      const std::string& line = differ.first != a.end() && !differ.first->empty() ? *differ.first : *differ.second;
-      throw InputError(cat("module - ", line.substr(0, line.find(' ')), ": it was written to since the last "
-                           "step, and rank ", rank, " has other contents than rank 0; write the same on every "
-                           "device"));
-    }
-    any = !text(0).empty();
+  written_.clear();
+  std::vector<comm::Fact> facts;
+  for (Entry& entry : entries_) {
+    if (!is_changed(entry, /*replaced_only=*/group_.size() == 1)) continue;
+    check_has_numbers(entry.named);
+    written_.push_back(&entry);
+    if (group_.size() > 1)
+      facts.push_back({cat("write to ", entry.named.name), hash_of(entry.named.tensor),
+                       "what is written to the module between steps must be the same on every device",
+                       /*is_hash=*/true});
   }
-  for (Entry* entry : changed) take(*entry);
+  return facts;
+}
+
+void ModuleLink::follow() {
+  for (Entry* entry : written_) take(*entry);
   // Where devices read each other's weights in forward, nobody begins before all have written.
-  if (any && communicator_.size() > 1) communicator_.barrier();
+  if (!written_.empty() && group_.size() > 1) group_.barrier();
+  written_.clear();
 }
 
 void ModuleLink::follow_here() {
   check_types();
   for (Entry& entry : entries_) {
-    const bool local = communicator_.size() == 1 || entry.place == Place::kLent || entry.place == Place::kOwn;
+    const bool local = group_.size() == 1 || entry.place == Place::kLent || entry.place == Place::kOwn;
     if (!local || !is_changed(entry, /*replaced_only=*/true)) continue;
     check_has_numbers(entry.named);
     take(entry);
@@ -209,7 +190,7 @@ void ModuleLink::follow_here() {
 
 at::Tensor ModuleLink::value(const Entry& entry) {
   const auto unowned = memory_.unowned().find(entry.named.name);
-  return unowned != memory_.unowned().end() ? unowned->second : memory_.whole_master(entry.named.name);
+  return unowned != memory_.unowned().end() ? unowned->second : memory_.whole_master(group_, entry.named.name);
 }
 
 void ModuleLink::update() {
@@ -227,7 +208,7 @@ void ModuleLink::update() {
 
 void ModuleLink::changed() {
   // A peer may still be copying this device's share of the new weights.
-  if (lends_ && communicator_.size() > 1) communicator_.barrier();
+  if (lends_ && group_.size() > 1) group_.barrier();
   for (Entry& entry : entries_) {
     if (entry.place != Place::kLent && entry.place != Place::kOwn) continue;
     // As an optimizer's write would: a graph that saved the old numbers must not be run backward.

@@ -10,7 +10,8 @@
 #pragma once
 
 #include "capture/capture.h"
-#include "comm/comm.h"
+#include "comm/agree.h"
+#include "comm/group.h"
 #include "run/device_memory.h"
 #include "train/lent_storage.h"
 
@@ -27,14 +28,16 @@ class ModuleLink {
  public:
   /// `memory` has the module's numbers. `lends`: every device that computes keeps whole parameters, and what
   /// it writes to them counts. All of it outlives the link.
-  ModuleLink(comm::Communicator&, run::DeviceMemory&, const capture::NamedTensors&, bool lends);
+  ModuleLink(comm::Group&, run::DeviceMemory&, const capture::NamedTensors&, bool lends);
   /// On a single device the module keeps its numbers. Elsewhere it does where memory was lent.
   ~ModuleLink();
   ModuleLink(const ModuleLink&) = delete;
   ModuleLink& operator=(const ModuleLink&) = delete;
 
-  /// Collective: takes what the user wrote to the module since, by whatever means. Throws InputError, on all
-  /// devices, when they did not write the same.
+  /// What the user wrote to the module since, by whatever means: a hash of each tensor, to be agreed on before
+  /// follow(), where several devices must have written the same.
+  std::vector<comm::Fact> writes();
+  /// Collective: takes what writes() found.
   void follow();
   /// The same for this device alone, where that is possible; else nothing.
   void follow_here();
@@ -65,7 +68,6 @@ class ModuleLink {
   };
 
   bool is_changed(const Entry&, bool replaced_only) const;
-  std::string print(const std::vector<Entry*>& changed) const;
   void take(Entry&);
   void connect(Entry&);
   void note(Entry&);
@@ -73,12 +75,13 @@ class ModuleLink {
   at::Tensor value(const Entry&);
   void check_types() const;
 
-  comm::Communicator& communicator_;
+  comm::Group& group_;
   run::DeviceMemory& memory_;
   const bool lends_;
   const std::shared_ptr<Lender> lender_ = std::make_shared<Lender>();
   bool linked_ = true;  // false: another device of this process has the module
   std::vector<Entry> entries_;
+  std::vector<Entry*> written_;  // since the last step, as writes() found it
 };
 
 }  // namespace shoal::train

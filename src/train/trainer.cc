@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "capture/capture.h"
+#include "comm/all_or_none.h"
 #include "comm/collectives.h"
 #include "lower/buckets.h"
 #include "lower/local_graph.h"
@@ -26,8 +27,11 @@
 #include "run/interpreter.h"
 #include "run/out_of_memory.h"
 #include "run/reproducible.h"
+#include "run/user_code.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
+#include "train/agreed_facts.h"
+#include "train/calls.h"
 #include "train/divided_run.h"
 #include "train/modes.h"
 #include "train/module_link.h"
@@ -158,24 +162,13 @@ struct Trainer::Impl {
                            " that describe() saw; register them in the constructor"));
   }
 
-  // What may throw on this rank alone while its peers go on and wait for it: then the job is over for all of
-  // them, also where the error is caught here.
-  template <class F>
-  auto together(F&& work) {
-    try {
-      return work();
-    } catch (const run::NotFinite&) {  // on every rank
-      throw;
-    } catch (const std::exception& error) {
-      if (world.size() > 1) communicator.abort(error.what());
-      throw;
-    }
-  }
-
   // These are the process's, and anybody may have set them since.
   void hold_settings() const {
     if (at::get_num_threads() != options.threads) at::set_num_threads(options.threads);
-    run::make_reproducible();
+    if (const std::string kind = run::make_reproducible(); kind != kind_of_device)
+      throw InputError(cat("trainer - device.kind: it was \"", kind_of_device,
+                           "\" when the trainer was made and is \"", kind,
+                           "\" now; set what decides the bits of a run before, and leave it"));
   }
 
   // What this device runs of a divided graph: its own parts.
@@ -196,17 +189,39 @@ struct Trainer::Impl {
 
   bool gathers_on_use() const { return layout.zero == 3 && layout.servers == 0; }
 
-  Captured& capture(const Batch& microbatch) {
+  // Agrees with the other devices on the call and on the shapes of its first microbatch; when these are new,
+  // also on all that the capture's updates will come from. Every rank has captured the same shapes before.
+  Captured& capture(const Batch& microbatch, const std::string& place, const std::string& call) {
     const Shapes shapes = shapes_of(microbatch);
-    follow();
     const Key key{shapes, train::modes_of(*model.module), trainable()};
+    std::vector<comm::Fact> facts = {{"microbatch", print_shapes(shapes)},
+                                     {"submodules in eval()", train::print(key.modes, *model.module)},
+                                     {"frozen parameters", frozen()}};
+    add(facts, writes());
     for (auto& [known, captured] : training)
-      if (known == key) return *captured;
+      if (known == key) {
+        agreed_seconds = calls.agree(place, call, std::move(facts));
+        follow();
+        return *captured;
+      }
+    calls.set_activity(cat(place, ": capture"));
     graph::Graph whole = capture::capture_training(model, shapes, options.precision, form());
     if (!memory) definition = train::run_definition(options, whole, kind_of_device);
+    const bool compares = world.size() > 1;
+    if (compares) {
+      add(facts, train::facts_of_run(definition, layout));
+      add(facts, train::facts_of_tensors(tensors));
+      add(facts, {train::fact_of_graph("the graph", whole)});
+    }
     train::DividedRun run =
         train::divide_run(std::move(whole), options.tensor_chunks, memory ? &storage.cuts : nullptr);
     const graph::Graph& graph = run.graph;
+    if (compares) {
+      if (options.tensor_chunks > 1) add(facts, {train::fact_of_graph("the divided graph", graph)});
+      if (!memory) add(facts, train::facts_of_first_numbers(model, tensors));
+    }
+    agreed_seconds = calls.agree(place, call, std::move(facts));
+    follow();
     if (!memory) {
       cut_map = run.cut_map;
       if (options.tensor_chunks > 1) definition["divided_graph"] = hash_hex(graph::print(graph));
@@ -224,10 +239,10 @@ struct Trainer::Impl {
                            "parameter take part in every loss"));
     }
     auto captured = std::make_unique<Captured>(localise(graph), gathers_on_use());
-    if (layout.tp > 1 && !exchanger) {
-      std::vector<int> group;
-      for (int tp = 0; tp < layout.tp; ++tp) group.push_back(lower::rank_of(layout, role.dp, tp));
-      exchanger.emplace(communicator, std::move(group), role.tp, captured->local.half_bytes);
+    if (layout.tp > 1 && role.computes && !exchanger) {
+      std::vector<int> peers;
+      for (int tp = 0; tp < layout.tp; ++tp) peers.push_back(lower::rank_of(layout, role.dp, tp));
+      exchanger.emplace(comm::Group(*group, peers), captured->local.half_bytes);
     }
     captured->contributions = lower::contributions_of(captured->graph, storage);
     captured->buckets = lower::plan_buckets(captured->graph, storage);
@@ -241,10 +256,11 @@ struct Trainer::Impl {
     if (storage.units.empty())
       throw InputError("trainer - model: it has no parameter that takes part in the loss");
     ownership = std::make_unique<lower::Ownership>(storage, layout);
+    if (!group) group.emplace(communicator);
     try {
-      memory = std::make_unique<run::DeviceMemory>(communicator, *ownership, program);
+      memory = std::make_unique<run::DeviceMemory>(*group, *ownership, program);
       initialise();
-      if (!model.initialisation) link.emplace(communicator, *memory, tensors, lends());
+      if (!model.initialisation) link.emplace(*group, *memory, tensors, lends());
       optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
     } catch (const std::exception& error) {
       link.reset();
@@ -253,7 +269,7 @@ struct Trainer::Impl {
       throw;
     }
     interpreter = std::make_unique<run::Interpreter>(
-        communicator, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
+        *group, program, *memory, [this](std::vector<run::OwnedPiece>& owned, float divisor) {
           optimizer->apply(owned, steps, options.schedule.factor(steps), divisor);
         });
   }
@@ -299,16 +315,49 @@ struct Trainer::Impl {
     for (const capture::NamedTensor& named : tensors.parameters) flags.push_back(named.tensor.requires_grad());
     return flags;
   }
-
-  // What the user did to the module since the last step is honoured, or refused.
-  void follow() {
-    train::check_tensors(tensors, *model.module);
-    if (link) link->follow();
+  std::string frozen() const {
+    std::vector<std::string> names;
+    for (const capture::NamedTensor& named : tensors.parameters)
+      if (!named.tensor.requires_grad()) names.push_back(named.name);
+    return names.empty() ? "none" : join(names, ", ");
   }
 
-  StepResult step(const std::function<Batch(int64_t)>& microbatch) {
+  // What the user did to the module since the last call, to be told to the other devices; follow() honours it.
+  std::vector<comm::Fact> writes() {
+    train::check_tensors(tensors, *model.module);
+    return link ? link->writes() : std::vector<comm::Fact>{};
+  }
+  void follow() {
+    if (link) link->follow();
+  }
+  static void add(std::vector<comm::Fact>& facts, std::vector<comm::Fact> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(facts));
+  }
+
+  StepResult step(const std::function<Batch(int64_t)>& data) {
     require_whole("step");
-    return together([&] { return run_step(microbatch); });
+    return calls.together([&] {
+      return run_step([&](int64_t m) {
+        return run::user_code(communicator, cat("step ", steps, ": microbatch ", m, " of the data function"),
+                              [&] { return data(m); });
+      });
+    });
+  }
+
+  StepResult step(const Batch& global_batch) {
+    require_whole("step");
+    return calls.together([&] {
+      calls.set_activity(cat("step ", steps));
+      const int64_t count = check_batch(global_batch), each = count / options.microbatches;
+      if (count % options.microbatches != 0)
+        throw InputError(cat("batch - size: got ", count, " samples, want a multiple of ",
+                             options.microbatches, " (microbatches)"));
+      return run_step([&](int64_t m) {
+        Batch part;
+        for (const at::Tensor& tensor : global_batch) part.push_back(tensor.narrow(0, m * each, each));
+        return part;
+      });
+    });
   }
 
   StepResult run_step(const std::function<Batch(int64_t)>& microbatch) {
@@ -320,7 +369,9 @@ struct Trainer::Impl {
     const int64_t first_index = mine.empty() ? 0 : mine.front();
     std::optional<Batch> first = contiguous(microbatch(first_index));
     const int64_t samples_each = check_batch(*first);
-    Captured& captured = capture(*first);
+    const std::string place = cat("step ", steps);
+    calls.set_activity(place);
+    Captured& captured = capture(*first, place, "step");
     if (link) link->withhold();
     const Shapes shapes = shapes_of(*first);
     run::StepRequest request;
@@ -333,6 +384,7 @@ struct Trainer::Impl {
     request.batch = [&](int64_t m) -> Batch {
       if (m == first_index && first) return *std::exchange(first, std::nullopt);
       Batch batch = contiguous(microbatch(m));
+      calls.set_activity(cat(place, ": compute microbatch ", m));
       if (shapes_of(batch) != shapes)
         throw InputError(cat("batch - microbatch ", m, ": got ", print_shapes(shapes_of(batch)), ", want ",
                              print_shapes(shapes), " as the others"));
@@ -357,7 +409,7 @@ struct Trainer::Impl {
                          captured.local.bytes_read * static_cast<int64_t>(mine.size())};
     const run::StepSeconds& s = outcome.seconds;
     const double total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    result.seconds = {total, s.compute, s.reduce, s.update, s.gather, s.wait};
+    result.seconds = {total, s.compute, s.reduce, s.update, s.gather, s.wait + agreed_seconds};
     ++steps;
     samples += result.samples;
     return result;
@@ -419,7 +471,37 @@ struct Trainer::Impl {
     }
   }
 
+  void update_module() {
+    calls.together([&] {
+      calls.agree("update_module", writes());
+      follow();
+      link->update();
+    });
+  }
+
+  void prepare(const Batch& microbatch) {
+    calls.together([&] {
+      calls.set_activity(calls.now("prepare"));
+      check_batch(microbatch);
+      capture(contiguous(microbatch), calls.now("prepare"), "prepare");
+    });
+  }
+
+  static comm::Fact fact_of(const std::filesystem::path& folder) {
+    return {"the checkpoint", std::filesystem::absolute(folder).lexically_normal().string()};
+  }
+
   void save(const std::filesystem::path& folder) {
+    calls.alike([&] {
+      std::vector<comm::Fact> facts = {fact_of(folder)};
+      for (const auto& [key, note] : notes.items()) facts.push_back({cat("note ", key), note.dump()});
+      add(facts, calls.together([&] { return writes(); }));
+      calls.agree("save", std::move(facts));
+      write(folder);
+    });
+  }
+
+  void write(const std::filesystem::path& folder) {
     require_memory("save");
     follow();
     state::Contents contents{definition, steps, samples, specs()};
@@ -434,48 +516,52 @@ struct Trainer::Impl {
       for (const auto& [name, value] : memory->unowned())
         slices.push_back({tensor++, {0, value.numel()}, bytes_of(value)});
     }
-    communicator.set_activity(cat("step ", steps, ": save ", folder.filename().string()));
-    state::save(communicator, folder, contents, slices);
+    calls.set_activity(calls.now(cat("save ", folder.filename().string())));
+    state::save(*group, folder, contents, slices);
   }
 
   // All ranks load, or all throw: a damaged block is read by some of them only.
   void load(const std::filesystem::path& folder) {
-    if (!half_loaded) require_memory("load");
-    if (!half_loaded) follow();  // what the user wrote comes before, and is written over
-    if (link) link->withhold();
-    communicator.barrier();  // nobody reads the old weights any more
-    std::string problem = "-";
-    std::exception_ptr mine;
-    try {
-      read(folder);
-    } catch (const std::exception& error) {
-      problem += error.what();
-      mine = std::current_exception();
-    }
-    if (half_loaded) problem[0] = '+';
-    std::string first;  // problem that any rank has
-    for (const auto& bytes : comm::all_gather(communicator, std::as_bytes(std::span(problem)))) {
-      const std::string_view theirs(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-      half_loaded |= theirs[0] == '+';
-      if (first.empty()) first = theirs.substr(1);
-    }
-    if (mine) std::rethrow_exception(mine);
-    if (!first.empty()) throw InputError(first);
+    calls.alike([&] {
+      std::vector<comm::Fact> facts = {fact_of(folder)};
+      if (memory && !half_loaded) add(facts, calls.together([&] { return writes(); }));
+      // After it nobody reads the old weights any more.
+      calls.agree("load", std::move(facts));
+      if (!half_loaded) require_memory("load");
+      if (!half_loaded) follow();  // what the user wrote comes before, and is written over
+      if (link) link->withhold();
+      calls.set_activity(calls.now(cat("load ", folder.filename().string())));
+      read_together(folder);
+    });
+  }
+
+  void read_together(const std::filesystem::path& folder) {
+    std::optional<state::Checkpoint> checkpoint;
+    const std::vector<state::TensorSpec> wanted = specs();
+    std::vector<size_t> index;  // of those in the checkpoint
+    comm::all_or_none(*group, [&] {
+      checkpoint.emplace(folder);
+      train::check_same_run(definition, checkpoint->contents().run);
+      for (const state::TensorSpec& spec : wanted) index.push_back(checkpoint->find(spec));
+      return "";
+    });
+    half_loaded = true;
+    comm::all_or_none(*group, [&] {
+      read(*checkpoint, wanted, index);
+      return "";
+    });
+    steps = checkpoint->contents().step;
+    samples = checkpoint->contents().samples;
     memory->publish_masters();
-    communicator.barrier();
+    group->barrier();
     memory->gather_weights();
-    communicator.barrier();
+    group->barrier();
     half_loaded = false;
     if (link) link->changed();
   }
 
-  void read(const std::filesystem::path& folder) {
-    const state::Checkpoint checkpoint(folder);
-    train::check_same_run(definition, checkpoint.contents().run);
-    const std::vector<state::TensorSpec> wanted = specs();
-    std::vector<size_t> index;
-    for (const state::TensorSpec& spec : wanted) index.push_back(checkpoint.find(spec));
-    half_loaded = true;
+  void read(const state::Checkpoint& checkpoint, const std::vector<state::TensorSpec>& wanted,
+            const std::vector<size_t>& index) {
     for_each_owned(ownership->owned(world.rank()),
                    [&](size_t tensor, Range elements, const at::Tensor& value) {
                      checkpoint.read(index[tensor], elements, mutable_bytes_of(value));
@@ -489,31 +575,38 @@ struct Trainer::Impl {
       for (const capture::NamedTensor& named : all)
         if (named.name == name) install(named, fresh);
     }
-    steps = checkpoint.contents().step;
-    samples = checkpoint.contents().samples;
   }
 
   double evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) {
-    require_memory("evaluate");
-    if (count < 1) throw InputError(cat("trainer - evaluate: got ", count, " batches, want 1 or more"));
-    return together([&] { return mean_loss(count, batch); });
+    calls.alike([&] {
+      std::vector<comm::Fact> facts = {{"number of batches", cat(count)}};
+      add(facts, calls.together([&] { return writes(); }));
+      calls.agree("evaluate", std::move(facts));
+      require_memory("evaluate");
+      if (count < 1) throw InputError(cat("trainer - evaluate: got ", count, " batches, want 1 or more"));
+    });
+    return calls.together([&] { return mean_loss(count, batch); });
   }
 
-  double mean_loss(int64_t count, const std::function<Batch(int64_t)>& batch) {
+  double mean_loss(int64_t count, const std::function<Batch(int64_t)>& data) {
     hold_settings();
     follow();
     const Range mine = role.computes ? share(count, layout.dp, role.dp) : Range{};
     std::vector<double> losses;
     for (int64_t i = mine.begin; i < mine.end; ++i) {
-      communicator.set_activity(cat("step ", steps, ": evaluate batch ", i));
-      const Batch inputs = contiguous(batch(i));
+      const Batch inputs =
+          contiguous(run::user_code(communicator, calls.now(cat("batch ", i, " of evaluate's data function")),
+                                    [&] { return data(i); }));
+      calls.set_activity(calls.now(cat("evaluate batch ", i)));
       check_batch(inputs);
       losses.push_back(forward_loss(inputs, i));
     }
     // The devices that share a microbatch have the same losses: one of them says so.
     if (role.tp != 0) losses.clear();
+    calls.set_activity(calls.now("evaluate"));
+    if (world.size() > 1) train::check_same_evaluations(*group, calls.now("evaluate"), evaluated);
     std::vector<double> all;
-    for (const auto& part : comm::all_gather(communicator, std::as_bytes(std::span(losses)))) {
+    for (const auto& part : comm::all_gather(*group, std::as_bytes(std::span(losses)))) {
       const size_t before = all.size();
       all.resize(before + part.size() / sizeof(double));
       if (!part.empty()) std::memcpy(all.data() + before, part.data(), part.size());
@@ -533,9 +626,13 @@ struct Trainer::Impl {
       const train::DividedRun run =
           train::divide_run(std::move(whole), options.tensor_chunks, &storage.cuts);
       evaluation.emplace_back(shapes, std::make_unique<Captured>(localise(run.graph), gathers_on_use()));
+      if (world.size() > 1) evaluated[print_shapes(shapes)] = hash_hex(graph::print(run.graph));
       found = std::prev(evaluation.end());
     }
     Captured& captured = *found->second;
+    if (exchanger)
+      exchanger->agree(cat("trainer - ", calls.now(cat("evaluate batch ", number))),
+                       cat(print_shapes(shapes), " of graph ", evaluated.at(print_shapes(shapes))));
     double loss = 0;
     run::Executor::Run run;
     const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, batch);
@@ -555,6 +652,7 @@ struct Trainer::Impl {
 
   World& world;
   comm::Communicator& communicator;
+  std::optional<comm::Group> group;  // all devices, for this trainer alone; from the first capture on
   TrainingModel model;
   TrainerOptions options;
   std::string kind_of_device;
@@ -582,7 +680,10 @@ struct Trainer::Impl {
   std::optional<train::ModuleLink> link;  // of a built module
   std::unique_ptr<train::OptimizerState> optimizer;
   std::unique_ptr<run::Interpreter> interpreter;
+  std::map<std::string, std::string> evaluated;  // shapes -> hash of the graph; of several devices
+  double agreed_seconds = 0;                     // what the last capture() waited for the others
   int64_t steps = 0, samples = 0;
+  train::Calls calls{world, steps};
   bool profiling = false;
   bool half_loaded = false;  // the weights are those of no step
 };
@@ -593,23 +694,8 @@ Trainer::~Trainer() = default;
 
 StepResult Trainer::step(const std::function<Batch(int64_t)>& microbatch) { return impl_->step(microbatch); }
 
-StepResult Trainer::step(const Batch& global_batch) {
-  const int64_t samples = check_batch(global_batch), count = impl_->options.microbatches;
-  if (samples % count != 0)
-    throw InputError(
-        cat("batch - size: got ", samples, " samples, want a multiple of ", count, " (microbatches)"));
-  return impl_->step([&](int64_t m) {
-    Batch part;
-    for (const at::Tensor& tensor : global_batch)
-      part.push_back(tensor.narrow(0, m * (samples / count), samples / count));
-    return part;
-  });
-}
-
-void Trainer::prepare(const Batch& microbatch) {
-  check_batch(microbatch);
-  impl_->capture(contiguous(microbatch));
-}
+StepResult Trainer::step(const Batch& global_batch) { return impl_->step(global_batch); }
+void Trainer::prepare(const Batch& microbatch) { impl_->prepare(microbatch); }
 
 double Trainer::evaluate(int64_t count, const std::function<Batch(int64_t)>& batch) {
   return impl_->evaluate(count, batch);
@@ -639,10 +725,7 @@ void Trainer::update_module() {
     throw InputError(
         "trainer - update_module: the model was described, so its module has no memory; read its numbers with "
         "parameter(name), or save them with save(folder)");
-  impl_->together([&] {
-    impl_->follow();
-    impl_->link->update();
-  });
+  impl_->update_module();
 }
 
 void Trainer::set_note(const std::string& key, const std::string& json_text) {

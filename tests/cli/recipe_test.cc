@@ -284,7 +284,9 @@ TEST_F(RecipeTest, TheDataMustSuitTheModel) {
   data::Pipeline pipeline;
   pipeline.inputs = {(folder_ / "text.txt").string()};
   pipeline.out = folder_ / "store";
-  data::build_store(*comm::single(), pipeline, [](const data::Progress&) {});
+  const auto communicator = comm::single();
+  comm::Group alone(*communicator);
+  data::build_store(alone, pipeline, [](const data::Progress&) {});
   const std::string path = "data.path=" + pipeline.out.string();
   const auto data_refusal = [&](const std::vector<std::string>& sets) {
     const Recipe recipe = load(kGpt, sets);

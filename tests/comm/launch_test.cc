@@ -62,7 +62,7 @@ TEST(Launch, ReturnsTheFirstFailure) {
     EXPECT_EQ(output.out, "");
   };
   expect({"code", "7"}, 7, "rank 1, step 3 - ended with exit code 7");
-  expect({"code", "0"}, 1, "rank 0, step 3 - barrier: rank 1 ended before");
+  expect({"code", "0"}, 1, "rank 0, step 3 - barrier: rank 1 ended before (step 3)");
   expect({"input"}, 2, "recipe.toml - steps: got -1, want 1 or more");
   expect({"job"}, 1, "disk - write: got no space, want 3 bytes");
 }

@@ -18,6 +18,7 @@
 namespace {
 
 using shoal::comm::Communicator;
+using shoal::comm::Group;
 using Arguments = std::vector<std::string>;
 
 // One short line is written at once, so that the ranks' lines do not mix.
@@ -25,9 +26,9 @@ void note_process(const std::string& file) {
   std::ofstream(file, std::ios::app) << std::to_string(getpid()) + "\n" << std::flush;
 }
 
-const std::map<std::string, std::function<int(Communicator&, const Arguments&)>> kPrograms = {
+const std::map<std::string, std::function<int(Group&, const Arguments&)>> kPrograms = {
     {"sum",  // of the ranks
-     [](Communicator& world, const Arguments&) {
+     [](Group& world, const Arguments&) {
        const auto window = world.window(sizeof(float));
        float& mine = *reinterpret_cast<float*>(window->mine().data());
        mine = static_cast<float>(world.rank());
@@ -36,26 +37,26 @@ const std::map<std::string, std::function<int(Communicator&, const Arguments&)>>
        return 0;
      }},
     {"code",  // rank 1 ends with the code given
-     [](Communicator& world, const Arguments& arguments) {
-       world.set_activity("step 3");
+     [](Group& world, const Arguments& arguments) {
+       world.communicator().set_activity("step 3");
        if (world.rank() == 1) _exit(std::stoi(arguments[0]));
        world.barrier();
        return 0;
      }},
     {"input",
-     [](Communicator&, const Arguments&) -> int {
+     [](Group&, const Arguments&) -> int {
        throw shoal::InputError("recipe.toml - steps: got -1, want 1 or more");
      }},
     {"job",
-     [](Communicator& world, const Arguments&) {
-       world.set_activity("step 8");
+     [](Group& world, const Arguments&) {
+       world.communicator().set_activity("step 8");
        if (world.rank() == 1) throw shoal::JobError("disk - write: got no space, want 3 bytes");
        world.barrier();
        return 0;
      }},
     {"forever",  // barriers, until a signal asks for the end; notes its process
-     [](Communicator& world, const Arguments& arguments) {
-       world.set_activity("step 1: compute");
+     [](Group& world, const Arguments& arguments) {
+       world.communicator().set_activity("step 1: compute");
        shoal::comm::install_stop_handlers();
        note_process(arguments[0]);
        for (;;) {
@@ -66,7 +67,7 @@ const std::map<std::string, std::function<int(Communicator&, const Arguments&)>>
        }
      }},
     {"slow to end",  // half a second after it was asked to
-     [](Communicator&, const Arguments& arguments) {
+     [](Group&, const Arguments& arguments) {
        shoal::comm::install_stop_handlers();
        note_process(arguments[0]);
        while (!shoal::comm::stop_requested()) usleep(1000);
@@ -74,7 +75,7 @@ const std::map<std::string, std::function<int(Communicator&, const Arguments&)>>
        return 0;
      }},
     {"deaf",  // ignores signals; notes its process
-     [](Communicator&, const Arguments& arguments) {
+     [](Group&, const Arguments& arguments) {
        signal(SIGINT, SIG_IGN);
        signal(SIGTERM, SIG_IGN);
        note_process(arguments[0]);
@@ -82,12 +83,12 @@ const std::map<std::string, std::function<int(Communicator&, const Arguments&)>>
        return 0;
      }},
     {"twice",
-     [](Communicator&, const Arguments&) {
+     [](Group&, const Arguments&) {
        shoal::comm::from_environment();
        return 0;
      }},
     {"stdin",
-     [](Communicator& world, const Arguments&) {
+     [](Group& world, const Arguments&) {
        std::string word;
        std::cin >> word;
        const auto all = all_gather(world, std::as_bytes(std::span(word)));
@@ -99,15 +100,16 @@ const std::map<std::string, std::function<int(Communicator&, const Arguments&)>>
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::unique_ptr<Communicator> world;
+  std::unique_ptr<Communicator> communicator;
   const auto fail = [&](const std::string& sentence, int code) {
-    if (world) world->abort(sentence);
+    if (communicator) communicator->abort(sentence);
     if (!shoal::comm::report_failure(sentence, code)) std::fprintf(stderr, "%s\n", sentence.c_str());
     return code;
   };
   try {
-    world = shoal::comm::from_environment();
-    return kPrograms.at(argv[1])(*world, Arguments(argv + 2, argv + argc));
+    communicator = shoal::comm::from_environment();
+    Group world(*communicator);
+    return kPrograms.at(argv[1])(world, Arguments(argv + 2, argv + argc));
   } catch (const shoal::Error& error) {
     return fail(error.what(), error.exit_code());
   } catch (const std::exception& error) {

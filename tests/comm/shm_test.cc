@@ -24,7 +24,7 @@ TEST(Shm, DroppedWindowsAreFreed) {
   const auto memory = SharedMemory::create(2);
   constexpr size_t kBytes = 8 << 20;
   EXPECT_EQ(run_processes(*memory,
-                          [&](Communicator& world) {
+                          [&](Group& world) {
                             std::shared_ptr<Window> last;
                             for (int i = 0; i < 60; ++i) {
                               const auto window = world.window(kBytes);
@@ -44,39 +44,59 @@ TEST(Shm, DroppedWindowsAreFreed) {
 TEST(Shm, TheHeapReusesGapsOnceAllHaveLetGo) {
   const auto memory = SharedMemory::create(2);
   Heap heap(memory, 1);
-  const Block a = heap.allocate(5000), b = heap.allocate(100), c = heap.allocate(1);
+  const Block a = heap.allocate(5000, 2), b = heap.allocate(100, 2), c = heap.allocate(1, 2);
   EXPECT_EQ(a.offset, 2 * kHeapStride);
   EXPECT_EQ(b.offset, a.offset + 8192);
   EXPECT_EQ(c.offset, b.offset + 4096);
-  EXPECT_EQ(heap.allocate(0).bytes, 0u);
-  release(*memory, 1, a);
-  EXPECT_EQ(heap.allocate(100).offset, c.offset + 4096);  // a is still held by one
-  release(*memory, 1, a);
-  EXPECT_EQ(heap.allocate(8193).offset, c.offset + 8192);  // too large for the gap
-  EXPECT_EQ(heap.allocate(8192).offset, a.offset);
-  release(*memory, 1, b), release(*memory, 1, b);
-  EXPECT_EQ(heap.allocate(4096).offset, b.offset);
+  EXPECT_EQ(heap.allocate(0, 2).bytes, 0u);
+  release(*memory, a);
+  EXPECT_EQ(heap.allocate(100, 2).offset, c.offset + 4096);  // a is still held by one
+  release(*memory, a);
+  EXPECT_EQ(heap.allocate(8193, 2).offset, c.offset + 8192);  // too large for the gap
+  EXPECT_EQ(heap.allocate(8192, 2).offset, a.offset);
+  release(*memory, b), release(*memory, b);
+  EXPECT_EQ(heap.allocate(4096, 2).offset, b.offset);
 }
 
 TEST(Shm, TheHeapHasLimits) {
   const auto memory = SharedMemory::create(1);
   Heap heap(memory, 0);
   try {
-    heap.allocate(uint64_t{1} << 45);
+    heap.allocate(uint64_t{1} << 45, 1);
     ADD_FAILURE() << "no error";
   } catch (const JobError& error) {
     EXPECT_TRUE(
         std::string(error.what()).starts_with("rank 0 - window: got 32.0 TiB, want at most the machine's "))
         << error.what();
   }
-  for (size_t i = 0; i < kMaxWindows; ++i) heap.allocate(1);
+  for (size_t i = 0; i < kMaxWindows; ++i) heap.allocate(1, 1);
   try {
-    heap.allocate(1);
+    heap.allocate(1, 1);
     ADD_FAILURE() << "no error";
   } catch (const JobError& error) {
     EXPECT_STREQ(error.what(),
                  "rank 0 - window: got 1024 alive already, want fewer; drop those no longer used");
   }
+}
+
+TEST(Shm, DroppedGroupsAreFreed) {
+  const auto memory = SharedMemory::create(1);
+  const auto communicator = shm_communicator(memory, 0);
+  const size_t before = used_bytes(*memory);
+  {
+    std::vector<Group> groups;
+    for (size_t i = 0; i < kMaxGroups; ++i) groups.emplace_back(*communicator).post();
+    EXPECT_GE(used_bytes(*memory), before + kMaxGroups * 4096);
+    try {
+      Group one_more(*communicator);
+      ADD_FAILURE() << "no error";
+    } catch (const JobError& error) {
+      EXPECT_STREQ(error.what(),
+                   "rank 0 - group: got 4096 alive already, want fewer; drop those no longer used");
+    }
+  }
+  EXPECT_LE(used_bytes(*memory), before + (100 << 10));
+  EXPECT_EQ(Group(*communicator).post(), 1u);
 }
 
 TEST(Shm, ARankIsTakenOnce) {
@@ -99,8 +119,8 @@ TEST(SharedTextTest, KeepsWhatFitsAndForgetsWhatWas) {
 void expect_death_is_told(const Body& doing, const Body& waiting) {
   const auto memory = SharedMemory::create(4);
   const auto begin = Clock::now();
-  const Ending ending = run_processes(*memory, [&](Communicator& world) {
-    world.set_activity("step 12: reduce_scatter gradients");
+  const Ending ending = run_processes(*memory, [&](Group& world) {
+    world.communicator().set_activity("step 12: reduce_scatter gradients");
     if (world.rank() == 1) {
       std::thread([] {
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -123,18 +143,18 @@ void expect_death_is_told(const Body& doing, const Body& waiting) {
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(2));
 }
 
-const Body kWork = [](Communicator&) {};
-const Body kBarrier = [](Communicator& world) { world.barrier(); };
+const Body kWork = [](Group&) {};
+const Body kBarrier = [](Group& world) { world.barrier(); };
 // Rank 1 sends to the deaf one, so that it gets stuck.
-const Body kSend = [](Communicator& world) {
+const Body kSend = [](Group& world) {
   world.send(world.rank() == 1 ? 2 : 1, std::vector<std::byte>(1 << 20));
 };
-const Body kRecv = [](Communicator& world) {
+const Body kRecv = [](Group& world) {
   std::byte byte;
   world.recv(world.rank() == 1 ? 2 : 1, {&byte, 1});
 };
 
-const Body kAwait = [](Communicator& world) { world.await(world.rank() == 1 ? 2 : 1, 0, 1); };
+const Body kAwait = [](Group& world) { world.await(world.rank() == 1 ? 2 : 1, 1); };
 
 TEST(Killed, InABarrierWhileOthersWaitInIt) { expect_death_is_told(kBarrier, kBarrier); }
 TEST(Killed, InASendWhileOthersWaitToReceive) { expect_death_is_told(kSend, kRecv); }

@@ -11,27 +11,29 @@ namespace shoal::comm {
 namespace {
 
 TEST(Single, IsAWorldOfOne) {
-  const auto world = single();
-  EXPECT_EQ(world->rank(), 0);
-  EXPECT_EQ(world->size(), 1);
-  world->barrier();
-  const auto window = world->window(12);
+  const auto communicator = single();
+  Group world(*communicator);
+  EXPECT_EQ(world.rank(), 0);
+  EXPECT_EQ(world.size(), 1);
+  world.barrier();
+  const auto window = world.window(12);
   const auto floats = reinterpret_cast<float*>(window->mine().data());
   floats[0] = 1, floats[1] = 2, floats[2] = 3;
-  all_reduce(*world, *window, 0, 3);
+  all_reduce(world, *window, 0, 3);
   EXPECT_EQ(floats[2], 3);
   std::byte byte{5};
-  broadcast(*world, 0, {&byte, 1});
+  broadcast(world, 0, {&byte, 1});
   EXPECT_EQ(byte, std::byte{5});
-  EXPECT_THROW(world->send(0, {}), std::logic_error);
-  EXPECT_THROW(world->recv(1, {}), std::logic_error);
-  EXPECT_EQ(world->waiting(), "");
+  EXPECT_THROW(world.send(0, {}), std::logic_error);
+  EXPECT_THROW(world.recv(1, {}), std::logic_error);
+  EXPECT_EQ(communicator->waiting(), "");
 }
 
 TEST(RunThreads, RethrowsTheFirstErrorAsItWas) {
   const auto run = [] {
-    run_threads(3, [](Communicator& world) {
-      world.set_activity("step 3: forward");
+    run_threads(3, [](Communicator& communicator) {
+      Group world(communicator);
+      communicator.set_activity("step 3: forward");
       if (world.rank() == 1) throw InputError("data.bin - size: got 3, want 4");
       try {
         world.barrier();

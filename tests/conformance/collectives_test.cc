@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <random>
+#include <thread>
 
 #include "base/blocks.h"
 #include "conformance/transports.h"
@@ -17,7 +18,7 @@ SHOAL_ON_RANKS(Collectives, Transport::kThreads, Transport::kFetching, Transport
 const size_t kSizes[] = {0, 1, 7, 1000, 524'288, 1'048'577};
 
 TEST_P(Collectives, AllGatherOfUnlikeSizes) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     for (const size_t bytes : kSizes) {
       const auto bytes_of = [&](int rank) { return rank == 1 ? size_t{3} : bytes / (rank + 1); };
       const auto all = all_gather(world, pattern_bytes(world.rank(), bytes, bytes_of(world.rank())));
@@ -29,7 +30,7 @@ TEST_P(Collectives, AllGatherOfUnlikeSizes) {
 }
 
 TEST_P(Collectives, BroadcastFromEveryRoot) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     for (const size_t bytes : kSizes) {
       const int root = static_cast<int>(bytes % size());
       std::vector<std::byte> data = pattern_bytes(world.rank(), 1, bytes);
@@ -46,7 +47,7 @@ TEST_P(Collectives, BroadcastFromEveryRoot) {
 }
 
 TEST_P(Collectives, AllToAll) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     for (const size_t part : {size_t{0}, size_t{1}, size_t{1000}, size_t{150'001}}) {
       std::vector<std::byte> send, receive(part * size()), want;
       for (int rank = 0; rank < size(); ++rank) {
@@ -90,7 +91,7 @@ constexpr float kUntouched = -1.5f;
 // Runs `collective` on a window with a margin of untouched floats around, and hands over what each element
 // became.
 template <class Collective, class Want>
-void check_window(Communicator& world, const Case& c, Collective collective, Want want) {
+void check_window(Group& world, const Case& c, Collective collective, Want want) {
   const size_t first = c.offset / sizeof(float), floats = first + c.count + 3;
   const auto window = world.window(floats * sizeof(float));
   float* const mine = reinterpret_cast<float*>(window->mine().data());
@@ -105,40 +106,132 @@ void check_window(Communicator& world, const Case& c, Collective collective, Wan
   }
 }
 
-int owner(const Communicator& world, size_t count, size_t i) {
+// A collective in place, in one go or begun and waited for.
+using InPlace = void (*)(Group&, Window&, size_t, size_t);
+using BeginInPlace = Pending (*)(Group&, Window&, size_t, size_t);
+template <class Want>
+void check_both(Group& world, const Case& c, InPlace whole, BeginInPlace begin, Want want) {
+  check_window(world, c, whole, want);
+  check_window(
+      world, c,
+      [&](Group& group, Window& window, size_t offset, size_t count) {
+        begin(group, window, offset, count).wait();
+      },
+      want);
+}
+
+int owner(const Group& world, size_t count, size_t i) {
   for (int rank = 0;; ++rank)
     if (static_cast<int64_t>(i) < share(static_cast<int64_t>(count), world.size(), rank).end) return rank;
 }
 
+// Of private memory: elements of any dtype.
+template <class T>
+T element(int rank, size_t i) {
+  if constexpr (std::is_same_v<T, uint16_t>)
+    return static_cast<uint16_t>(std::bit_cast<uint32_t>(leaf(rank, i)) >> 16);
+  else
+    return static_cast<T>(leaf(rank, i)) / static_cast<T>(3);
+}
+template <class T, class Sum>
+Sum tree_of(Range ranks, size_t i) {
+  if (ranks.size() == 1) {
+    const T value = element<T>(static_cast<int>(ranks.begin), i);
+    if constexpr (std::is_same_v<T, uint16_t>)
+      return std::bit_cast<float>(uint32_t{value} << 16);
+    else
+      return value;
+  }
+  int64_t half = 1;
+  while (half * 2 < ranks.size()) half *= 2;
+  return tree_of<T, Sum>({ranks.begin, ranks.begin + half}, i) +
+         tree_of<T, Sum>({ranks.begin + half, ranks.end}, i);
+}
+
+template <class T, class Sum>
+void check_private_sums(Group& world, DType dtype) {
+  for (const size_t each : {size_t{0}, size_t{1}, size_t{1000}, size_t{70'001} / static_cast<size_t>(world.size())}) {
+    const size_t count = each * world.size();
+    std::vector<T> mine(count);
+    for (size_t i = 0; i < count; ++i) mine[i] = element<T>(world.rank(), i);
+    std::vector<Sum> sum(count), part(each);
+    all_reduce(world, dtype, std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(sum)));
+    reduce_scatter(world, dtype, std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(part)));
+    for (size_t i = 0; i < count; i += count > 10'000 ? 7 : 1)
+      ASSERT_EQ(sum[i], (tree_of<T, Sum>({0, world.size()}, i))) << i << " of " << count;
+    for (size_t i = 0; i < each; ++i) ASSERT_EQ(part[i], sum[world.rank() * each + i]) << i << " of " << each;
+  }
+}
+
+TEST_P(Collectives, SumsOfPrivateMemoryAreTreeSums) {
+  run_well([&](Group& world) {
+    check_private_sums<float, float>(world, DType::kF32);
+    check_private_sums<uint16_t, float>(world, DType::kBF16);
+    check_private_sums<double, double>(world, DType::kF64);
+    std::vector<std::byte> three(3), four(4);
+    EXPECT_THROW(all_reduce(world, DType::kF32, three, four), std::logic_error);
+    EXPECT_THROW(all_reduce(world, DType::kF32, four, three), std::logic_error);
+    EXPECT_THROW(all_gather(world, three, std::span(four).first(0)), std::logic_error);
+  });
+}
+
+// What was begun is over only after wait; meanwhile what was given stays.
+TEST_P(Collectives, BegunAndWaitedFor) {
+  run_well([&](Group& world) {
+    const int next = (world.rank() + 1) % size(), before = (world.rank() + size() - 1) % size();
+    for (const size_t bytes : {size_t{5}, size_t{1'200'000} / static_cast<size_t>(size())}) {
+      const auto mine = pattern_bytes(world.rank(), 3, bytes);
+      std::vector<std::byte> all(bytes * size()), root = pattern_bytes(world.rank(), 4, bytes);
+      const Pending gathered = begin_all_gather(world, mine, all);
+      if (world.rank() == 0) std::this_thread::yield();
+      gathered.wait();
+      begin_broadcast(world, size() - 1, root).wait();
+      EXPECT_TRUE(root == pattern_bytes(size() - 1, 4, bytes));
+      std::vector<std::byte> send = all, receive(all.size());
+      begin_all_to_all(world, send, receive).wait();
+      for (int rank = 0; rank < size(); ++rank) {
+        const auto part = [&](const std::vector<std::byte>& of) {
+          return std::vector(of.begin() + rank * bytes, of.begin() + (rank + 1) * bytes);
+        };
+        EXPECT_TRUE(part(all) == pattern_bytes(rank, 3, bytes)) << rank;
+        EXPECT_TRUE(part(receive) == pattern_bytes(world.rank(), 3, bytes)) << rank;
+      }
+      if (size() == 1) continue;
+      std::vector<std::byte> got(bytes);
+      const Pending received = begin_recv(world, before, got);
+      begin_send(world, next, mine).wait();
+      received.wait();
+      EXPECT_TRUE(got == pattern_bytes(before, 3, bytes));
+    }
+  });
+}
+
 TEST_P(Collectives, AllReduceIsTheTreeSum) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     for (const Case& c : kCases)
-      check_window(world, c, all_reduce, [&](size_t i) { return tree({0, size()}, i); });
+      check_both(world, c, all_reduce, begin_all_reduce, [&](size_t i) { return tree({0, size()}, i); });
   });
 }
 
 TEST_P(Collectives, ReduceScatterLeavesTheRest) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     for (const Case& c : kCases)
-      check_window(world, c, reduce_scatter, [&](size_t i) {
+      check_both(world, c, reduce_scatter, begin_reduce_scatter, [&](size_t i) {
         return owner(world, c.count, i) == world.rank() ? tree({0, size()}, i) : leaf(world.rank(), i);
       });
   });
 }
 
 TEST_P(Collectives, AllGatherOfShares) {
-  run_well([&](Communicator& world) {
-    const auto gather = [](Communicator& w, Window& window, size_t offset, size_t count) {
-      all_gather(w, window, offset, count);
-    };
+  run_well([&](Group& world) {
     for (const Case& c : kCases)
-      check_window(world, c, gather, [&](size_t i) { return leaf(owner(world, c.count, i), i); });
+      check_both(world, c, all_gather, begin_all_gather, [&](size_t i) { return leaf(owner(world, c.count, i), i); });
   });
 }
 
 // Collectives of all kinds one after the other: what one leaves must not disturb the next.
 TEST_P(Collectives, InAnyOrder) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     std::mt19937 random(5);
     const auto window = world.window(4000);
     float* const mine = reinterpret_cast<float*>(window->mine().data());

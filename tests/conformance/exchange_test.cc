@@ -12,7 +12,7 @@ class Exchange : public OnRanks {};
 SHOAL_ON_RANKS(Exchange, Transport::kThreads, Transport::kShm);
 
 TEST_P(Exchange, RanksKnowTheirPlace) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     EXPECT_EQ(world.size(), size());
     EXPECT_GE(world.rank(), 0);
     EXPECT_LT(world.rank(), size());
@@ -25,7 +25,7 @@ TEST_P(Exchange, RanksKnowTheirPlace) {
 }
 
 TEST_P(Exchange, BarrierOrdersWritesAndReads) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     const auto window = world.window(sizeof(int));
     int& mine = *reinterpret_cast<int*>(window->mine().data());
     for (int round = 1; round <= 100; ++round) {
@@ -41,7 +41,7 @@ TEST_P(Exchange, BarrierOrdersWritesAndReads) {
 }
 
 TEST_P(Exchange, WindowsOfUnlikeSizes) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     const auto bytes_of = [](int rank) { return static_cast<size_t>(rank) * 5000; };  // none on rank 0
     const auto window = world.window(bytes_of(world.rank()));
     EXPECT_TRUE(window->in_place());
@@ -67,7 +67,7 @@ TEST_P(Exchange, WindowsOfUnlikeSizes) {
 
 TEST_P(Exchange, AWindowOutlivesItsCommunicatorAndItsPeers) {
   std::vector<std::shared_ptr<Window>> kept(size());  // by the threads; a process keeps its own
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     const auto window = world.window(10'000);
     window->mine()[9'999] = std::byte{7};
     world.barrier();
@@ -82,7 +82,7 @@ TEST_P(Exchange, AWindowOutlivesItsCommunicatorAndItsPeers) {
 // they must hold.
 TEST_P(Exchange, ManyWindowsAtRandom) {
   const unsigned seed = std::random_device{}();
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     std::mt19937 shared_random(seed), own_random(seed + 1 + world.rank());
     struct Live {
       std::shared_ptr<Window> window;
@@ -112,7 +112,7 @@ TEST_P(Exchange, ManyWindowsAtRandom) {
 }
 
 TEST_P(Exchange, MessagesArriveWholeAndInOrder) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     const size_t sizes[] = {0, 1, 8, 1000, 65'535, 65'536, 65'537, 150'000};
     // Each sends to all, then receives from all: a matching recv comes, though everybody sends first.
     for (int to = 0; to < size(); ++to)
@@ -129,7 +129,7 @@ TEST_P(Exchange, MessagesArriveWholeAndInOrder) {
 }
 
 TEST_P(Exchange, LargeMessagesBothWaysAtOnce) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     constexpr size_t kBytes = 600'001;  // many times what is buffered
     const int peer = world.rank() ^ 1;
     if (peer >= size()) return;
@@ -143,7 +143,7 @@ TEST_P(Exchange, LargeMessagesBothWaysAtOnce) {
 }
 
 TEST_P(Exchange, ARingOfMessagesAndBarriers) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     if (size() == 1) return;
     const int next = (world.rank() + 1) % size(), before = (world.rank() + size() - 1) % size();
     for (size_t round = 0; round < 30; ++round) {
@@ -158,7 +158,7 @@ TEST_P(Exchange, ARingOfMessagesAndBarriers) {
 }
 
 TEST_P(Exchange, OnlyOtherRanksArePeers) {
-  run_well([&](Communicator& world) {
+  run_well([&](Group& world) {
     for (const int peer : {-1, world.rank(), world.size()}) {
       EXPECT_THROW(world.send(peer, {}), std::logic_error);
       EXPECT_THROW(world.recv(peer, {}), std::logic_error);

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "comm/launch.h"
 #include "comm/shm/communicator.h"
 #include "comm/shm/job.h"
@@ -22,30 +22,26 @@ namespace shoal::comm {
 /// Threads whose windows are not read in place: what the collectives must cope with on a network.
 class Fetching : public Communicator {
  public:
-  explicit Fetching(Communicator& world) : world_(world) {}
-  int rank() const override { return world_.rank(); }
-  int size() const override { return world_.size(); }
-  void barrier() override { world_.barrier(); }
-  std::shared_ptr<Window> window(size_t bytes) override {
-    return std::make_shared<FetchingWindow>(world_.window(bytes));
+  explicit Fetching(Communicator& inner) : inner_(inner) {}
+  int rank() const override { return inner_.rank(); }
+  int size() const override { return inner_.size(); }
+  std::unique_ptr<Link> link(std::span<const int> ranks) override {
+    return std::make_unique<FetchingLink>(inner_.link(ranks));
   }
-  void send(int to, std::span<const std::byte> bytes) override { world_.send(to, bytes); }
-  void recv(int from, std::span<std::byte> bytes) override { world_.recv(from, bytes); }
-  uint64_t post(int channel) override { return world_.post(channel); }
-  void await(int rank, int channel, uint64_t count) override { world_.await(rank, channel, count); }
-  void abort(std::string_view reason) noexcept override { world_.abort(reason); }
-  void set_activity(std::string_view activity) noexcept override { world_.set_activity(activity); }
-  std::string waiting() const override { return world_.waiting(); }
+  void abort(std::string_view reason) noexcept override { inner_.abort(reason); }
+  void set_activity(std::string_view activity) noexcept override { inner_.set_activity(activity); }
+  std::string activity() const override { return inner_.activity(); }
+  std::string waiting() const override { return inner_.waiting(); }
 
  private:
   class FetchingWindow : public Window {
    public:
     explicit FetchingWindow(std::shared_ptr<Window> window) : window_(std::move(window)) {}
     std::span<std::byte> mine() override { return window_->mine(); }
-    size_t bytes(int rank) const override { return window_->bytes(rank); }
-    const std::byte* read(int rank, size_t offset, size_t bytes, std::span<std::byte> scratch) override {
+    size_t bytes(int member) const override { return window_->bytes(member); }
+    const std::byte* read(int member, size_t offset, size_t bytes, std::span<std::byte> scratch) override {
       if (scratch.size() < bytes) throw std::logic_error("the scratch is too small");
-      const std::byte* const from = window_->read(rank, offset, bytes, {});
+      const std::byte* const from = window_->read(member, offset, bytes, {});
       if (bytes > 0) std::memmove(scratch.data(), from, bytes);
       return scratch.data();
     }
@@ -55,7 +51,24 @@ class Fetching : public Communicator {
     std::shared_ptr<Window> window_;
   };
 
-  Communicator& world_;
+  class FetchingLink : public Link {
+   public:
+    explicit FetchingLink(std::unique_ptr<Link> link) : link_(std::move(link)) {}
+    void arrive() override { link_->arrive(); }
+    void pass() override { link_->pass(); }
+    std::shared_ptr<Window> window(size_t bytes) override {
+      return std::make_shared<FetchingWindow>(link_->window(bytes));
+    }
+    void send(int to, std::span<const std::byte> bytes) override { link_->send(to, bytes); }
+    void recv(int from, std::span<std::byte> bytes) override { link_->recv(from, bytes); }
+    uint64_t post() override { return link_->post(); }
+    void await(int member, uint64_t count) override { link_->await(member, count); }
+
+   private:
+    std::unique_ptr<Link> link_;
+  };
+
+  Communicator& inner_;
 };
 
 enum class Transport { kThreads, kFetching, kShm };
@@ -65,23 +78,25 @@ inline std::ostream& operator<<(std::ostream& out, Transport transport) {
                                                      : "shm");
 }
 
-using Body = std::function<void(Communicator&)>;
+/// What a rank does with the world.
+using Body = std::function<void(Group&)>;
 
 /// Runs the body on shm ranks that are forked from this process. A failed expectation in one fails the job.
-inline Ending run_processes(SharedMemory& memory, const std::function<void(Communicator&)>& body) {
+inline Ending run_processes(SharedMemory& memory, const Body& body) {
   std::fflush(nullptr);
   const std::shared_ptr<SharedMemory> shared(&memory, [](SharedMemory*) {});
   return run_job(memory, [&](int rank) {
     int code = 0;
-    const auto world = shm_communicator(shared, rank);
+    const auto communicator = shm_communicator(shared, rank);
     try {
-      body(*world);
+      Group world(*communicator);
+      body(world);
       if (::testing::Test::HasFailure()) {
-        world->abort("an expectation failed");
+        communicator->abort("an expectation failed");
         code = 1;
       }
     } catch (const std::exception& error) {
-      world->abort(error.what());
+      communicator->abort(error.what());
       memory.state(rank).sentence.set(error.what());
       const auto* known = dynamic_cast<const Error*>(&error);
       code = known ? known->exit_code() : 1;
@@ -95,10 +110,10 @@ inline Ending run_processes(SharedMemory& memory, const std::function<void(Commu
 inline std::string run(Transport transport, int size, const Body& body) {
   if (transport == Transport::kShm) return run_processes(*SharedMemory::create(size), body).sentence;
   try {
-    run_threads(size, [&](Communicator& world) {
-      if (transport == Transport::kThreads) return body(world);
-      Fetching fetching(world);
-      body(fetching);
+    run_threads(size, [&](Communicator& communicator) {
+      Fetching fetching(communicator);
+      Group world(transport == Transport::kThreads ? communicator : fetching);
+      body(world);
     });
     return "";
   } catch (const std::exception& error) {

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "comm/launch.h"
 #include "data/build_store.h"
 #include "shoal/error.h"
@@ -117,7 +117,8 @@ inline std::map<Split, std::vector<uint16_t>> expected_tokens(const Corpus& corp
 inline BuildReport build_on(
     int devices, const Pipeline& pipeline, const OnProgress& on_progress = [](const Progress&) {}) {
   BuildReport report;
-  comm::run_threads(devices, [&](comm::Communicator& comm) {
+  comm::run_threads(devices, [&](comm::Communicator& communicator) {
+    comm::Group comm(communicator);
     const BuildReport mine = build_store(comm, pipeline, on_progress);
     if (comm.rank() == 0) report = mine;
   });

@@ -23,13 +23,9 @@ class MortalCommunicator : public comm::Communicator {
       : inner_(inner), steps_(steps), fatal_step_(fatal_step) {}
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
-  void barrier() override { inner_.barrier(); }
-  std::shared_ptr<comm::Window> window(size_t bytes) override { return inner_.window(bytes); }
-  void send(int to, std::span<const std::byte> bytes) override { inner_.send(to, bytes); }
-  void recv(int from, std::span<std::byte> bytes) override { inner_.recv(from, bytes); }
-  uint64_t post(int channel) override { return inner_.post(channel); }
-  void await(int rank, int channel, uint64_t count) override { inner_.await(rank, channel, count); }
+  std::unique_ptr<comm::Link> link(std::span<const int> ranks) override { return inner_.link(ranks); }
   void abort(std::string_view reason) noexcept override { inner_.abort(reason); }
+  std::string activity() const override { return inner_.activity(); }
   std::string waiting() const override { return inner_.waiting(); }
   void set_activity(std::string_view activity) noexcept override {
     if (activity.starts_with("data: ") && steps_++ == fatal_step_) ::raise(SIGKILL);
@@ -66,7 +62,8 @@ void build_and_die(int devices, const Pipeline& pipeline, int fatal_step) {
   std::atomic<int> steps = 0;
   comm::run_threads(devices, [&](comm::Communicator& comm) {
     MortalCommunicator mortal(comm, steps, fatal_step);
-    build_store(mortal, pipeline, [](const Progress&) {});
+    comm::Group world(mortal);
+    build_store(world, pipeline, [](const Progress&) {});
   });
 }
 

@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "base/text.h"
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "models/gpt.h"
 #include "models/llama.h"
 #include "models/mlp.h"
@@ -155,7 +155,7 @@ void run_cells(World& world, const std::vector<Cell>& cells, const Layout& layou
     if (!suits(layout, cells[i])) continue;
     const fs::path folder = out / std::to_string(i), half = previous / std::to_string(i) / "half";
     if (world.rank() == 0) fs::create_directories(folder);
-    world.communicator().barrier();
+    comm::Group(world.communicator()).barrier();
     const CellResult r =
         run_cell(world, cells[i], layout, folder, !previous.empty() && fs::exists(half) ? half : fs::path());
     if (world.rank() == 0)

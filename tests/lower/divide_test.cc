@@ -372,11 +372,9 @@ TEST(Divide, DevicesOfAGroupComputeTheSameBits) {
       World::threads(tp, [&](World& world) {
         const lower::LocalGraph local = lower::local_graph(graph, tp, world.rank());
         graph::verify(local.graph, "local");
-        std::vector<int> group;
-        for (int rank = 0; rank < tp; ++rank) group.push_back(rank);
         // With room for all that is shown at a time, and, since these are small, with room for some of it.
         for (const int64_t half : {local.half_bytes, int64_t{1}}) {
-          run::Exchanger exchanger(world.communicator(), group, world.rank(), half);
+          run::Exchanger exchanger(comm::Group(world.communicator()), half);
           exchanger.begin(local);
           const std::vector<at::Tensor> got = run(local.graph, values, &exchanger);
           EXPECT_TRUE(at::equal(got[0], want[0])) << "loss on rank " << world.rank();
@@ -390,7 +388,7 @@ TEST(Divide, DevicesOfAGroupComputeTheSameBits) {
                   << want[position].abs().max().item<double>();
               ++mine;
             }
-          world.communicator().barrier();
+          comm::Group(world.communicator()).barrier();
         }
       });
     }

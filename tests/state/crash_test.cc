@@ -250,7 +250,8 @@ TEST(CheckpointFull, OneRanksFullDiskStopsAllRanks) {
   Random random(1);
   const auto slices = divide(state, 3, random);
   std::vector<std::string> said(3);
-  comm::run_threads(3, [&](comm::Communicator& world) {
+  comm::run_threads(3, [&](comm::Communicator& communicator) {
+    comm::Group world(communicator);
     const size_t rank = static_cast<size_t>(world.rank());
     int writes = 0;
     const auto full = [&](const char* call, const std::string&) {

@@ -102,7 +102,8 @@ TEST(CheckpointLayout, ARankThatOwnsNothingWritesNoFile) {
   std::vector<Slice> all;
   for (size_t i = 0; i < state.bytes.size(); ++i)
     all.push_back({i, {0, num_elements(state.contents.tensors[i])}, state.bytes[i]});
-  comm::run_threads(3, [&](comm::Communicator& world) {
+  comm::run_threads(3, [&](comm::Communicator& communicator) {
+    comm::Group world(communicator);
     save(world, folder / "c", state.contents,
          world.rank() == 1 ? std::span<const Slice>(all) : std::span<const Slice>());
   });
@@ -117,7 +118,8 @@ TEST(CheckpointLayout, ARankThatOwnsNothingWritesNoFile) {
 std::set<std::string> refusals(const TemporaryFolder& folder, int ranks, const Contents& contents,
                                const std::function<std::vector<Slice>(int)>& slices) {
   std::vector<std::string> said(static_cast<size_t>(ranks));
-  comm::run_threads(ranks, [&](comm::Communicator& world) {
+  comm::run_threads(ranks, [&](comm::Communicator& communicator) {
+    comm::Group world(communicator);
     Contents mine = contents;
     if (contents.step == 99) mine.step += world.rank();
     said[static_cast<size_t>(world.rank())] =
@@ -173,8 +175,9 @@ TEST(CheckpointLayout, RefusesContentsThatCannotBeNamed) {
   const auto refusal = [&](std::vector<TensorSpec> tensors) {
     Contents contents;
     contents.tensors = std::move(tensors);
-    const std::string said =
-        sentence_of<JobError>([&] { save(*comm::single(), folder / "c", contents, {}); });
+    const auto communicator = comm::single();
+    comm::Group world(*communicator);
+    const std::string said = sentence_of<JobError>([&] { save(world, folder / "c", contents, {}); });
     const std::string place = (folder / "c").string() + " - not saved: rank 0: tensor ";
     EXPECT_TRUE(said.starts_with(place)) << said;
     return said.substr(std::min(said.size(), place.size()));

@@ -170,7 +170,9 @@ TEST(CheckpointParts, AWeightAndABufferOfOneNameCannotShareAFile) {
   const TemporaryFolder folder;
   Contents contents;
   contents.tensors = {{"w", "weight", "F32", {0}}, {"w", "buffer", "F32", {0}}};
-  save(*comm::single(), folder / "c", contents, {});
+  const auto communicator = comm::single();
+  comm::Group world(*communicator);
+  save(world, folder / "c", contents, {});
   EXPECT_EQ(sentence_of<InputError>([&] { write_model(Checkpoint(folder / "c"), folder / "model"); }),
             (folder / "c").string() +
                 " - tensor w: is a weight and a buffer, want one of each name to write them into one file");

@@ -107,7 +107,8 @@ inline std::vector<std::vector<Slice>> divide(const State& state, int ranks, Ran
 inline void save_divided(const std::filesystem::path& folder, const State& state, int ranks, uint64_t seed) {
   Random random(seed);
   const auto slices = divide(state, ranks, random);
-  comm::run_threads(ranks, [&](comm::Communicator& world) {
+  comm::run_threads(ranks, [&](comm::Communicator& communicator) {
+    comm::Group world(communicator);
     save(world, folder, state.contents, slices[static_cast<size_t>(world.rank())]);
   });
 }
@@ -117,7 +118,9 @@ inline void save_whole(const std::filesystem::path& folder, const State& state) 
   std::vector<Slice> slices;
   for (size_t i = 0; i < state.bytes.size(); ++i)
     slices.push_back({i, {0, num_elements(state.contents.tensors[i])}, state.bytes[i]});
-  save(*comm::single(), folder, state.contents, slices);
+  const auto communicator = comm::single();
+  comm::Group world(*communicator);
+  save(world, folder, state.contents, slices);
 }
 
 inline std::vector<std::byte> read_whole(const Checkpoint& checkpoint, size_t tensor) {

@@ -203,9 +203,9 @@ TEST(ModuleLayouts, OtherWritesOnAnotherDeviceAreRefused) {
                                 const torch::NoGradGuard no_grad;
                                 net->second->bias.mul_(world.rank() == 0 ? 0.5 : 0.25);
                                 EXPECT_ERROR(step(trainer, 1), InputError,
-                                             "module - second.bias: it was written to since the last step, "
-                                             "and rank 1 has other contents than rank 0; write the same on "
-                                             "every device");
+                                             "trainer - step 1: rank 1 has another write to second.bias than rank "
+                                             "0; what is written to the module between steps must be the same "
+                                             "on every device");
                                 throw std::runtime_error("as expected");
                               }),
                  std::exception);

@@ -6,7 +6,7 @@
 #include <regex>
 #include <sstream>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "comm/reduce.h"
 #include "models/gpt.h"
 #include "models/mlp.h"
@@ -311,7 +311,7 @@ TEST(Ownership, ParametersAreWholeForWhoeverAsks) {
       };
       trainer.step(batch);
       const torch::Tensor value = trainer.parameter("layers.0.weight");
-      world.communicator().barrier();
+      comm::Group(world.communicator()).barrier();
       const std::lock_guard lock(mutex);
       values.push_back(value);
     });

@@ -9,7 +9,7 @@
 #include <limits>
 #include <mutex>
 
-#include "comm/comm.h"
+#include "comm/group.h"
 #include "models/mlp.h"
 #include "shoal/shoal.h"
 #include "support/eager_loop.h"
@@ -189,7 +189,7 @@ TEST(Trainers, OfUnlikeLayoutsFollowEachOther) {
         losses.push_back(last);
       };
       train({.dp = 2, .tp = 2}, 3);  // one group has two microbatches, the other one
-      some.communicator().barrier();
+      comm::Group(some.communicator()).barrier();
       train({.tp = 4}, 2);
     });
   ASSERT_EQ(losses.size(), 10u);
@@ -246,7 +246,7 @@ TEST(Trainers, ACheckpointIsLoadedByAllOrByNone) {
       file.seekp(-5, std::ios::end);
       file.put('\x55');
     }
-    some.communicator().barrier();
+    comm::Group(some.communicator()).barrier();
     Trainer again(some, net, loss, options);
     again.prepare(batch_of(1, 2));
     EXPECT_THROW(again.load(folder / "bad"), InputError);

@@ -26,7 +26,7 @@ void Heap::sweep() {
                 [&](const Block& block) { return memory_->state(rank_).holders[block.slot].load() == 0; });
 }
 
-Block Heap::allocate(size_t bytes) {
+Block Heap::allocate(size_t bytes, int holders) {
   if (bytes == 0) return {};
   sweep();
   // More would be found out by the kernel only when the pages are written: it would kill the process.
@@ -49,15 +49,15 @@ Block Heap::allocate(size_t bytes) {
   if (offset + bytes > begin + kHeapStride)
     throw JobError(cat("rank ", rank_, " - window: got ", human_bytes(bytes),
                        ", want less: the windows alive fill ", human_bytes(offset - begin)));
-  const Block block = {offset, bytes, slot};
+  const Block block = {rank_, offset, bytes, slot};
   blocks_.insert(next, block);
-  memory_->state(rank_).holders[slot].store(1 + memory_->ranks());
+  memory_->state(rank_).holders[slot].store(1 + static_cast<uint32_t>(holders));
   return block;
 }
 
-void release(const SharedMemory& memory, int owner, const Block& block) noexcept {
+void release(const SharedMemory& memory, const Block& block) noexcept {
   if (block.bytes == 0) return;
-  std::atomic<uint32_t>& holders = memory.state(owner).holders[block.slot];
+  std::atomic<uint32_t>& holders = memory.state(block.owner).holders[block.slot];
   if (holders.fetch_sub(1) != 2) return;
   // Freed pages read as zeros when the place is used again.
   fallocate(memory.descriptor(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(block.offset),
@@ -65,24 +65,23 @@ void release(const SharedMemory& memory, int owner, const Block& block) noexcept
   holders.store(0);
 }
 
-ShmWindow::ShmWindow(std::shared_ptr<SharedMemory> memory, int rank, std::vector<Block> blocks)
-    : memory_(std::move(memory)), rank_(rank), blocks_(std::move(blocks)), mappings_(blocks_.size()) {
-  mappings_[rank_] = Mapping(memory_->descriptor(), blocks_[rank_].offset, blocks_[rank_].bytes, true);
+ShmWindow::ShmWindow(std::shared_ptr<SharedMemory> memory, int me, std::vector<Block> blocks)
+    : memory_(std::move(memory)), me_(me), blocks_(std::move(blocks)), mappings_(blocks_.size()) {
+  mappings_[me_] = Mapping(memory_->descriptor(), blocks_[me_].offset, blocks_[me_].bytes, true);
 }
 
 ShmWindow::~ShmWindow() {
   mappings_.clear();
-  for (size_t owner = 0; owner < blocks_.size(); ++owner)
-    release(*memory_, static_cast<int>(owner), blocks_[owner]);
+  for (const Block& block : blocks_) release(*memory_, block);
 }
 
-std::span<std::byte> ShmWindow::mine() { return {mappings_[rank_].data(), blocks_[rank_].bytes}; }
+std::span<std::byte> ShmWindow::mine() { return {mappings_[me_].data(), blocks_[me_].bytes}; }
 
-const std::byte* ShmWindow::read(int rank, size_t offset, size_t bytes, std::span<std::byte>) {
-  check_read(*this, rank, offset, bytes);
-  Mapping& mapping = mappings_[rank];
+const std::byte* ShmWindow::read(int member, size_t offset, size_t bytes, std::span<std::byte>) {
+  check_read(*this, member, offset, bytes);
+  Mapping& mapping = mappings_[member];
   if (!mapping.data())
-    mapping = Mapping(memory_->descriptor(), blocks_[rank].offset, blocks_[rank].bytes, false);
+    mapping = Mapping(memory_->descriptor(), blocks_[member].offset, blocks_[member].bytes, false);
   return mapping.data() + offset;
 }
 

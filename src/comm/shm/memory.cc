@@ -21,7 +21,7 @@
 namespace shoal::comm {
 namespace {
 
-constexpr uint64_t kMagic = 0x53484F414C303032;  // "SHOAL002"; changes with the layout of Board
+constexpr uint64_t kMagic = 0x53484F414C303033;  // "SHOAL003"; changes with the layout of Board
 
 size_t control_bytes(int ranks) { return sizeof(Board) + sizeof(Ring) * ranks * ranks; }
 uint64_t file_bytes(int ranks) { return kHeapStride * (ranks + 1); }
@@ -161,7 +161,7 @@ void SharedMemory::sleep(int rank, uint32_t seen) const noexcept {
 void SharedMemory::fail(int rank, std::string_view reason) const noexcept {
   int none = 0;
   if (board().failed.load() != 0) return;
-  state(rank).reason.set(reason);
+  state(rank).reason.set(failure_text(rank, state(rank).activity.get(), reason));
   board().failed.compare_exchange_strong(none, rank + 1);
   wake_all();
 }
@@ -171,10 +171,7 @@ std::optional<int> SharedMemory::failed_rank() const noexcept {
   return failed == 0 ? std::nullopt : std::optional(failed - 1);
 }
 
-std::string SharedMemory::failure() const {
-  const int rank = *failed_rank();
-  return cat(rank_place(rank, state(rank).activity.get()), " - ", state(rank).reason.get());
-}
+std::string SharedMemory::failure() const { return state(*failed_rank()).reason.get(); }
 
 void SharedMemory::leave(int rank) const noexcept {
   state(rank).left.store(1);

@@ -1,8 +1,9 @@
 // The shared memory of a job: one anonymous file (memfd) that its processes inherit. It has no name, so
 // nothing can be left behind.
 //
-// The file is sparse. At its start lies the Board, then a Ring for each pair of ranks; from kHeapStride *
-// (rank + 1) on, each rank has a heap for its windows. Only pages that were written exist.
+// The file is sparse. At its start lies the Board, then a Ring for each pair of ranks; from kGroupsOffset on,
+// what the members of each group share (groups.h); from kHeapStride * (rank + 1) on, each rank has a heap for
+// its windows. Only pages that were written exist.
 #pragma once
 
 #include <sys/types.h>
@@ -23,7 +24,9 @@ namespace shoal::comm {
 
 inline constexpr int kMaxRanks = kMaxDevices;
 inline constexpr size_t kMaxWindows = 1024;  // alive at a time, per rank
+inline constexpr size_t kMaxGroups = 4096;   // alive at a time, in the job
 inline constexpr uint64_t kHeapStride = uint64_t{1} << 40;
+inline constexpr uint64_t kGroupsOffset = kHeapStride / 2;
 
 /// Text that one process writes and others may read meanwhile. A reader may see half of an update: for people
 /// to read only.
@@ -41,8 +44,6 @@ class SharedText {
 /// What the others may know of a rank. All zero at the start; written by that rank, and by the launcher once
 /// the rank is dead.
 struct RankState {
-  alignas(64) std::atomic<uint64_t> barriers;                          // entered so far
-  alignas(64) std::atomic<uint64_t> signals[Communicator::kChannels];  // posted so far
   alignas(64) std::atomic<uint32_t> bell;      // a futex: others bump it to wake the rank
   std::atomic<uint32_t> asleep;                // it has to be woken
   alignas(64) std::atomic<uint32_t> attached;  // a process has taken this rank
@@ -53,11 +54,8 @@ struct RankState {
   std::atomic<int> start_error;      // errno of exec
   std::atomic<int> exit_code;        // of report_failure; 0: none
   SharedText<256> activity;
-  SharedText<2048> reason;    // why it failed, without its place
+  SharedText<2048> reason;    // why it failed, with its place
   SharedText<2048> sentence;  // of report_failure
-  struct Offer {
-    std::atomic<uint64_t> offset, bytes, slot;
-  } offers[2];  // its part of the window that is being made, and of the one before
   std::atomic<uint32_t>
       holders[kMaxWindows];  // of each of its blocks: 0 free, 1 being freed, else 1 + the ranks that hold it
 };
@@ -66,9 +64,12 @@ struct Board {
   uint64_t magic;
   int64_t ranks;
   std::atomic<pid_t> launcher;
-  alignas(64) std::atomic<int> failed;  // 1 + the rank that failed first
-  alignas(64) std::atomic<uint32_t> arrived;
-  alignas(64) std::atomic<uint64_t> generation;  // barriers completed
+  alignas(64) std::atomic<int> failed;            // 1 + the rank that failed first
+  alignas(64) std::atomic<uint32_t> groups_lock;  // 1: a rank joins or leaves a group
+  struct Group {
+    uint64_t id;       // 0: none
+    uint64_t holders;  // members that have not left, though some may not have come yet
+  } groups[kMaxGroups];  // guarded by groups_lock
   RankState states[kMaxRanks];
 };
 
