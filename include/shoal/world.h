@@ -11,6 +11,9 @@ namespace comm {
 class Agreement;
 class Communicator;
 }  // namespace comm
+namespace run {
+class LiveTensors;
+}
 
 /// One device's view of the job. Started by `shoal run -n N program` (or by a `shoal` command with --devices
 /// N), a program is one of N processes that share memory through inherited descriptors; started alone, it is
@@ -31,6 +34,8 @@ class World {
   comm::Communicator& communicator();
   /// Where the devices make sure that they are all in the same call.
   comm::Agreement& agreement();
+  /// What its Trainers train, for each other's models.
+  run::LiveTensors& live_tensors();
 
   /// Runs `body` on `size` ranks, each a thread of this process with one compute thread. Rethrows the first
   /// error.
@@ -39,6 +44,7 @@ class World {
  private:
   std::unique_ptr<comm::Communicator> communicator_;
   std::unique_ptr<comm::Agreement> agreement_;
+  std::unique_ptr<run::LiveTensors> live_tensors_;
 };
 
 /// Runs a main function: prints what it throws as one line, tells the other ranks, and returns the exit code

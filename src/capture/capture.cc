@@ -2,11 +2,15 @@
 
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/nn/modules/activation.h>
 
+#include <algorithm>
+#include <mutex>
 #include <set>
 
 #include "base/text.h"
 #include "capture/ghost.h"
+#include "capture/hooks.h"
 #include "capture/recorder.h"
 #include "graph/passes.h"
 #include "shoal/error.h"
@@ -34,12 +38,12 @@ struct Twins {
 Twins make_twins(Recording& recording, const torch::nn::Module& module, const NamedTensors& tensors,
                  std::span<const graph::TensorType> types, Precision precision) {
   Twins twins;
+  // Dense, as a device keeps it, however the original lies in memory.
   const auto twin_of = [&](const NamedTensor& original, InputKind kind) {
-    graph::TensorType type = graph::type_of(original.tensor);
-    type.dtype = compute_dtype(module, original, precision);
-    at::Tensor twin = recording.add_input(kind, original.name, type);
-    if (original.tensor.requires_grad()) twin.requires_grad_();
-    recording.substitute(original.tensor, twin);
+    const auto type =
+        graph::contiguous_type(compute_dtype(module, original, precision), original.tensor.sizes().vec());
+    at::Tensor twin = recording.add_twin(kind, original.name, original.tensor, type);
+    lend_hooks(original.name, original.tensor, twin);
     return twin;
   };
   for (const NamedTensor& parameter : tensors.parameters)
@@ -59,19 +63,99 @@ Twins make_twins(Recording& recording, const torch::nn::Module& module, const Na
 
 // Runs the model's own code. What LibTorch says of it becomes one sentence.
 template <class Code>
-void run_model(const Code& code) {
+void run_model(Recording& recording, const Code& code) {
   try {
     const Recording::Scope scope;
     code();
   } catch (const c10::Error& error) {
     std::string reason = error.what_without_backtrace();
     if (reason.find("not allocated") != std::string::npos)
-      reason =
-          "it reads the numbers of a tensor while it is captured, and there are none yet: keep the "
-          "computation in tensor operators (torch::where "
-          "instead of if, no data_ptr or accessor)";
-    throw InputError(cat("capture - model: ", reason.substr(0, reason.find('\n'))));
+      throw InputError(
+          "capture - model: it reads the numbers of a tensor while it is captured (data_ptr, an accessor, "
+          "printing), and there are none yet: keep the computation in tensor operators (torch::where instead "
+          "of if), and print outside of forward");
+    reason = reason.substr(0, reason.find('\n'));
+    if (reason.find("variable.set_data") != std::string::npos)
+      throw InputError(
+          "capture - model: forward gives a tensor other data (set_data), which is not supported; compute a new "
+          "tensor and use that");
+    if (reason.find("appears to not have been used in the graph") != std::string::npos)
+      reason = "autograd::grad in forward asks for the gradient of a tensor that nothing was computed from; a "
+               "parameter has its gradient after forward, not inside of it";
+    const bool mixes = reason.find("dtype") != std::string::npos || reason.find("scalar type") != std::string::npos;
+    throw InputError(cat("capture - model: ", reason,
+                         recording.failed().empty() ? "" : cat("; in ", recording.failed()),
+                         mixes && recording.failed().find("bf16") != std::string::npos
+                             ? "; in a bf16 run parameters and batch are bf16, other tensors become so by "
+                               ".to(x.scalar_type())"
+                             : ""));
   }
+}
+
+// The module's own tensors while its code runs: reading or writing their numbers past the operators throws, and
+// what set_data does to them is undone, and refused.
+std::shared_mutex& modules_in_use() {
+  static std::shared_mutex mutex;
+  return mutex;
+}
+
+class OwnTensors {
+ public:
+  explicit OwnTensors(const NamedTensors& tensors) {
+    for (const auto* list : {&tensors.parameters, &tensors.buffers})
+      for (const NamedTensor& named : *list) {
+        if (!named.tensor.has_storage()) continue;
+        Own& own = all_.emplace_back(Own{cat(list == &tensors.parameters ? "parameter " : "buffer ", named.name), named.tensor, {}, named.tensor.storage()});
+        if (!is_host(named.tensor) || own.storage.unsafeGetStorageImpl()->_mutable_data_ptr_no_checks().get() == nullptr)
+          continue;
+        own.before = named.tensor.variable_data();
+        own.storage.unsafeGetStorageImpl()->release_data_and_set_meta_custom_data_ptr_error_msg_(
+            "its storage is not allocated: its numbers are not those of the run");
+      }
+  }
+  ~OwnTensors() {
+    for (Own& own : all_) {
+      if (own.before.defined()) own.storage.unsafeGetStorageImpl()->clear_data_ptr_access_error_msg_();
+      if (is_changed(own) && own.before.defined())
+        own.tensor.unsafeGetTensorImpl()->shallow_copy_from(own.before.getIntrusivePtr());
+    }
+  }
+  OwnTensors(const OwnTensors&) = delete;
+  OwnTensors& operator=(const OwnTensors&) = delete;
+
+  void check() const {
+    for (const Own& own : all_)
+      if (is_changed(own))
+        throw InputError(cat("capture - ", own.name,
+                             ": forward gives it other data (set_data), which is not supported; compute a new "
+                             "tensor and use that"));
+  }
+
+ private:
+  struct Own {
+    std::string name;
+    at::Tensor tensor, before;
+    c10::Storage storage;
+  };
+  static bool is_host(const at::Tensor& tensor) {
+    return tensor.device().is_cpu() && tensor.layout() == at::kStrided;
+  }
+  static bool is_changed(const Own& own) {
+    return !own.tensor.has_storage() ||
+           own.tensor.storage().unsafeGetStorageImpl() != own.storage.unsafeGetStorageImpl() ||
+           (own.before.defined() && own.tensor.sizes() != own.before.sizes());
+  }
+  std::unique_lock<std::shared_mutex> alone_{modules_in_use()};
+  std::vector<Own> all_;
+};
+
+bool has_attention(const torch::nn::Module& module) {
+  const auto is_attention = [](const torch::nn::Module& each) {
+    return dynamic_cast<const torch::nn::MultiheadAttentionImpl*>(&each) != nullptr;
+  };
+  const auto children = module.modules(/*include_self=*/false);
+  return is_attention(module) ||
+         std::ranges::any_of(children, [&](const auto& child) { return is_attention(*child); });
 }
 
 void refuse_change(const char* kind, const std::string& name, const char* when) {
@@ -111,6 +195,8 @@ void check_loss(const at::Tensor& loss) {
 
 }  // namespace
 
+std::shared_lock<std::shared_mutex> reading_modules() { return std::shared_lock(modules_in_use()); }
+
 NamedTensors named_tensors(const torch::nn::Module& module) {
   NamedTensors tensors;
   std::set<const c10::TensorImpl*> seen;
@@ -132,21 +218,42 @@ c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor
   return narrows ? at::kBFloat16 : dtype;
 }
 
-graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
-                              Precision precision, Form form) {
+namespace {
+
+bool has_hooks(const NamedTensors& tensors) {
+  return std::ranges::any_of(tensors.parameters,
+                             [](const NamedTensor& named) { return count_hooks(named.tensor) > 0; });
+}
+
+// Two graphs of calls one after the other, as text.
+[[noreturn]] void refuse_unsteady(const std::string& before, const std::string& after) {
+  const auto a = split(before, '\n'), b = split(after, '\n');
+  size_t line = 0;
+  while (line < a.size() && line < b.size() && a[line] == b[line]) ++line;
+  throw InputError(cat("capture - model: each call of it computes something else (first \"",
+                       line < a.size() ? a[line] : "(end)", "\", then \"", line < b.size() ? b[line] : "(end)",
+                       "\"): its code goes on with something of the host that it changes itself (a counter, "
+                       "rand()); draw by torch::rand, or count outside of forward, between steps"));
+}
+
+Call record_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision,
+                  Form form) {
   const NamedTensors tensors = named_tensors(*model.module);
-  Recording recording;
+  Recording recording(RecordingOf::kForward);
   recording.set_comes_apart(form == Form::kDivisible);
-  recording.set_fp32_losses(precision == Precision::kBF16);
-  const Twins twins = make_twins(recording, *model.module, tensors, types, precision);
+  recording.set_bf16(precision == Precision::kBF16);
+  recording.set_unlike_queries(has_attention(*model.module));
+  Twins twins = make_twins(recording, *model.module, tensors, types, precision);
+  const OwnTensors own(tensors);
   const at::AutoGradMode with_gradients(true);
 
   std::vector<size_t> trainable;
   std::vector<at::Tensor> leaves, gradients;
   at::Tensor loss;
-  run_model([&] {
+  run_model(recording, [&] {
     loss = model.loss(twins.batch);
     check_loss(loss);
+    recording.trace().set_result(loss);
     recording.set_phase(graph::Phase::kBackward);
     for (size_t i = 0; i < twins.parameters.size(); ++i) {
       if (!twins.parameters[i].requires_grad()) continue;
@@ -157,6 +264,8 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
                                       /*create_graph=*/false,
                                       /*allow_unused=*/true);
   });
+  own.check();
+  recording.check_externals();
   const auto changed = changed_buffers(recording, tensors, twins);
 
   graph::Graph graph;
@@ -165,30 +274,95 @@ graph::Graph capture_training(const TrainingModel& model, std::span<const graph:
   for (size_t i = 0; i < trainable.size(); ++i)
     if (gradients[i].defined())
       captured.push_back({tensors.parameters[trainable[i]].name, {recording.value_of(gradients[i])}});
+  recording.trace().set_batch(std::move(twins.batch));
+  if (has_hooks(tensors)) recording.trace().give_up();
+  recording.leave();
   graph = std::move(recording.graph());
   graph.results = {loss_value};
   graph.gradients = std::move(captured);
-  return graph::canonicalize(graph::split_buffer_updates(std::move(graph), changed));
+  return {graph::canonicalize(graph::split_buffer_updates(std::move(graph), changed)), recording.take_trace()};
+}
+
+Call record_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
+                  std::span<const graph::TensorType> types, Precision precision,
+                  Form form) {
+  const NamedTensors tensors = named_tensors(module);
+  Recording recording(RecordingOf::kForward);
+  recording.set_comes_apart(form == Form::kDivisible);
+  recording.set_bf16(precision == Precision::kBF16);
+  recording.set_unlike_queries(has_attention(module));
+  Twins twins = make_twins(recording, module, tensors, types, precision);
+  const OwnTensors own(tensors);
+  const at::AutoGradMode without_gradients(false);
+  at::Tensor result;
+  run_model(recording, [&] { result = function(twins.batch); });
+  own.check();
+  recording.check_externals();
+  const auto changed = changed_buffers(recording, tensors, twins);
+  if (!changed.empty()) refuse_change("buffer", changed[0].name, " outside of training");
+  if (!result.defined()) throw InputError("capture - result: the function returned an undefined tensor");
+  const graph::ValueId value = recording.value_of(result);
+  recording.trace().set_result(result);
+  recording.trace().set_batch(std::move(twins.batch));
+  recording.leave();
+  graph::Graph graph = std::move(recording.graph());
+  graph.results = {value};
+  return {graph::canonicalize(std::move(graph)), recording.take_trace()};
+}
+
+bool reads_the_same(const graph::Graph& a, const graph::Graph& b) {
+  return std::ranges::equal(a.externals, b.externals, [](const auto& x, const auto& y) {
+    return x.first == y.first && x.second.is_same(y.second);
+  });
+}
+
+// The call is one like all later ones: its code, called again, does the same. The first call may make what later
+// ones go on with (a mask that is kept), so the second one counts then.
+Call settled(const std::function<Call()>& record, const std::function<at::Tensor(const Batch&)>& code,
+             bool gradients, const std::string& known) {
+  Call call = record();
+  if (!known.empty() && !call.trace->is_usable() && graph::print(call.graph) == known) return call;
+  for (int attempt = 0;; ++attempt) {
+    if (call.trace->is_repeated_by(code, gradients)) return call;
+    Call next = record();
+    const std::string before = graph::print(call.graph), after = graph::print(next.graph);
+    const bool same = before == after, reads_same = !same || reads_the_same(call.graph, next.graph);
+    call = std::move(next);
+    if (same && reads_same) {  // though it cannot be told without recording it
+      if (!call.trace->is_repeated_by(code, gradients)) call.trace->give_up();
+      return call;
+    }
+    if (attempt < 1) continue;
+    if (same)
+      throw InputError(
+          "capture - model: each call of it reads another tensor from outside of the model; copy_() the numbers "
+          "into one tensor, or put them in the batch");
+    refuse_unsteady(before, after);
+  }
+}
+
+}  // namespace
+
+Call call_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision,
+                   Form form, const std::string& known) {
+  return settled([&] { return record_training(model, types, precision, form); }, model.loss, true, known);
+}
+
+Call call_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
+                  std::span<const graph::TensorType> types, Precision precision, Form form,
+                  const std::string& known) {
+  return settled([&] { return record_forward(module, function, types, precision, form); }, function, false, known);
+}
+
+graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
+                              Precision precision, Form form) {
+  return call_training(model, types, precision, form).graph;
 }
 
 graph::Graph capture_forward(const torch::nn::Module& module,
                              const std::function<at::Tensor(const Batch&)>& function,
                              std::span<const graph::TensorType> types, Precision precision, Form form) {
-  const NamedTensors tensors = named_tensors(module);
-  Recording recording;
-  recording.set_comes_apart(form == Form::kDivisible);
-  recording.set_fp32_losses(precision == Precision::kBF16);
-  const Twins twins = make_twins(recording, module, tensors, types, precision);
-  const at::AutoGradMode without_gradients(false);
-  at::Tensor result;
-  run_model([&] { result = function(twins.batch); });
-  const auto changed = changed_buffers(recording, tensors, twins);
-  if (!changed.empty()) refuse_change("buffer", changed[0].name, " outside of training");
-  if (!result.defined()) throw InputError("capture - result: the function returned an undefined tensor");
-  const graph::ValueId value = recording.value_of(result);
-  graph::Graph graph = std::move(recording.graph());
-  graph.results = {value};
-  return graph::canonicalize(std::move(graph));
+  return call_forward(module, function, types, precision, form).graph;
 }
 
 }  // namespace shoal::capture
@@ -197,14 +371,15 @@ namespace shoal::detail {
 
 std::shared_ptr<const Initialisation> record_initialisation(
     const std::function<std::shared_ptr<torch::nn::Module>()>& construct) {
-  capture::Recording recording;
+  capture::Recording recording(capture::RecordingOf::kConstructor);
   std::shared_ptr<torch::nn::Module> module;
-  capture::run_model([&] { module = construct(); });
+  capture::run_model(recording, [&] { module = construct(); });
   if (!module) throw InputError("describe - construct: it returned an empty module holder");
   const capture::NamedTensors tensors = capture::named_tensors(*module);
   std::vector<graph::ValueId> results;
   for (const auto* list : {&tensors.parameters, &tensors.buffers})
     for (const capture::NamedTensor& tensor : *list) results.push_back(recording.value_of(tensor.tensor));
+  recording.leave();
   auto initialisation = std::make_shared<Initialisation>();
   initialisation->graph = std::move(recording.graph());
   initialisation->graph.results = std::move(results);

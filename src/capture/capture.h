@@ -1,8 +1,11 @@
 // An unchanged nn::Module becomes a Graph.
 #pragma once
 
+#include <memory>
+#include <shared_mutex>
 #include <span>
 
+#include "capture/trace.h"
 #include "graph/graph.h"
 #include "shoal/model.h"
 
@@ -27,6 +30,10 @@ struct NamedTensors {
 };
 NamedTensors named_tensors(const torch::nn::Module& module);
 
+/// While it is held, no capture on another thread keeps the numbers of modules from being read: for what reads
+/// or writes them outside of the modules' own code.
+std::shared_lock<std::shared_mutex> reading_modules();
+
 /// The dtype that a parameter or buffer of this name has when the model computes in `precision`: batch norms
 /// stay fp32.
 c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor& tensor,
@@ -36,13 +43,27 @@ c10::ScalarType compute_dtype(const torch::nn::Module& module, const NamedTensor
 /// comes apart into operators that have rules (an LSTM, which eager gives to one kernel).
 enum class Form { kWhole, kDivisible };
 
-/// Forward and backward of one microbatch. `types`: the batch's tensors. Result: {loss}. Throws InputError
-/// for what cannot be captured.
+/// One call of a model: what it computes, and what later calls of its code are held against.
+struct Call {
+  graph::Graph graph;
+  std::shared_ptr<Trace> trace;
+};
+
+/// Forward and backward of one microbatch. `types`: the batch's tensors. Result: {loss}. The code is called once
+/// more, and must do the same again, unless it makes the graph whose text is `known`. Throws InputError for what
+/// cannot be captured.
+Call call_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision,
+                   Form form = Form::kWhole, const std::string& known = "");
+/// Forward alone of `function` on tensors of `types`; results: what it returns. Training mode is the module's
+/// own.
+Call call_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
+                  std::span<const graph::TensorType> types, Precision precision, Form form = Form::kWhole,
+                  const std::string& known = "");
+
+/// The graphs alone.
 graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
                               Precision precision, Form form = Form::kWhole);
 
-/// Forward alone of `function` on tensors of `types`; results: what it returns. Training mode is the module's
-/// own.
 graph::Graph capture_forward(const torch::nn::Module& module,
                              const std::function<at::Tensor(const Batch&)>& function,
                              std::span<const graph::TensorType> types, Precision precision,

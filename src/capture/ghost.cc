@@ -77,9 +77,9 @@ struct GhostHooks : at::PrivateUse1HooksInterface {
 
 // Rides along through shallow copies, detach and set_data.
 struct ValueMeta : c10::BackendMeta {
-  ValueMeta(graph::ValueId value, uint64_t maker) : id(value), recording(maker) {}
-  graph::ValueId id;
-  uint64_t recording;
+  ValueMeta(graph::ValueId value, std::shared_ptr<Origin> maker) : id(value), origin(std::move(maker)) {}
+  const graph::ValueId id;
+  const std::shared_ptr<Origin> origin;
 };
 
 const ValueMeta& meta_of(const at::Tensor& ghost) {
@@ -99,7 +99,17 @@ void register_ghost_device() {
   });
 }
 
-at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, uint64_t recording) {
+void Origin::set_numbers(std::function<at::Tensor(graph::ValueId)> numbers) {
+  const std::lock_guard lock(mutex_);
+  numbers_ = std::move(numbers);
+}
+
+at::Tensor Origin::kept(graph::ValueId id) const {
+  const std::lock_guard lock(mutex_);
+  return numbers_ ? numbers_(id) : at::Tensor();
+}
+
+at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, std::shared_ptr<Origin> origin) {
   const size_t bytes =
       at::detail::computeStorageNbytes(type.shape, type.strides, c10::elementSize(type.dtype));
   c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(nullptr, {kGhostDevice, 0}),
@@ -108,14 +118,26 @@ at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, uint64_t
       std::move(storage), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
       c10::scalarTypeToTypeMeta(type.dtype));
   ghost.unsafeGetTensorImpl()->set_sizes_and_strides(type.shape, type.strides);
-  ghost.unsafeGetTensorImpl()->set_backend_meta(c10::make_intrusive<ValueMeta>(id, recording));
+  ghost.unsafeGetTensorImpl()->set_backend_meta(c10::make_intrusive<ValueMeta>(id, std::move(origin)));
   return ghost;
 }
 
 bool is_ghost(const at::Tensor& tensor) { return tensor.defined() && tensor.device().type() == kGhostDevice; }
 
 graph::ValueId ghost_id(const at::Tensor& ghost) { return meta_of(ghost).id; }
-uint64_t ghost_recording(const at::Tensor& ghost) { return meta_of(ghost).recording; }
+const std::shared_ptr<Origin>& ghost_origin(const at::Tensor& ghost) { return meta_of(ghost).origin; }
+
+bool is_wrapper(const at::Tensor& tensor) {
+  return at::functionalization::impl::isFunctionalTensor(tensor) &&
+         dynamic_cast<const at::FunctionalTensorWrapper*>(tensor.unsafeGetTensorImpl()) != nullptr;
+}
+
+at::Tensor ghost_beneath(const at::Tensor& tensor) {
+  const at::Tensor plain = is_wrapper(tensor)
+                               ? at::functionalization::impl::from_functional_tensor(tensor)
+                               : tensor;
+  return is_ghost(plain) ? plain : at::Tensor();
+}
 
 at::Tensor unwrap(const at::Tensor& tensor) {
   if (!at::functionalization::impl::isFunctionalTensor(tensor)) return tensor;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "capture/ghost.h"
+#include "capture/recorder.h"
 #include "shoal/error.h"
 
 namespace shoal::capture {
@@ -17,18 +18,14 @@ using Two = std::tuple<Tensor, Tensor>;
 
 Tensor host_tensor(const std::vector<int64_t>& numbers) {
   const c10::impl::ExcludeDispatchKeyGuard real(c10::DispatchKey::Functionalize);
-  return at::tensor(numbers);
+  const Tensor made = at::tensor(numbers);
+  if (Recording::active() != nullptr) Recording::active()->note_made(made);
+  return made;
 }
 
 // [t,n,...] with lengths of the host -> the rows that are no padding, step by step, and how many each step
 // has.
 Two pack(const Tensor& input, const Tensor& lengths, bool batch_first) {
-  if (is_ghost(lengths))
-    throw InputError(
-        "capture - pack_padded_sequence: its lengths are computed from the batch or from the model's "
-        "tensors, and how much is packed depends on them; give them as a tensor of the host "
-        "(torch::tensor({5, 3}), kept by the model or the loss), or run the layer on the padded sequences "
-        "and mask the loss");
   const Tensor steps = batch_first ? input.transpose(0, 1) : input;
   const int64_t t = steps.size(0), n = steps.size(1);
   const std::vector<int64_t> length = host_numbers(lengths);
@@ -75,7 +72,15 @@ Two unpack(const Tensor& data, const Tensor& batch_sizes, bool batch_first, cons
 
 std::vector<int64_t> host_numbers(const Tensor& tensor) {
   const c10::impl::ExcludeDispatchKeyGuard real(c10::DispatchKey::Functionalize);
-  const Tensor plain = unwrap(tensor).to(at::kLong).contiguous();
+  const bool is_captured = ghost_beneath(tensor).defined() && Recording::active() != nullptr;
+  const Tensor known = is_captured ? Recording::active()->read(tensor) : unwrap(tensor);
+  if (!known.defined())
+    throw InputError(
+        "capture - pack_padded_sequence: its lengths are computed from the batch or from the model's "
+        "tensors, and how much is packed depends on them; give them as a tensor of the host "
+        "(torch::tensor({5, 3}), kept by the model or the loss), or run the layer on the padded sequences "
+        "and mask the loss");
+  const Tensor plain = known.to(at::kLong).contiguous();
   return {plain.const_data_ptr<int64_t>(), plain.const_data_ptr<int64_t>() + plain.numel()};
 }
 

@@ -11,10 +11,14 @@ namespace shoal::capture {
 /// By LibTorch's own tag.
 bool is_random(const c10::OperatorHandle&);
 
-/// Rewrites the operator's arguments: the results are on the device of ghosts, whatever device it names, and
-/// tensors of the host are replaced by `ghost_of` them. Throws InputError where it is given a generator, or
-/// is to change a tensor of the host. REQUIRES: is_random.
-void record_draws(const c10::OperatorHandle&, torch::jit::Stack*,
-                  const std::function<at::Tensor(const at::Tensor&)>& ghost_of);
+/// What stands for a tensor of the host among the arguments of such an operator.
+struct HostArguments {
+  std::function<at::Tensor(const at::Tensor&)> read, written;
+};
+
+/// Rewrites the operator's arguments, all that lie on the stack after the others: the results are on the device
+/// of ghosts, whatever device it names, and tensors of the host are replaced. Throws InputError where it is given
+/// a generator. REQUIRES: is_random.
+void record_draws(const c10::OperatorHandle&, torch::jit::Stack&, const HostArguments&);
 
 }  // namespace shoal::capture

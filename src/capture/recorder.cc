@@ -2,18 +2,18 @@
 
 #include <ATen/ExpandUtils.h>
 #include <ATen/FunctionalTensorWrapper.h>
-#include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_strided.h>
+#include <ATen/ops/equal.h>
 #include <c10/core/AutogradState.h>
 #include <torch/library.h>
 
-#include <atomic>
 #include <deque>
 
 #include "base/text.h"
 #include "capture/batch_norm.h"
 #include "capture/ghost.h"
+#include "capture/host_reads.h"
 #include "capture/random_operators.h"
 #include "capture/recurrent.h"
 #include "capture/shape_rules.h"
@@ -26,16 +26,13 @@ namespace {
 
 using torch::jit::Stack;
 
-// Boxed kernels have no other way to know whom they serve; guarded by one_interception.
-std::mutex one_interception;
-Interception* interception = nullptr;
-Recording* recording = nullptr;
+Recording* recording = nullptr;  // boxed kernels have no other way to know whom they serve; one at a time
 
 Recording& active_recording(const c10::OperatorHandle& op) {
   if (recording == nullptr)
     throw InputError(cat("operator ", graph::operator_text(op.operator_name()),
-                         " - outside of capture: it was given a tensor of a described model, which has no "
-                         "numbers; pass the model to a Trainer, and read them with its parameter(name)"));
+                         " - outside of capture: it was given a tensor that has no numbers, of a described "
+                         "model (pass that to a Trainer) or kept by the model from a call that was captured"));
   return *recording;
 }
 
@@ -43,43 +40,26 @@ void record_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* sta
   active_recording(op).record(op, stack);
 }
 
+// Whether a factory's argument says that its tensor is on the CPU.
+bool names_cpu(const c10::OperatorHandle& op, const Stack& stack) {
+  const auto& arguments = op.schema().arguments();
+  const size_t first = stack.size() - arguments.size();
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (stack[first + i].isTensor()) return false;
+    if (arguments[i].name() == "device" && stack[first + i].isDevice()) return stack[first + i].toDevice().is_cpu();
+  }
+  return false;
+}
+
+bool is_empty(const c10::OperatorHandle& op) { return op.schema().name().starts_with("aten::empty"); }
+
 // LibTorch's readers give a tensor a storage, and then change its sizes where no operator shows it.
-void refuse_files(const c10::OperatorHandle& op, const Stack& stack) {
-  const size_t count = op.schema().arguments().size();
-  if (op.schema().name() == "aten::set_" && torch::jit::peek(stack, 1, count).isStorage())
+void refuse_files(const c10::OperatorHandle& op, const Stack& stack, size_t first) {
+  if (op.schema().name() == "aten::set_" && stack.size() > first + 1 && stack[first + 1].isStorage())
     throw InputError(
         "capture - torch::load: it reads numbers where tensors have none, in a constructor that is described "
         "or in forward; read the file before and copy_() its tensors here, or build the model instead of "
         "describing it");
-}
-
-void rewrite_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
-  c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::DeferredInit);
-  if (at::autocast::is_autocast_enabled(at::kCPU))
-    throw InputError(
-        "capture - autocast: it is switched on in forward and would have no effect here; use "
-        "Precision::kBF16 instead");
-  if (recording != nullptr) {
-    refuse_files(op, *stack);
-    recording->keep_sizes(op, *stack);
-  }
-  if (interception != nullptr) interception->rewrite_arguments(op, stack);
-  op.callBoxed(stack);
-}
-
-// Operators of the model's values, not of their numbers, that C++ code of a model may ask for.
-void check_allowed(const std::string& name) {
-  static constexpr std::pair<const char*, const char*> kRefused[] = {
-      {"aten::_local_scalar_dense",
-       "it reads a number (item(), a condition on a tensor, printing): keep it a tensor, for example "
-       "torch::where instead of if"},
-      {"aten::nonzero", "its result's size depends on the data: use a mask (torch::where, masked_fill)"},
-      {"aten::masked_select", "its result's size depends on the data: use torch::where or masked_fill"},
-      {"aten::_unique2", "its result's size depends on the data"},
-      {"aten::bincount", "its result's size depends on the data"},
-  };
-  for (const auto& [op, why] : kRefused)
-    if (name == op) throw InputError(cat("capture - operator ", name, ": ", why));
 }
 
 void register_operators() {
@@ -100,24 +80,6 @@ void register_operators() {
   }
 }
 
-// The value with every tensor in it replaced by f(tensor); undefined and absent tensors stay.
-template <class F>
-c10::IValue map_tensors(const c10::IValue& value, F&& f) {
-  if (value.isTensor()) return value.toTensor().defined() ? c10::IValue(f(value.toTensor())) : value;
-  if (value.isTensorList()) {
-    c10::List<at::Tensor> list;
-    for (const at::Tensor& t : value.toTensorList()) list.push_back(f(t));
-    return list;
-  }
-  if (value.isOptionalTensorList()) {
-    c10::List<std::optional<at::Tensor>> list;
-    for (const std::optional<at::Tensor>& t : value.toOptionalTensorList())
-      list.push_back(t && t->defined() ? std::optional(f(*t)) : std::nullopt);
-    return list;
-  }
-  return value;
-}
-
 // A tensor of the same type on another device: without numbers on Meta, zeros on the CPU.
 at::Tensor stand_in(const at::Tensor& t, c10::Device device) {
   at::Tensor other =
@@ -133,7 +95,8 @@ c10::IValue move_to(const c10::IValue& value, c10::Device device) {
 }
 
 // Runs the operator on Meta tensors: the stack's arguments become its results. Where LibTorch has no shape
-// function and we have no row, the operator itself runs once on zeros.
+// function and we have no row, the operator itself runs once on zeros; not where the size of its result
+// depends on the numbers.
 void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack& stack) {
   if (apply_shape_rule(name, stack)) return;
   const Stack arguments = stack;
@@ -142,6 +105,7 @@ void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack
     return;
   } catch (const c10::NotImplementedError&) {
   }
+  if (op.hasTag(at::Tag::dynamic_output_shape)) refuse_data_dependent(name);
   stack.clear();
   for (const c10::IValue& argument : arguments) stack.push_back(move_to(argument, at::kCPU));
   try {
@@ -174,27 +138,10 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("logical_not.out", &logical_not_meta);
 }
 
-TORCH_LIBRARY_IMPL(_, DeferredInit, library) {
-  library.fallback(torch::CppFunction::makeFromBoxedFunction<&rewrite_boxed>());
-}
-
-Interception::Interception(c10::Device factory_device)
-    : only_one_(one_interception), factory_device_(factory_device) {
-  interception = this;
-}
-
-Interception::~Interception() { interception = nullptr; }
-
-void Interception::substitute(const at::Tensor& original, const at::Tensor& twin) {
-  twins_[original.unsafeGetTensorImpl()] = twin;
-}
-
-uint64_t next_number() {
-  static std::atomic<uint64_t> count{0};
-  return ++count;
-}
-
-Recording::Recording() : Interception({kGhostDevice, 0}), number_(next_number()) {
+Recording::Recording(RecordingOf what)
+    : Interception({kGhostDevice, 0}),
+      what_(what),
+      origin_(std::make_shared<Origin>(what == RecordingOf::kConstructor)) {
   register_ghost_device();
   register_operators();
   register_batch_norm();
@@ -204,7 +151,7 @@ Recording::Recording() : Interception({kGhostDevice, 0}), number_(next_number())
 
 Recording::~Recording() { recording = nullptr; }
 
-const Recording* Recording::active() { return recording; }
+Recording* Recording::active() { return recording; }
 
 Recording::Scope::Scope()
     : reapply_views_before_(at::functionalization::impl::getFunctionalizationReapplyViewsTLS()),
@@ -226,44 +173,64 @@ at::Tensor Recording::add_input(graph::InputKind kind, const std::string& name,
                                 const graph::TensorType& type) {
   const graph::ValueId id = graph_.add_value(type);
   graph_.inputs.push_back({kind, name, id});
+  known_values_.add_input(graph_.inputs.back());
   return wrap(new_ghost(type, id));
 }
 
-void Recording::keep_sizes(const c10::OperatorHandle& op, const Stack& stack) {
-  for (const c10::IValue& argument : torch::jit::last(stack, op.schema().arguments().size())) {
-    if (!argument.isTensor() || !at::functionalization::impl::isFunctionalTensor(argument.toTensor())) continue;
-    const at::Tensor value = at::functionalization::impl::from_functional_tensor(argument.toTensor());
-    if (!is_ghost(value)) kept_.push_back(value);
-  }
+at::Tensor Recording::add_twin(graph::InputKind kind, const std::string& name, const at::Tensor& original,
+                               const graph::TensorType& type) {
+  at::Tensor twin = add_input(kind, name, type);
+  if (original.requires_grad()) twin.requires_grad_();
+  substitute(cat(kind == graph::InputKind::kParameter ? "parameter " : "buffer ", name), original, twin);
+  hosts_.add_own(original);
+  return twin;
+}
+
+void Recording::add_constant(graph::ValueId id, const at::Tensor& numbers) {
+  graph_.inputs.push_back({graph::InputKind::kConstant, cat("c", graph_.constants.size()), id});
+  known_values_.add_input(graph_.inputs.back());
+  at::Tensor copy = numbers.detach().clone();
+  if (numbers.unsafeGetTensorImpl()->is_wrapped_number())
+    copy.unsafeGetTensorImpl()->set_wrapped_number(true);
+  graph_.constants.emplace(id, std::move(copy));
 }
 
 at::Tensor Recording::new_ghost(const graph::TensorType& type, graph::ValueId id) {
-  return kept_.emplace_back(make_ghost(type, id, number_));
+  return kept_.emplace_back(make_ghost(type, id, origin_));
+}
+
+void Recording::keep_sizes(const Stack& stack, size_t first) {
+  for (size_t i = first; i < stack.size(); ++i) {
+    if (!stack[i].isTensor() || !at::functionalization::impl::isFunctionalTensor(stack[i].toTensor())) continue;
+    const at::Tensor value = at::functionalization::impl::from_functional_tensor(stack[i].toTensor());
+    if (!is_ghost(value)) kept_.push_back(value);
+  }
 }
 
 graph::ValueId Recording::value_of(const at::Tensor& tensor) {
   const at::Tensor plain = unwrap(tensor);
   if (is_ghost(plain)) {
-    if (ghost_recording(plain) != number_)
+    if (ghost_origin(plain) != origin_)
       throw InputError(cat("capture - tensor [", join(plain.sizes(), ","),
-                           "]: it was made by the constructor of a described model, which kept it without "
-                           "registering it; use register_buffer"));
+                           "]: it was made by another call of forward, or by a constructor, and has no "
+                           "numbers here; compute it in forward"));
     return ghost_id(plain);
   }
+  // The same tensor is the same constant, as long as nobody wrote to it.
   const auto found = constants_.find(plain.unsafeGetTensorImpl());
-  if (found != constants_.end()) return found->second;
+  if (found != constants_.end() && at::equal(graph_.constants.at(found->second), plain)) return found->second;
   const graph::ValueId id = graph_.add_value(graph::type_of(plain));
-  graph_.inputs.push_back({graph::InputKind::kConstant, cat("c", graph_.constants.size()), id});
-  at::Tensor copy = plain.detach().clone();
-  if (plain.unsafeGetTensorImpl()->is_wrapped_number()) copy.unsafeGetTensorImpl()->set_wrapped_number(true);
-  graph_.constants.emplace(id, std::move(copy));
-  constants_.emplace(plain.unsafeGetTensorImpl(), id);
+  add_constant(id, plain);
+  constants_[plain.unsafeGetTensorImpl()] = id;
   constant_owners_.push_back(plain);
   return id;
 }
 
-at::Tensor Recording::ghost_of(const at::Tensor& tensor) {
-  return wrap(make_ghost(graph::type_of(tensor), value_of(tensor), number_));
+at::Tensor Recording::ghost_of_constant(const at::Tensor& numbers) {
+  const graph::TensorType type = graph::type_of(numbers);
+  const graph::ValueId id = graph_.add_value(type);
+  add_constant(id, numbers);
+  return new_ghost(type, id);
 }
 
 c10::IValue Recording::result_of(const c10::IValue& meta, graph::Node& node) {
@@ -291,14 +258,8 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
   c10::impl::ExcludeDispatchKeyGuard below_autograd(c10::autograd_dispatch_keyset_with_ADInplaceOrView);
   const auto& schema = op.schema();
   drop_unread_statistics(name, *stack);
+  if (answer_on_host(op, name, *stack)) return;
   const auto arguments = torch::jit::last(*stack, schema.arguments().size());
-  if (name == "aten::equal") {  // MultiheadAttention asks whether key and value are the same tensor
-    const bool same = value_of(arguments[0].toTensor()) == value_of(arguments[1].toTensor());
-    torch::jit::drop(*stack, schema.arguments().size());
-    stack->push_back(same);
-    return;
-  }
-  check_allowed(name);
   if (schema.is_mutable())
     throw InputError(cat("capture - operator ", name,
                          ": it changes its input and LibTorch has no functional form of it; use the form "
@@ -318,62 +279,85 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
                                                       [&](const at::Tensor& t) { return value_of(t); }));
     metas.push_back(is_generator ? c10::IValue() : move_to(argument, at::kMeta));
   }
-  infer_results(op, name, metas);
+  if (!infer_from_known_mask(name, arguments, metas)) infer_results(op, name, metas);
   torch::jit::drop(*stack, schema.arguments().size());
   for (const c10::IValue& meta : metas) stack->push_back(result_of(meta, node));
   graph_.nodes.push_back(std::move(node));
+  known_values_.add_node(graph_.nodes.size() - 1);
 }
 
-namespace {
-
-// Losses that autocast computes in fp32 too.
-bool is_loss(const std::string& name) {
-  static constexpr const char* kLosses[] = {"aten::cross_entropy_loss",
-                                            "aten::log_softmax.int",
-                                            "aten::nll_loss_nd",
-                                            "aten::nll_loss",
-                                            "aten::nll_loss2d",
-                                            "aten::mse_loss",
-                                            "aten::l1_loss",
-                                            "aten::smooth_l1_loss",
-                                            "aten::huber_loss",
-                                            "aten::kl_div",
-                                            "aten::binary_cross_entropy",
-                                            "aten::binary_cross_entropy_with_logits",
-                                            "aten::soft_margin_loss",
-                                            "aten::multi_margin_loss",
-                                            "aten::cosine_embedding_loss",
-                                            "aten::hinge_embedding_loss",
-                                            "aten::margin_ranking_loss",
-                                            "aten::poisson_nll_loss"};
-  return std::any_of(std::begin(kLosses), std::end(kLosses), [&](const char* loss) { return name == loss; });
+void Recording::call(const c10::OperatorHandle& op, Stack* stack) {
+  if (what_ != RecordingOf::kForward || phase_ != graph::Phase::kForward) return Interception::call(op, stack);
+  trace_->begin(op, torch::jit::last(*stack, op.schema().arguments().size()), [this](const at::Tensor& tensor) {
+    return twins_.contains(tensor.unsafeGetTensorImpl()) || shared_.contains(tensor) || hosts_.is_live(tensor);
+  });
+  // Memory that the host writes to is no wrapper's.
+  const bool is_host_memory = is_empty(op) && names_cpu(op, *stack);
+  const c10::impl::ExcludeDispatchKeyGuard plain(is_host_memory ? c10::DispatchKeySet(c10::DispatchKey::Functionalize)
+                                                                : c10::DispatchKeySet());
+  Interception::call(op, stack);
+  trace_->end(torch::jit::last(*stack, op.schema().returns().size()));
 }
 
-}  // namespace
+at::Tensor Recording::resolve(const at::Tensor& tensor, bool is_written) {
+  return what_ == RecordingOf::kConstructor ? Interception::resolve(tensor, is_written)
+                                            : hosts_.resolve(tensor, is_written);
+}
 
-void Interception::rewrite_arguments(const c10::OperatorHandle& op, Stack* stack) {
-  const auto& schema = op.schema();
-  const auto arguments = torch::jit::last(*stack, schema.arguments().size());
-  const size_t first = stack->size() - arguments.size();
-  const bool widen = fp32_losses_ && is_loss(graph::operator_text(op.operator_name()));
-  const auto rewritten = [&](const at::Tensor& tensor) -> at::Tensor {
-    const auto twin = twins_.find(tensor.unsafeGetTensorImpl());
-    const at::Tensor& result = twin == twins_.end() ? tensor : twin->second;
-    return widen && result.scalar_type() == at::kBFloat16 ? result.to(at::kFloat) : result;
+void Recording::settle(const c10::OperatorHandle& op, Stack& stack, size_t first) {
+  const auto& arguments = op.schema().arguments();
+  const auto is_written = [&](size_t i) {
+    return arguments[i].alias_info() != nullptr && arguments[i].alias_info()->isWrite();
   };
-  bool reads_tensors = false;
-  for (size_t i = first; i < stack->size(); ++i)
-    (*stack)[i] = map_tensors((*stack)[i], [&](const at::Tensor& tensor) {
-      reads_tensors = true;
-      return rewritten(tensor);
+  const bool forward = what_ == RecordingOf::kForward;
+  refuse_files(op, stack, first);
+  keep_sizes(stack, first);
+  if (is_random(op)) {
+    record_draws(op, stack, {[&](const at::Tensor& tensor) { return wrap(ghost_of_constant(tensor)); },
+                             [&](const at::Tensor& tensor) { return hosts_.promote(tensor); }});
+  }
+  bool has_tensors = false, has_ghosts = false;
+  for (size_t i = 0; i < arguments.size(); ++i)
+    for_each_tensor(stack[first + i], [&](const at::Tensor& tensor) {
+      has_tensors = true;
+      has_ghosts |= ghost_beneath(tensor).defined();
     });
-  if (factory_device_.type() == kGhostDevice && is_random(op))
-    record_draws(op, stack, [&](const at::Tensor& tensor) { return ghost_of(tensor); });
-  // A factory that names no device makes a ghost; an explicit CPU device stays real and becomes a constant.
-  if (reads_tensors) return;
-  for (size_t i = 0; i < schema.arguments().size(); ++i)
-    if (schema.arguments()[i].name() == "device" && (*stack)[first + i].isNone())
-      (*stack)[first + i] = factory_device_;
+  // A factory makes a ghost, also where it names the CPU, which is the device of all else. empty() alone stays
+  // real there: its numbers come from the host (torch::tensor of a vector).
+  if (!has_tensors) {
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      c10::IValue& argument = stack[first + i];
+      if (arguments[i].name() != "device") continue;
+      const bool names_cpu = argument.isDevice() && argument.toDevice().is_cpu();
+      if (argument.isNone() || (names_cpu && forward && !is_empty(op))) argument = factory_device_;
+    }
+    return;
+  }
+  if (!forward) return;
+  // What the call made on the CPU, and now takes values, is a value of the graph, too.
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (has_ghosts && is_written(i))
+      stack[first + i] = map_tensors(stack[first + i], [&](const at::Tensor& tensor) {
+        const bool follows = at::functionalization::impl::isFunctionalTensor(tensor);
+        return hosts_.is_made(tensor) && !follows ? hosts_.promote(tensor) : tensor;
+      });
+  // Externals compute in bf16 as the module's own tensors do; which of them belong to batch norms, which stay
+  // fp32, shows when one reads them.
+  if (!bf16_) return;
+  const std::string name = graph::operator_text(op.operator_name());
+  if (is_loss(name) || name.find("batch_norm") != std::string::npos) return;
+  for (size_t i = 0; i < arguments.size(); ++i)
+    if (!is_written(i))
+      stack[first + i] = map_tensors(stack[first + i], [&](const at::Tensor& tensor) {
+        const bool narrows = tensor.scalar_type() == at::kFloat && hosts_.is_external(tensor);
+        return narrows ? tensor.to(at::kBFloat16) : tensor;
+      });
+}
+
+void Recording::note_results(const Stack& stack, size_t count) {
+  if (what_ == RecordingOf::kConstructor) return;
+  for (size_t i = stack.size() - count; i < stack.size(); ++i)
+    for_each_tensor(stack[i], [&](const at::Tensor& tensor) { hosts_.note_made(tensor); });
 }
 
 }  // namespace shoal::capture

@@ -262,7 +262,7 @@ Three lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biase
   TORCH_CHECK(hx.size() == 2, "lstm expects two hidden states");
   const bool projections = hx[0].size(2) != hx[1].size(2);
   const Call call{params, has_biases, projections, num_layers, dropout, train, bidirectional};
-  const Recording* recording = Recording::active();
+  const Recording* const recording = Recording::active();
   const bool comes_apart = recording != nullptr && recording->comes_apart();
   const bool fused = !projections && !comes_apart && takes_onednn(input);
   const auto r = fused ? run_onednn_layers(call, input, hx.vec(), batch_first)

@@ -76,12 +76,15 @@ struct Node {
   int part = kWhole;  // in a divided graph: the part it computes
 };
 
-enum class InputKind { kParameter, kBuffer, kBatch, kConstant };
+/// An external is a tensor that lives outside of the model (another module's weight, a captured tensor): each
+/// run reads its numbers of now.
+enum class InputKind { kParameter, kBuffer, kBatch, kConstant, kExternal };
 
 struct Input {
   InputKind kind;
   std::string
-      name;  // the module's name of a parameter or buffer; the position in the batch; "c<n>" for a constant
+      name;  // the module's name of a parameter or buffer; the position in the batch; "c<n>" for a constant,
+             // "x<n>" for an external
   ValueId value;
   int part = kWhole;  // in a divided graph: the part of the parameter
 };
@@ -110,7 +113,8 @@ struct Graph {
   std::vector<Node> nodes;
   std::vector<ValueId> results;  // training: {loss}; inference: what the function returned
   std::vector<Gradient> gradients;
-  std::map<ValueId, at::Tensor> constants;  // tensors of the host that the model used; absent after parse()
+  std::map<ValueId, at::Tensor> constants;  // tensors of the host that forward made; absent after parse()
+  std::map<ValueId, at::Tensor> externals;  // where their numbers are; absent after parse()
   BufferUpdate buffer_update;
   // A divided graph (lower/divide.h): C parts, and how each divided parameter is cut.
   int64_t num_parts = 1;

@@ -19,11 +19,11 @@ Graph remove_dead_code(Graph graph) {
   std::reverse(kept.begin(), kept.end());
   graph.nodes = std::move(kept);
   std::erase_if(graph.inputs, [&](const Input& input) {
-    const bool droppable = input.kind == InputKind::kConstant || input.kind == InputKind::kBuffer;
+    const bool droppable = input.kind != InputKind::kParameter && input.kind != InputKind::kBatch;
     return droppable && !live[static_cast<size_t>(input.value)];
   });
-  std::erase_if(graph.constants,
-                [&](const auto& constant) { return !live[static_cast<size_t>(constant.first)]; });
+  for (auto* tensors : {&graph.constants, &graph.externals})
+    std::erase_if(*tensors, [&](const auto& entry) { return !live[static_cast<size_t>(entry.first)]; });
   return graph;
 }
 

@@ -18,10 +18,11 @@ Graph renumber(Graph graph) {
     if (id != kNoValue) id = number.at(id);
   };
 
-  int constants = 0;
+  int constants = 0, externals = 0;
   for (Input& input : graph.inputs) {
     define(input.value);
     if (input.kind == InputKind::kConstant) input.name = "c" + std::to_string(constants++);
+    if (input.kind == InputKind::kExternal) input.name = "x" + std::to_string(externals++);
   }
   int streams = 0;
   for (Node& node : graph.nodes) {
@@ -33,9 +34,11 @@ Graph renumber(Graph graph) {
   for (Gradient& gradient : graph.gradients)
     for (ValueId& id : gradient.contributions) use(id);
   for (ValueId& id : graph.buffer_update.observed) use(id);
-  std::map<ValueId, at::Tensor> data;
-  for (auto& [id, tensor] : graph.constants) data.emplace(number.at(id), std::move(tensor));
-  graph.constants = std::move(data);
+  for (auto* tensors : {&graph.constants, &graph.externals}) {
+    std::map<ValueId, at::Tensor> renumbered;
+    for (auto& [id, tensor] : *tensors) renumbered.emplace(number.at(id), std::move(tensor));
+    *tensors = std::move(renumbered);
+  }
   graph.values = std::move(values);
   return graph;
 }

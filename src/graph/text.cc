@@ -20,7 +20,8 @@ constexpr std::pair<c10::ScalarType, const char*> kDTypeNames[] = {
 constexpr std::pair<InputKind, const char*> kInputNames[] = {{InputKind::kParameter, "parameter"},
                                                              {InputKind::kBuffer, "buffer"},
                                                              {InputKind::kBatch, "batch"},
-                                                             {InputKind::kConstant, "constant"}};
+                                                             {InputKind::kConstant, "constant"},
+                                                             {InputKind::kExternal, "external"}};
 
 std::string print_part(int part) { return part == kWhole ? "" : cat(" part=", part); }
 

@@ -64,7 +64,6 @@ class Divider {
   Divider(const Graph& from, const plan::CutMap& map)
       : from_(from), map_(map), parts_(map.parts), forms_(from.values.size()) {
     out_.num_parts = parts_;
-    out_.constants = from.constants;
     find_views();
   }
 
@@ -79,7 +78,7 @@ class Divider {
       if (divided) out_.cuts[input.name] = *home;
       add_input(input, divided ? home : std::nullopt);
     }
-    if (!out_.constants.empty()) rename_constants();
+    add_data();
     // Whole nodes that only lead to gradients come last, so that the sums they read share one exchange.
     std::vector<size_t> order, last;
     const std::vector<bool> waits = can_wait();
@@ -163,9 +162,9 @@ class Divider {
     }
   }
 
-  void rename_constants() {
-    out_.constants.clear();
+  void add_data() {
     for (const auto& [id, data] : from_.constants) out_.constants.emplace(forms(id).whole, data);
+    for (const auto& [id, data] : from_.externals) out_.externals.emplace(forms(id).whole, data);
   }
 
   Node convert(const char* op, std::vector<graph::Argument> arguments, TensorType type, int part) {

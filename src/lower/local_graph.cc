@@ -38,6 +38,7 @@ class Localiser {
     graph.cuts = from.cuts;
     graph.results = from.results;
     graph.constants = from.constants;
+    graph.externals = from.externals;
     graph.buffer_update = from.buffer_update;
   }
 

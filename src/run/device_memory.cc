@@ -96,7 +96,7 @@ void DeviceMemory::install(const std::string& name, const at::Tensor& tensor, c1
       if (!read.is_same(original)) read.copy_(original);
       return;
     }
-    original = tensor.clone();
+    original = tensor.clone(at::MemoryFormat::Contiguous);
     read = original.to(dtype);
     return;
   }
@@ -187,6 +187,13 @@ at::Tensor DeviceMemory::whole_master(comm::Group& group, const std::string& nam
   }
   return storage_.units[units[0]].part == graph::kWhole ? parts[0]
                                                         : join_parts(parts, storage_.cuts.at(name));
+}
+
+at::Tensor DeviceMemory::current(const std::string& name) {
+  const std::vector<size_t> units = storage_.units_of(name);
+  const bool is_divided = !units.empty() && storage_.units[units[0]].part != graph::kWhole;
+  const at::Tensor kept = is_divided ? at::Tensor() : value(name, graph::kWhole);
+  return kept.defined() ? kept : whole(name);
 }
 
 std::span<OwnedPiece> DeviceMemory::owned_of(size_t unit) {

@@ -53,6 +53,8 @@ class DeviceMemory {
   at::Tensor gather(size_t unit);
   /// The same for a whole parameter or buffer; undefined when there is none of this name.
   at::Tensor whole(const std::string& name);
+  /// The same, without a copy where this device keeps it in one piece; to be read before the next update.
+  at::Tensor current(const std::string& name);
 
   /// Collective over all devices: the master weights of a whole trained parameter, fp32, from whoever owns them.
   at::Tensor whole_master(comm::Group&, const std::string& name);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 
 #include "graph/graph.h"
@@ -82,6 +83,9 @@ class Executor {
   int64_t fetched_bytes_ = 0, peak_fetched_bytes_ = 0;
   Arena arena_;
   bool types_checked_ = false;
+  // Results that lie in memory otherwise than predicted: copied to lie so, since what reads them (a view of
+  // them, as_strided) was recorded for that.
+  std::set<graph::ValueId> restrided_;
   bool profiling_ = false;
   std::map<std::string, double> seconds_;
 };

@@ -29,7 +29,7 @@ class Stopwatch {
 }  // namespace
 
 std::vector<at::Tensor> bind_inputs(const graph::Graph& graph, const DeviceMemory& memory,
-                                    const std::vector<at::Tensor>& batch) {
+                                    const Externals& externals, const std::vector<at::Tensor>& batch) {
   std::vector<at::Tensor> inputs;
   size_t next = 0;
   for (const graph::Input& input : graph.inputs) {
@@ -43,6 +43,9 @@ std::vector<at::Tensor> bind_inputs(const graph::Graph& graph, const DeviceMemor
         break;
       case graph::InputKind::kConstant:
         inputs.emplace_back();
+        break;
+      case graph::InputKind::kExternal:
+        inputs.push_back(externals.value(inputs.size()));
         break;
     }
   }
@@ -147,7 +150,7 @@ void Interpreter::barrier() {
 // Outputs of the graph (graph::outputs): the loss, then gradients, then what buffer updates observe.
 void Interpreter::run_microbatch(int64_t microbatch, const StepRequest& request,
                                  const Arena::Placement& placement, const GradientSink& take) {
-  const std::vector<at::Tensor> inputs = bind_inputs(*request.graph, memory_, request.batch(microbatch));
+  const std::vector<at::Tensor> inputs = bind_inputs(*request.graph, memory_, *request.externals, request.batch(microbatch));
   const size_t first = request.graph->results.size(), count = request.contributions->size();
   const auto is_gradient = [&](int output) {
     const auto index = static_cast<size_t>(output);

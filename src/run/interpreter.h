@@ -17,6 +17,7 @@
 #include "run/device_memory.h"
 #include "run/exchange.h"
 #include "run/executor.h"
+#include "run/externals.h"
 #include "run/gradient_stream.h"
 #include "shoal/error.h"
 
@@ -32,6 +33,7 @@ struct StepRequest {
   const std::vector<lower::Contribution>* contributions;  // lower::contributions_of(graph)
   const std::vector<lower::Bucket>* buckets;              // lower::plan_buckets(graph); used by rounds
   BufferUpdates* buffers;                                 // of that graph
+  const Externals* externals;                             // of that graph, bound
   Exchanger* exchanger;                                   // null unless tp > 1
   std::function<std::vector<at::Tensor>(int64_t microbatch)> batch;
   uint64_t seed;
@@ -53,9 +55,9 @@ struct StepOutcome {
   StepSeconds seconds;
 };
 
-/// The graph's inputs from what the device keeps and the batch. Undefined are constants, which the executor
-/// has, and parameters that are gathered on use.
-std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&,
+/// The graph's inputs from what the device keeps, the externals as they were bound last, and the batch.
+/// Undefined are constants, which the executor has, and parameters that are gathered on use.
+std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&, const Externals&,
                                     const std::vector<at::Tensor>& batch);
 /// Gathers input `index` of the graph: Executor::Run::fetch.
 std::function<at::Tensor(size_t)> gather_inputs(const graph::Graph&, DeviceMemory&);

@@ -10,6 +10,7 @@
 #include "comm/agree.h"
 #include "comm/comm.h"
 #include "comm/launch.h"
+#include "run/live_tensors.h"
 #include "run/user_code.h"
 #include "shoal/error.h"
 
@@ -20,7 +21,9 @@ World::World(int, char**) : World(comm::from_environment()) {
   comm::survive_full_files();
 }
 World::World(std::unique_ptr<comm::Communicator> communicator)
-    : communicator_(std::move(communicator)), agreement_(std::make_unique<comm::Agreement>(*communicator_)) {}
+    : communicator_(std::move(communicator)),
+      agreement_(std::make_unique<comm::Agreement>(*communicator_)),
+      live_tensors_(std::make_unique<run::LiveTensors>()) {}
 World::~World() = default;
 World::World(World&&) noexcept = default;
 World& World::operator=(World&&) noexcept = default;
@@ -29,6 +32,7 @@ int World::rank() const { return communicator_->rank(); }
 int World::size() const { return communicator_->size(); }
 comm::Communicator& World::communicator() { return *communicator_; }
 comm::Agreement& World::agreement() { return *agreement_; }
+run::LiveTensors& World::live_tensors() { return *live_tensors_; }
 
 namespace {
 // A rank's communicator belongs to run_threads; the World that the body sees only borrows it.

@@ -50,6 +50,7 @@ comm::Fact fact_of_graph(const std::string& name, const graph::Graph& graph) {
 }
 
 std::string hash_of(const at::Tensor& tensor) {
+  const auto reading = capture::reading_modules();
   const at::Tensor dense = tensor.detach().contiguous();
   return hash_hex({static_cast<const std::byte*>(dense.const_data_ptr()), dense.nbytes()});
 }

@@ -5,7 +5,8 @@
 
 #include "capture/capture.h"
 #include "capture/draws.h"
-#include "capture/recorder.h"
+#include "capture/hooks.h"
+#include "capture/interception.h"
 #include "graph/operator.h"
 #include "run/executor.h"
 #include "run/initialise.h"
@@ -74,7 +75,9 @@ Numbers numbers_of(const TrainingModel& model, Precision precision) {
   Numbers numbers;
   const auto add = [&](const capture::NamedTensor& named, const at::Tensor& value) {
     numbers[named.name] =
-        value.detach().to(capture::compute_dtype(*model.module, named, precision), false, /*copy=*/true);
+        value.detach()
+            .to(capture::compute_dtype(*model.module, named, precision), false, /*copy=*/true)
+            .contiguous();
   };
   if (model.initialisation) {
     run::initialise(model.initialisation->graph, /*seed=*/1, [&](int index, const at::Tensor& value) {
@@ -94,7 +97,7 @@ Outcome run_eagerly(const TrainingModel& model, const Numbers& numbers, const Mi
                     const graph::Graph& graph, Precision precision) {
   const capture::NamedTensors tensors = capture::named_tensors(*model.module);
   capture::Interception interception(at::kCPU);
-  interception.set_fp32_losses(precision == Precision::kBF16);
+  interception.set_bf16(precision == Precision::kBF16);
   std::vector<std::string> names;
   std::vector<at::Tensor> leaves;
   Numbers twins;
@@ -106,7 +109,8 @@ Outcome run_eagerly(const TrainingModel& model, const Numbers& numbers, const Mi
         names.push_back(named.name);
         leaves.push_back(twin);
       }
-      interception.substitute(named.tensor, twin);
+      interception.substitute(named.name, named.tensor, twin);
+      capture::lend_hooks(named.name, named.tensor, twin);
       if (list == &tensors.buffers) twins[named.name] = twin;
     }
   }
@@ -136,9 +140,9 @@ Outcome replay(const graph::Graph& graph, const Numbers& numbers, const Microbat
     size_t next = 0;
     for (const graph::Input& input : graph.inputs) {
       const bool is_batch = input.kind == graph::InputKind::kBatch;
-      inputs.push_back(is_batch                                    ? batch.at(next++)
-                       : input.kind == graph::InputKind::kConstant ? at::Tensor()
-                                                                   : numbers.at(input.name));
+      inputs.push_back(is_batch                       ? batch.at(next++)
+                       : numbers.contains(input.name) ? numbers.at(input.name)
+                                                      : at::Tensor());  // constants, externals: the executor's
     }
     run::Executor executor(graph);
     run::Executor::Run run;

@@ -139,7 +139,10 @@ void ModuleLink::take(Entry& entry) {
     return note(entry);
   }
   const at::Tensor kept = memory_.value(entry.named.name, graph::kWhole);
-  memory_.install(entry.named.name, tensor.detach(), kept.defined() ? kept.scalar_type() : at::kFloat);
+  {
+    const auto reading = capture::reading_modules();
+    memory_.install(entry.named.name, tensor.detach(), kept.defined() ? kept.scalar_type() : at::kFloat);
+  }
   if (entry.place == Place::kShown)
     entry.shown = hash_of(tensor);
   else
@@ -200,8 +203,11 @@ void ModuleLink::update() {
     const at::Tensor numbers = value(entry);  // collective
     entry.place = Place::kShown;
     if (!linked_) continue;
-    give_memory(entry.named.tensor);
-    entry.named.tensor.detach().copy_(numbers);
+    {
+      const auto reading = capture::reading_modules();
+      give_memory(entry.named.tensor);
+      entry.named.tensor.detach().copy_(numbers);
+    }
     entry.shown = hash_of(entry.named.tensor);
   }
 }

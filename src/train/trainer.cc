@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "capture/capture.h"
+#include "capture/hooks.h"
 #include "comm/all_or_none.h"
 #include "comm/collectives.h"
 #include "lower/buckets.h"
@@ -22,9 +23,11 @@
 #include "run/buffer_updates.h"
 #include "run/device_memory.h"
 #include "run/exchange.h"
+#include "run/externals.h"
 #include "run/executor.h"
 #include "run/initialise.h"
 #include "run/interpreter.h"
+#include "run/live_tensors.h"
 #include "run/out_of_memory.h"
 #include "run/reproducible.h"
 #include "run/user_code.h"
@@ -32,6 +35,7 @@
 #include "state/checkpoint.h"
 #include "train/agreed_facts.h"
 #include "train/calls.h"
+#include "train/captured_graphs.h"
 #include "train/divided_run.h"
 #include "train/modes.h"
 #include "train/module_link.h"
@@ -41,33 +45,10 @@
 namespace shoal {
 namespace {
 
-// What this device runs of a captured graph, with the executor; one per shape of microbatch and modes of the
-// module.
-struct Captured {
-  Captured(lower::LocalGraph local_in, bool gathers)
-      : local(std::move(local_in)), graph(local.graph), executor(graph, gathers), buffers(graph) {}
-  lower::LocalGraph local;
-  const graph::Graph& graph;
-  run::Executor executor;
-  run::BufferUpdates buffers;
-  std::vector<lower::Contribution> contributions;
-  std::vector<lower::Bucket> buckets;
-};
-
-using Shapes = std::vector<graph::TensorType>;
-
-Shapes shapes_of(const Batch& batch) {
-  Shapes shapes;
-  for (const at::Tensor& tensor : batch)
-    shapes.push_back(graph::contiguous_type(tensor.scalar_type(), tensor.sizes().vec()));
-  return shapes;
-}
-
-std::string print_shapes(const Shapes& shapes) {
-  std::vector<std::string> texts;
-  for (const graph::TensorType& type : shapes) texts.push_back(graph::print(type));
-  return join(texts, ", ");
-}
+using train::Captured;
+using train::print_shapes;
+using train::Shapes;
+using train::shapes_of;
 
 // Number of samples: the common first dim.
 int64_t check_batch(const Batch& batch) {
@@ -160,6 +141,17 @@ struct Trainer::Impl {
       throw InputError(cat("trainer - model: got ", tensors.parameters.size() + tensors.buffers.size(),
                            " parameters and buffers, want the ", drawn,
                            " that describe() saw; register them in the constructor"));
+    show_tensors();
+  }
+  ~Impl() { world.live_tensors().remove(this); }
+
+  // Other models of this World may compute with this one's tensors: their numbers are here.
+  void show_tensors() {
+    for (const auto* list : {&tensors.parameters, &tensors.buffers})
+      for (const capture::NamedTensor& named : *list)
+        world.live_tensors().add({this, named.name, named.tensor, [this, name = named.name] {
+                                    return memory ? memory->current(name) : at::Tensor();
+                                  }});
   }
 
   // These are the process's, and anybody may have set them since.
@@ -193,19 +185,23 @@ struct Trainer::Impl {
   // also on all that the capture's updates will come from. Every rank has captured the same shapes before.
   Captured& capture(const Batch& microbatch, const std::string& place, const std::string& call) {
     const Shapes shapes = shapes_of(microbatch);
-    const Key key{shapes, train::modes_of(*model.module), trainable()};
+    const train::Key key{shapes, train::modes_of(*model.module), trainable(), hooks()};
     std::vector<comm::Fact> facts = {{"microbatch", print_shapes(shapes)},
                                      {"submodules in eval()", train::print(key.modes, *model.module)},
                                      {"frozen parameters", frozen()}};
     add(facts, writes());
-    for (auto& [known, captured] : training)
-      if (known == key) {
-        agreed_seconds = calls.agree(place, call, std::move(facts));
-        follow();
-        return *captured;
-      }
+    const auto use = [&](Captured& captured) -> Captured& {
+      if (world.size() > 1) facts.push_back({.name = "graph of this step", .value = captured.hash, .is_hash = true});
+      agreed_seconds = calls.agree(place, call, std::move(facts));
+      follow();
+      return captured;
+    };
+    if (Captured* const known = training.find(key, model.loss, true)) return use(*known);
     calls.set_activity(cat(place, ": capture"));
-    graph::Graph whole = capture::capture_training(model, shapes, options.precision, form());
+    capture::Call made =
+        capture::call_training(model, shapes, options.precision, form(), training.text_of(key));
+    if (Captured* const known = training.find(key, made)) return use(*known);
+    graph::Graph whole = made.graph;
     if (!memory) definition = train::run_definition(options, whole, kind_of_device);
     const bool compares = world.size() > 1;
     if (compares) {
@@ -219,6 +215,7 @@ struct Trainer::Impl {
     if (compares) {
       if (options.tensor_chunks > 1) add(facts, {train::fact_of_graph("the divided graph", graph)});
       if (!memory) add(facts, train::facts_of_first_numbers(model, tensors));
+      facts.push_back({.name = "graph of this step", .value = hash_hex(graph::print(made.graph)), .is_hash = true});
     }
     agreed_seconds = calls.agree(place, call, std::move(facts));
     follow();
@@ -234,11 +231,13 @@ struct Trainer::Impl {
                                key.trainable[i] ? "true, and was false" : "false, and was true",
                                " when training began; a Trainer trains the same parameters to its end, so "
                                "make a new one, which goes on with the module's numbers"));
+      check_same_uses(lower::plan_storage(graph));
       throw InputError(cat("trainer - batch: with tensors ", print_shapes(shapes),
                            " the model trains other parameters than with its first batch; make each "
                            "parameter take part in every loss"));
     }
-    auto captured = std::make_unique<Captured>(localise(graph), gathers_on_use());
+    auto captured =
+        std::make_unique<Captured>(key, made, localise(graph), gathers_on_use(), world.live_tensors());
     if (layout.tp > 1 && role.computes && !exchanger) {
       std::vector<int> peers;
       for (int tp = 0; tp < layout.tp; ++tp) peers.push_back(lower::rank_of(layout, role.dp, tp));
@@ -247,8 +246,19 @@ struct Trainer::Impl {
     captured->contributions = lower::contributions_of(captured->graph, storage);
     captured->buckets = lower::plan_buckets(captured->graph, storage);
     captured->executor.set_profiling(profiling);
-    training.emplace_back(key, std::move(captured));
-    return *training.back().second;
+    return training.add(std::move(captured));
+  }
+
+  // The memory for gradients is laid out once, with a place for each use of a parameter.
+  void check_same_uses(const lower::Storage& now) const {
+    for (size_t u = 0; u < std::min(now.units.size(), storage.units.size()); ++u) {
+      const lower::Unit &is = now.units[u], &was = storage.units[u];
+      if (is.parameter == was.parameter && is.contributions.size() != was.contributions.size())
+        throw InputError(cat("trainer - parameter ", is.parameter, ": it is used in ", is.contributions.size(),
+                             " places now, and was used in ", was.contributions.size(),
+                             " when training began; use it alike in every step (what comes later times 0 at "
+                             "first), or make a new Trainer"));
+    }
   }
 
   void build_memory(const graph::Graph& graph) {
@@ -262,6 +272,7 @@ struct Trainer::Impl {
       initialise();
       if (!model.initialisation) link.emplace(*group, *memory, tensors, lends());
       optimizer = std::make_unique<train::OptimizerState>(options.optimizer, storage, memory->owned());
+      group->barrier();  // others' models may read these weights from now on
     } catch (const std::exception& error) {
       link.reset();
       memory.reset();  // there are no numbers
@@ -298,6 +309,7 @@ struct Trainer::Impl {
     if (!model.initialisation) {
       for (const capture::NamedTensor& named : all) {
         train::check_has_numbers(named);
+        const auto reading = capture::reading_modules();
         install(named, named.tensor.detach());
       }
       return;
@@ -310,10 +322,26 @@ struct Trainer::Impl {
   // Every device that computes keeps whole parameters, and all that write to them write alike.
   bool lends() const { return layout.servers == 0 && layout.zero < 3; }
 
+  // A tied parameter has the first of its names here.
+  std::string first_name_of(const std::string& name) const {
+    const at::Tensor* wanted = model.module->named_parameters().find(name);
+    if (!wanted) wanted = model.module->named_buffers().find(name);
+    for (const auto* list : {&tensors.parameters, &tensors.buffers})
+      for (const capture::NamedTensor& named : *list)
+        if (wanted && named.tensor.is_same(*wanted)) return named.name;
+    return name;
+  }
+
   std::vector<bool> trainable() const {
     std::vector<bool> flags;
     for (const capture::NamedTensor& named : tensors.parameters) flags.push_back(named.tensor.requires_grad());
     return flags;
+  }
+  std::vector<size_t> hooks() const {
+    std::vector<size_t> counts;
+    for (const capture::NamedTensor& named : tensors.parameters)
+      counts.push_back(capture::count_hooks(named.tensor));
+    return counts;
   }
   std::string frozen() const {
     std::vector<std::string> names;
@@ -380,6 +408,8 @@ struct Trainer::Impl {
     request.contributions = &captured.contributions;
     request.buckets = &captured.buckets;
     request.buffers = &captured.buffers;
+    if (!mine.empty()) captured.externals.bind();
+    request.externals = &captured.externals;
     request.exchanger = exchange_for(captured);
     request.batch = [&](int64_t m) -> Batch {
       if (m == first_index && first) return *std::exchange(first, std::nullopt);
@@ -616,26 +646,32 @@ struct Trainer::Impl {
 
   double forward_loss(const Batch& batch, int64_t number) {
     const Shapes shapes = shapes_of(batch);
-    auto found = std::find_if(evaluation.begin(), evaluation.end(),
-                              [&](auto& known) { return known.first == shapes; });
-    if (found == evaluation.end()) {
-      graph::Graph whole;
-      train::in_evaluation(*model.module, [&] {
-        whole = capture::capture_forward(*model.module, model.loss, shapes, options.precision, form());
-      });
+    const train::Key key{shapes, {}, {}, {}};
+    Captured* found = nullptr;
+    capture::Call made;
+    train::in_evaluation(*model.module, [&] {
+      found = evaluation.find(key, model.loss, false);
+      if (found) return;
+      made = capture::call_forward(*model.module, model.loss, shapes, options.precision, form(),
+                                   evaluation.text_of(key));
+      found = evaluation.find(key, made);
+    });
+    if (!found) {
+      graph::Graph whole = made.graph;
       const train::DividedRun run =
           train::divide_run(std::move(whole), options.tensor_chunks, &storage.cuts);
-      evaluation.emplace_back(shapes, std::make_unique<Captured>(localise(run.graph), gathers_on_use()));
-      if (world.size() > 1) evaluated[print_shapes(shapes)] = hash_hex(graph::print(run.graph));
-      found = std::prev(evaluation.end());
+      found = &evaluation.add(
+          std::make_unique<Captured>(key, made, localise(run.graph), gathers_on_use(), world.live_tensors()));
     }
-    Captured& captured = *found->second;
+    if (world.size() > 1) evaluated[print_shapes(shapes)] = found->hash;
+    Captured& captured = *found;
     if (exchanger)
       exchanger->agree(cat("trainer - ", calls.now(cat("evaluate batch ", number))),
                        cat(print_shapes(shapes), " of graph ", evaluated.at(print_shapes(shapes))));
+    captured.externals.bind();
     double loss = 0;
     run::Executor::Run run;
-    const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, batch);
+    const std::vector<at::Tensor> inputs = run::bind_inputs(captured.graph, *memory, captured.externals, batch);
     run.inputs = inputs;
     run.fetch = run::gather_inputs(captured.graph, *memory);
     run.random = {options.seed, steps, -1 - number};
@@ -666,15 +702,7 @@ struct Trainer::Impl {
   std::optional<run::Exchanger> exchanger;  // with tp > 1
   nlohmann::json definition;                // of the run
   nlohmann::json notes = nlohmann::json::object();
-  // What a captured graph is of.
-  struct Key {
-    Shapes shapes;
-    train::Modes modes;
-    std::vector<bool> trainable;  // by parameter: requires_grad
-    bool operator==(const Key&) const = default;
-  };
-  std::vector<std::pair<Key, std::unique_ptr<Captured>>> training;
-  std::vector<std::pair<Shapes, std::unique_ptr<Captured>>> evaluation;
+  train::CapturedGraphs training, evaluation;
   std::vector<bool> began_trainable;
   std::unique_ptr<run::DeviceMemory> memory;
   std::optional<train::ModuleLink> link;  // of a built module
@@ -714,7 +742,7 @@ int64_t Trainer::num_parameters() const {
 at::Tensor Trainer::parameter(const std::string& name) const {
   impl_->require_memory("parameter");
   if (impl_->link) impl_->link->follow_here();
-  const at::Tensor value = impl_->memory->whole(name);
+  const at::Tensor value = impl_->memory->whole(impl_->first_name_of(name));
   if (!value.defined()) throw InputError(cat("trainer - parameter: the module has none named ", name));
   return value;
 }
@@ -745,7 +773,7 @@ Trainer::Memory Trainer::memory() const {
   impl_->require_memory("memory");
   int64_t gathered = 0;
   const auto add = [&](const auto& graphs) {
-    for (const auto& [shapes, captured] : graphs)
+    for (const auto& captured : graphs)
       gathered = std::max(gathered, captured->executor.peak_fetched_bytes());
   };
   add(impl_->training);
@@ -757,12 +785,12 @@ Trainer::Memory Trainer::memory() const {
 
 void Trainer::profile(bool on) {
   impl_->profiling = on;
-  for (auto& [shapes, captured] : impl_->training) captured->executor.set_profiling(on);
+  for (const auto& captured : impl_->training) captured->executor.set_profiling(on);
 }
 
 std::map<std::string, double> Trainer::seconds_by_operator() const {
   std::map<std::string, double> all;
-  for (const auto& [shapes, captured] : impl_->training)
+  for (const auto& captured : impl_->training)
     for (const auto& [op, seconds] : captured->executor.seconds_by_operator()) all[op] += seconds;
   return all;
 }

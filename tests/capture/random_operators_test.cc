@@ -134,9 +134,9 @@ TEST(RandomOperators, WouldNotChangeATensorOfTheHost) {
   Tensor member = torch::zeros({4});
   EXPECT_ERROR(
       Draws([&](auto) { return member.uniform_(); }, kLike), InputError,
-      "capture - operator aten::uniform_: it draws into a tensor of the host, whose numbers would be "
-      "the same in every step; make the tensor in forward, without naming a device, or of a tensor's "
-      "options()");
+      "capture - tensor f32[4] outside of the model: forward changes it (a counter, a running mean; the "
+      "statistics of another module that is in training mode), which is not supported; register it in the "
+      "model with register_buffer, or put the other module in eval() mode");
   EXPECT_TRUE(torch::equal(member, torch::zeros({4})));
 }
 

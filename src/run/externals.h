@@ -1,0 +1,42 @@
+// The numbers of now of a graph's externals: tensors that live outside of the model (docs/capture.md).
+#pragma once
+
+#include <ATen/core/TensorBody.h>
+
+#include <vector>
+
+#include "graph/graph.h"
+#include "run/live_tensors.h"
+
+namespace shoal::run {
+
+/// Belongs to the World's thread.
+class Externals {
+ public:
+  /// Both are kept by reference and must outlive this.
+  Externals(const graph::Graph& graph, LiveTensors& live);
+  Externals(const Externals&) = delete;
+  Externals& operator=(const Externals&) = delete;
+
+  bool empty() const { return all_.empty(); }
+
+  /// Before a step or an evaluation, on every device: takes the numbers as they are now. Throws InputError when
+  /// a tensor has none, or another type than the graph was captured for.
+  void bind();
+  /// The value of input `input` of the graph since bind().
+  at::Tensor value(size_t input) const;
+
+
+ private:
+  struct External {
+    size_t input;
+    at::Tensor original, value;
+  };
+  at::Tensor current(const External&) const;
+
+  const graph::Graph& graph_;
+  LiveTensors& live_;
+  std::vector<External> all_;
+};
+
+}  // namespace shoal::run

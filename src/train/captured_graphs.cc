@@ -1,0 +1,74 @@
+#include "train/captured_graphs.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "base/text.h"
+
+namespace shoal::train {
+
+Shapes shapes_of(const Batch& batch) {
+  Shapes shapes;
+  for (const at::Tensor& tensor : batch)
+    shapes.push_back(graph::contiguous_type(tensor.scalar_type(), tensor.sizes().vec()));
+  return shapes;
+}
+
+std::string print_shapes(const Shapes& shapes) {
+  std::vector<std::string> texts;
+  for (const graph::TensorType& type : shapes) texts.push_back(graph::print(type));
+  return join(texts, ", ");
+}
+
+Captured::Captured(Key key_in, const capture::Call& call, lower::LocalGraph local_in, bool gathers,
+                   run::LiveTensors& live)
+    : key(std::move(key_in)),
+      text(graph::print(call.graph)),
+      hash(hash_hex(text)),
+      sources(call.graph.externals),
+      trace(call.trace),
+      local(std::move(local_in)),
+      graph(local.graph),
+      executor(graph, gathers),
+      buffers(graph),
+      externals(graph, live) {}
+
+bool Captured::is_of(const capture::Call& call) const {
+  const auto is_same = [](const auto& a, const auto& b) { return a.first == b.first && a.second.is_same(b.second); };
+  return text == graph::print(call.graph) && std::ranges::equal(sources, call.graph.externals, is_same);
+}
+
+template <class Matches>
+Captured* CapturedGraphs::use(const Matches& matches) {
+  const auto found = std::find_if(all_.rbegin(), all_.rend(), [&](const auto& each) { return matches(*each); });
+  if (found == all_.rend()) return nullptr;
+  std::rotate(found.base() - 1, found.base(), all_.end());
+  return all_.back().get();
+}
+
+Captured* CapturedGraphs::find(const Key& key, const std::function<at::Tensor(const Batch&)>& code,
+                               bool gradients) {
+  return use([&](const Captured& each) {
+    return each.key == key && each.trace->is_repeated_by(code, gradients);
+  });
+}
+
+Captured* CapturedGraphs::find(const Key& key, const capture::Call& call) {
+  Captured* const found = use([&](const Captured& each) { return each.key == key && each.is_of(call); });
+  if (found) found->trace = call.trace;
+  return found;
+}
+
+std::string CapturedGraphs::text_of(const Key& key) const {
+  const auto found =
+      std::find_if(all_.rbegin(), all_.rend(), [&](const auto& each) { return each->key == key; });
+  return found == all_.rend() ? "" : (*found)->text;
+}
+
+Captured& CapturedGraphs::add(std::unique_ptr<Captured> captured) {
+  if (all_.size() == kMost) all_.erase(all_.begin());
+  all_.push_back(std::move(captured));
+  return *all_.back();
+}
+
+}  // namespace shoal::train
