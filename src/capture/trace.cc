@@ -89,6 +89,15 @@ void Trace::end(c10::ArrayRef<c10::IValue> results) {
     for_each_tensor(result, [&](const at::Tensor& tensor) { step.on_host &= !is_ghostly(tensor); });
 }
 
+void Trace::set_result(const at::Tensor& result) {
+  result_ = result;
+  for (const Step& step : steps_)
+    for (const c10::IValue& value : step.results)
+      for_each_tensor(value, [&](const at::Tensor& tensor) {
+        if (has_hooks(tensor)) give_up();
+      });
+}
+
 void Trace::guard(const at::Tensor& external) {
   const auto is_known = [&](const Seen& seen) { return seen.tensor.is_same(external); };
   if (std::ranges::none_of(guards_, is_known)) guards_.push_back({external, external.detach().clone()});
@@ -146,7 +155,7 @@ class Replay : public Interception {
 
 bool Trace::is_repeated_by(const std::function<at::Tensor(const Batch&)>& code, bool gradients) const {
   const auto holds = [](const Seen& seen) { return has_same_numbers(seen.numbers, seen.tensor.detach()); };
-  if (!is_usable_ || !std::ranges::all_of(guards_, holds)) return false;
+  if (!is_usable_ || default_dtype_ != at::get_default_dtype() || !std::ranges::all_of(guards_, holds)) return false;
   Replay replay(*this);
   const at::AutoGradMode mode(gradients);
   const Interception::Scope scope;

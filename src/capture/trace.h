@@ -8,6 +8,7 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/ivalue.h>
+#include <c10/core/DefaultDtype.h>
 
 #include <functional>
 #include <string>
@@ -35,7 +36,8 @@ class Trace {
   void guard(const at::Tensor& external);
 
   void set_batch(Batch batch) { batch_ = std::move(batch); }
-  void set_result(const at::Tensor& result) { result_ = result; }
+  /// When the code has returned.
+  void set_result(const at::Tensor& result);
 
   /// Calls `code` on the batch of the first call: whether it does the same. False where that cannot be told.
   /// With gradients as in the first call. What `code` itself changes on the host is changed.
@@ -58,6 +60,7 @@ class Trace {
   std::vector<Seen> guards_;
   Batch batch_;
   at::Tensor result_;
+  caffe2::TypeMeta default_dtype_ = at::get_default_dtype();  // of factories that name none
   bool is_usable_ = true;
 };
 

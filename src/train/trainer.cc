@@ -418,6 +418,10 @@ struct Trainer::Impl {
       if (shapes_of(batch) != shapes)
         throw InputError(cat("batch - microbatch ", m, ": got ", print_shapes(shapes_of(batch)), ", want ",
                              print_shapes(shapes), " as the others"));
+      if (captured.trace->is_usable() && !captured.trace->is_repeated_by(model.loss, /*gradients=*/true))
+        throw InputError(cat("trainer - microbatch ", m, ": the model's code does something else with it than with "
+                             "microbatch ", first_index, " of the same step, by a number or tensor of the host; what "
+                             "differs from microbatch to microbatch belongs in the batch"));
       return batch;
     };
     request.seed = options.seed;

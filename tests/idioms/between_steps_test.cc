@@ -114,6 +114,34 @@ TEST(Idioms, OfWhatChangesBetweenSteps) {
   });
 }
 
+TEST(Idioms, OfWhatDiffersByMicrobatch) {
+  try_idiom(
+      "a factor that the microbatch's number decides",
+      [] {
+        auto calls = std::make_shared<int64_t>(-1);
+        Idiom<TwoLayers> idiom{[] { return TwoLayers(); }, [calls](TwoLayers& net, const Batch& batch) {
+                                 return classify(net, batch) * (*calls == 1 ? 2.0 : 1.0);
+                               }};
+        idiom.data = [calls](int64_t, int64_t m) { *calls = m; };
+        return idiom;
+      },
+      Want::kRefused, "microbatch 1: the model's code does something else with it than with microbatch 0");
+}
+
+TEST(Idioms, OfHooksWithTheStateOfNow) {
+  try_idiom("a hook on a value, registered after its last use", [] {
+    auto factor = std::make_shared<double>(1);
+    return Idiom<TwoLayers>{[] { return TwoLayers(); },
+                            [factor](TwoLayers& net, const Batch& batch) {
+                              const torch::Tensor h = net->features(batch[0]);
+                              const torch::Tensor y = net->out(h);
+                              h.register_hook([factor](torch::Tensor g) { return g * *factor; });
+                              return torch::cross_entropy_loss(y, batch[1]);
+                            },
+                            [factor](int64_t step, TwoLayers&) { *factor = 1 + static_cast<double>(step); }};
+  });
+}
+
 TEST(Idioms, OfWhatForwardChangesByItself) {
   try_idiom(
       "a counter in forward",

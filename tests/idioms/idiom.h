@@ -25,6 +25,7 @@ struct Idiom {
   std::function<torch::Tensor(Net&, const Batch&)> loss;
   std::function<void(int64_t step, Net&)> before = {};
   int64_t microbatches = 2;
+  std::function<void(int64_t step, int64_t microbatch)> data = {};  // what the data function does besides
 };
 
 /// What a side came to: losses, then tensors by name; or the sentence that refused it.
@@ -57,6 +58,7 @@ Seen eagerly(const Idiom<Net>& idiom) {
     double sum = 0;
     std::vector<std::vector<torch::Tensor>> gradients;
     for (int64_t m = 0; m < idiom.microbatches; ++m) {
+      if (idiom.data) idiom.data(step, m);
       const torch::Tensor loss = idiom.loss(net, idiom_batch(step, m));
       sum += loss.detach().template item<double>();
       gradients.push_back(torch::autograd::grad({loss}, trained, {}, std::nullopt, false, true));
@@ -89,7 +91,10 @@ Seen by_trainer(const Idiom<Net>& idiom) {
                     {.optimizer = Sgd{.lr = 0.1, .momentum = 0.9}, .microbatches = idiom.microbatches});
     for (int64_t step = 0; step < kIdiomSteps; ++step) {
       if (idiom.before) idiom.before(step, net);
-      seen.losses.push_back(trainer.step([&](int64_t m) { return idiom_batch(step, m); }).loss);
+      seen.losses.push_back(trainer.step([&](int64_t m) {
+        if (idiom.data) idiom.data(step, m);
+        return idiom_batch(step, m);
+      }).loss);
     }
     for (const auto& tensors : {net->named_parameters(), net->named_buffers()})
       for (const auto& named : tensors) {

@@ -220,12 +220,16 @@ TEST_F(UserErrors, WhatADeviceDoesIsSaidAsItDoesIt) {
                "checkpoints");
   note();
   EXPECT_EQ(said,
-            (std::vector<std::string>{"step 0: microbatch 0 of the data function", "step 0: capture",
-                                      "step 0: microbatch 1 of the data function", "after step 0",
-                                      "step 1: microbatch 0 of the data function",
-                                      "step 1: microbatch 1 of the data function", "after step 1",
+            (std::vector<std::string>{"step 0: microbatch 0 of the data function",
+                                      "step 0: capture",  // and once more, to see that it does the same
+                                      "step 0: capture", "step 0: microbatch 1 of the data function",
+                                      "step 0: compute microbatch 1", "after step 0",
+                                      "step 1: microbatch 0 of the data function", "step 1",
+                                      "step 1: microbatch 1 of the data function",
+                                      "step 1: compute microbatch 1", "after step 1",
                                       "after step 1: batch 0 of evaluate's data function",
-                                      "after step 1: evaluate batch 0", "after step 1", "after step 1"}));
+                                      "after step 1: evaluate batch 0", "after step 1: evaluate batch 0",
+                                      "after step 1", "after step 1"}));
 }
 
 // --- Losses that are not finite, with gradients that are ---
