@@ -34,7 +34,7 @@ std::vector<comm::Fact> facts_of_tensors(const capture::NamedTensors& tensors) {
 std::vector<comm::Fact> facts_of_first_numbers(const TrainingModel& model,
                                                const capture::NamedTensors& tensors) {
   if (model.initialisation)
-    return {fact_of_graph("the constructor's recorded operators", model.initialisation->graph)};
+    return {{"the constructor's recorded operators", graph::print(model.initialisation->graph)}};
   std::vector<comm::Fact> facts;
   for (const auto* list : {&tensors.parameters, &tensors.buffers})
     for (const capture::NamedTensor& named : *list)
@@ -43,10 +43,6 @@ std::vector<comm::Fact> facts_of_first_numbers(const TrainingModel& model,
                        "built, or build it in shoal::describe",
                        /*is_hash=*/true});
   return facts;
-}
-
-comm::Fact fact_of_graph(const std::string& name, const graph::Graph& graph) {
-  return {name, graph::print(graph)};
 }
 
 std::string hash_of(const at::Tensor& tensor) {

@@ -23,9 +23,6 @@ std::vector<comm::Fact> facts_of_tensors(const capture::NamedTensors&);
 /// recorded operators of a described one.
 std::vector<comm::Fact> facts_of_first_numbers(const TrainingModel&, const capture::NamedTensors&);
 
-/// The graph's text, constants as hashes.
-comm::Fact fact_of_graph(const std::string& name, const graph::Graph&);
-
 /// The contents of a tensor, as a hash.
 std::string hash_of(const at::Tensor&);
 

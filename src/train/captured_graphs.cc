@@ -20,10 +20,10 @@ std::string print_shapes(const Shapes& shapes) {
   return join(texts, ", ");
 }
 
-Captured::Captured(Key key_in, const capture::Call& call, lower::LocalGraph local_in, bool gathers,
-                   run::LiveTensors& live)
+Captured::Captured(Key key_in, const capture::Call& call, std::string text_in, lower::LocalGraph local_in,
+                   bool gathers, run::LiveTensors& live)
     : key(std::move(key_in)),
-      text(graph::print(call.graph)),
+      text(std::move(text_in)),
       hash(hash_hex(text)),
       sources(call.graph.externals),
       trace(call.trace),
@@ -33,9 +33,9 @@ Captured::Captured(Key key_in, const capture::Call& call, lower::LocalGraph loca
       buffers(graph),
       externals(graph, live) {}
 
-bool Captured::is_of(const capture::Call& call) const {
+bool Captured::is_of(const capture::Call& call, const std::string& its_text) const {
   const auto is_same = [](const auto& a, const auto& b) { return a.first == b.first && a.second.is_same(b.second); };
-  return text == graph::print(call.graph) && std::ranges::equal(sources, call.graph.externals, is_same);
+  return text == its_text && std::ranges::equal(sources, call.graph.externals, is_same);
 }
 
 template <class Matches>
@@ -53,8 +53,8 @@ Captured* CapturedGraphs::find(const Key& key, const std::function<at::Tensor(co
   });
 }
 
-Captured* CapturedGraphs::find(const Key& key, const capture::Call& call) {
-  Captured* const found = use([&](const Captured& each) { return each.key == key && each.is_of(call); });
+Captured* CapturedGraphs::find(const Key& key, const capture::Call& call, const std::string& text) {
+  Captured* const found = use([&](const Captured& each) { return each.key == key && each.is_of(call, text); });
   if (found) found->trace = call.trace;
   return found;
 }
@@ -66,7 +66,10 @@ std::string CapturedGraphs::text_of(const Key& key) const {
 }
 
 Captured& CapturedGraphs::add(std::unique_ptr<Captured> captured) {
-  if (all_.size() == kMost) all_.erase(all_.begin());
+  // One that reads other tensors from outside now is of no use any more.
+  std::erase_if(all_, [&](const auto& each) { return each->key == captured->key && each->text == captured->text; });
+  const auto is_like = [&](const auto& each) { return each->key == captured->key; };
+  if (std::ranges::count_if(all_, is_like) == kMostOfAKey) all_.erase(std::ranges::find_if(all_, is_like));
   all_.push_back(std::move(captured));
   return *all_.back();
 }

@@ -33,10 +33,11 @@ struct Key {
 
 /// What this device runs of a captured graph, with the executor.
 struct Captured {
-  Captured(Key, const capture::Call&, lower::LocalGraph, bool gathers, run::LiveTensors&);
+  /// `text`: of the call's graph, as below.
+  Captured(Key, const capture::Call&, std::string text, lower::LocalGraph, bool gathers, run::LiveTensors&);
 
   /// Whether it is the graph of this call, with the same tensors from outside of the model.
-  bool is_of(const capture::Call&) const;
+  bool is_of(const capture::Call&, const std::string& text) const;
 
   const Key key;
   const std::string text, hash;                        // of the undivided graph
@@ -51,19 +52,20 @@ struct Captured {
   std::vector<lower::Bucket> buckets;
 };
 
-/// One for each shape of microbatch, modes of the module, and what its code does by the state of the host; the
-/// kMost that were used last. Belongs to its trainer's thread.
+/// One for each shape of microbatch, modes of the module, and what its code does by the state of the host; of
+/// those that differ by the last alone the kMostOfAKey that were used last, since each has memory of its own for
+/// values. Belongs to its trainer's thread.
 class CapturedGraphs {
  public:
   /// The one that the model's code would make now; null when it is not among them.
   Captured* find(const Key& key, const std::function<at::Tensor(const Batch&)>& code, bool gradients);
   /// The one of this call, whose trace it takes; null when it is not among them.
-  Captured* find(const Key& key, const capture::Call& call);
+  Captured* find(const Key& key, const capture::Call& call, const std::string& text);
   /// The text of the last used one of this key; "" when there is none.
   std::string text_of(const Key& key) const;
 
   Captured& add(std::unique_ptr<Captured> captured);
-  static constexpr size_t kMost = 64;
+  static constexpr int kMostOfAKey = 2;
 
   auto begin() const { return all_.begin(); }
   auto end() const { return all_.end(); }

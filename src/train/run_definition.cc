@@ -1,6 +1,5 @@
 #include "train/run_definition.h"
 
-#include "base/hash.h"
 #include "base/text.h"
 #include "shoal/error.h"
 
@@ -23,9 +22,9 @@ nlohmann::json describe(const Sgd& o) {
 
 }  // namespace
 
-nlohmann::json run_definition(const TrainerOptions& options, const graph::Graph& graph,
+nlohmann::json run_definition(const TrainerOptions& options, const std::string& graph_hash,
                               const std::string& kind_of_device) {
-  return {{"graph", hash_hex(graph::print(graph))},
+  return {{"graph", graph_hash},
           {"optimizer", std::visit([](const auto& o) { return describe(o); }, options.optimizer)},
           {"schedule",
            {{"warmup_steps", options.schedule.warmup_steps},

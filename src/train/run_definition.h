@@ -5,12 +5,13 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "graph/graph.h"
 #include "shoal/trainer.h"
 
 namespace shoal::train {
 
-nlohmann::json run_definition(const TrainerOptions&, const graph::Graph&, const std::string& kind_of_device);
+/// `graph_hash`: of the text of the first captured graph.
+nlohmann::json run_definition(const TrainerOptions&, const std::string& graph_hash,
+                              const std::string& kind_of_device);
 
 /// Throws InputError naming the facts, or the first few, in which the checkpoint's run differs. Notes are not
 /// compared.

@@ -200,22 +200,23 @@ struct Trainer::Impl {
     calls.set_activity(cat(place, ": capture"));
     capture::Call made =
         capture::call_training(model, shapes, options.precision, form(), training.text_of(key));
-    if (Captured* const known = training.find(key, made)) return use(*known);
+    const std::string text = graph::print(made.graph), hash = hash_hex(text);
+    if (Captured* const known = training.find(key, made, text)) return use(*known);
     graph::Graph whole = made.graph;
-    if (!memory) definition = train::run_definition(options, whole, kind_of_device);
+    if (!memory) definition = train::run_definition(options, hash, kind_of_device);
     const bool compares = world.size() > 1;
     if (compares) {
       add(facts, train::facts_of_run(definition, layout));
       add(facts, train::facts_of_tensors(tensors));
-      add(facts, {train::fact_of_graph("the graph", whole)});
+      add(facts, {{"the graph", text}});
     }
     train::DividedRun run =
         train::divide_run(std::move(whole), options.tensor_chunks, memory ? &storage.cuts : nullptr);
     const graph::Graph& graph = run.graph;
     if (compares) {
-      if (options.tensor_chunks > 1) add(facts, {train::fact_of_graph("the divided graph", graph)});
+      if (options.tensor_chunks > 1) add(facts, {{"the divided graph", graph::print(graph)}});
       if (!memory) add(facts, train::facts_of_first_numbers(model, tensors));
-      facts.push_back({.name = "graph of this step", .value = hash_hex(graph::print(made.graph)), .is_hash = true});
+      facts.push_back({.name = "graph of this step", .value = hash, .is_hash = true});
     }
     agreed_seconds = calls.agree(place, call, std::move(facts));
     follow();
@@ -237,7 +238,7 @@ struct Trainer::Impl {
                            "parameter take part in every loss"));
     }
     auto captured =
-        std::make_unique<Captured>(key, made, localise(graph), gathers_on_use(), world.live_tensors());
+        std::make_unique<Captured>(key, made, text, localise(graph), gathers_on_use(), world.live_tensors());
     if (layout.tp > 1 && role.computes && !exchanger) {
       std::vector<int> peers;
       for (int tp = 0; tp < layout.tp; ++tp) peers.push_back(lower::rank_of(layout, role.dp, tp));
@@ -653,19 +654,21 @@ struct Trainer::Impl {
     const train::Key key{shapes, {}, {}, {}};
     Captured* found = nullptr;
     capture::Call made;
+    std::string text;
     train::in_evaluation(*model.module, [&] {
       found = evaluation.find(key, model.loss, false);
       if (found) return;
       made = capture::call_forward(*model.module, model.loss, shapes, options.precision, form(),
                                    evaluation.text_of(key));
-      found = evaluation.find(key, made);
+      text = graph::print(made.graph);
+      found = evaluation.find(key, made, text);
     });
     if (!found) {
       graph::Graph whole = made.graph;
       const train::DividedRun run =
           train::divide_run(std::move(whole), options.tensor_chunks, &storage.cuts);
       found = &evaluation.add(
-          std::make_unique<Captured>(key, made, localise(run.graph), gathers_on_use(), world.live_tensors()));
+          std::make_unique<Captured>(key, made, text, localise(run.graph), gathers_on_use(), world.live_tensors()));
     }
     if (world.size() > 1) evaluated[print_shapes(shapes)] = found->hash;
     Captured& captured = *found;
