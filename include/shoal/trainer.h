@@ -47,7 +47,7 @@ struct StepResult {
   } seconds;  // of this device
 };
 
-/// step, prepare, evaluate, save and load are collective: every device makes them in the same order with the
+/// step, prepare, evaluate, save, load and update_module are collective: every device makes them in the same order with the
 /// same arguments. Each begins with an agreement (docs/comm.md), so that devices in unlike calls, or with
 /// another model, other options or other first weights, throw InputError, all of them alike, naming what
 /// differs. The other calls are the device's own. Belongs to the World's thread.

@@ -16,6 +16,12 @@ std::vector<std::string> split(std::string_view text, char separator) {
   }
 }
 
+size_t first_unlike(std::span<const std::string> a, std::span<const std::string> b) {
+  size_t line = 0;
+  while (line < a.size() && line < b.size() && a[line] == b[line]) ++line;
+  return line;
+}
+
 std::string human_bytes(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   double value = static_cast<double>(bytes);

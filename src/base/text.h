@@ -37,6 +37,9 @@ std::string join(const Range& items, std::string_view separator) {
 
 std::vector<std::string> split(std::string_view text, char separator);
 
+/// The index of the first line that they do not have alike; that of the end of both when there is none.
+size_t first_unlike(std::span<const std::string> a, std::span<const std::string> b);
+
 /// "1.5 GiB", "64 B".
 std::string human_bytes(uint64_t bytes);
 

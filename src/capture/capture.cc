@@ -92,21 +92,23 @@ void run_model(Recording& recording, const Code& code) {
   }
 }
 
-// The module's own tensors while its code runs: reading or writing their numbers past the operators throws, and
-// what set_data does to them is undone, and refused.
+// Held alone while numbers of modules cannot be read.
 std::shared_mutex& modules_in_use() {
   static std::shared_mutex mutex;
   return mutex;
 }
 
+// The module's own tensors while its code runs: reading or writing their numbers past the operators throws, and
+// what set_data does to them is undone, and refused.
 class OwnTensors {
  public:
   explicit OwnTensors(const NamedTensors& tensors) {
     for (const auto* list : {&tensors.parameters, &tensors.buffers})
       for (const NamedTensor& named : *list) {
         if (!named.tensor.has_storage()) continue;
-        Own& own = all_.emplace_back(Own{cat(list == &tensors.parameters ? "parameter " : "buffer ", named.name), named.tensor, {}, named.tensor.storage()});
-        if (!is_host(named.tensor) || own.storage.unsafeGetStorageImpl()->_mutable_data_ptr_no_checks().get() == nullptr)
+        const char* const kind = list == &tensors.parameters ? "parameter " : "buffer ";
+        Own& own = all_.emplace_back(Own{cat(kind, named.name), named.tensor, {}, named.tensor.storage()});
+        if (!is_on_host(named.tensor) || own.storage.unsafeGetStorageImpl()->_mutable_data_ptr_no_checks().get() == nullptr)
           continue;
         own.before = named.tensor.variable_data();
         own.storage.unsafeGetStorageImpl()->release_data_and_set_meta_custom_data_ptr_error_msg_(
@@ -137,9 +139,6 @@ class OwnTensors {
     at::Tensor tensor, before;
     c10::Storage storage;
   };
-  static bool is_host(const at::Tensor& tensor) {
-    return tensor.device().is_cpu() && tensor.layout() == at::kStrided;
-  }
   static bool is_changed(const Own& own) {
     return !own.tensor.has_storage() ||
            own.tensor.storage().unsafeGetStorageImpl() != own.storage.unsafeGetStorageImpl() ||
@@ -197,6 +196,12 @@ void check_loss(const at::Tensor& loss) {
 
 std::shared_lock<std::shared_mutex> reading_modules() { return std::shared_lock(modules_in_use()); }
 
+bool reads_the_same(const std::map<graph::ValueId, at::Tensor>& a, const std::map<graph::ValueId, at::Tensor>& b) {
+  return std::ranges::equal(a, b, [](const auto& x, const auto& y) {
+    return x.first == y.first && x.second.is_same(y.second);
+  });
+}
+
 NamedTensors named_tensors(const torch::nn::Module& module) {
   NamedTensors tensors;
   std::set<const c10::TensorImpl*> seen;
@@ -225,25 +230,36 @@ bool has_hooks(const NamedTensors& tensors) {
                              [](const NamedTensor& named) { return count_hooks(named.tensor) > 0; });
 }
 
+Twins set_up(Recording& recording, const torch::nn::Module& module, const NamedTensors& tensors,
+             std::span<const graph::TensorType> types, Precision precision, Form form) {
+  recording.set_comes_apart(form == Form::kDivisible);
+  recording.set_bf16(precision == Precision::kBF16);
+  recording.set_unlike_queries(has_attention(module));
+  return make_twins(recording, module, tensors, types, precision);
+}
+
 // Two graphs of calls one after the other, as text.
 [[noreturn]] void refuse_unsteady(const std::string& before, const std::string& after) {
   const auto a = split(before, '\n'), b = split(after, '\n');
-  size_t line = 0;
-  while (line < a.size() && line < b.size() && a[line] == b[line]) ++line;
+  const size_t line = first_unlike(a, b);
   throw InputError(cat("capture - model: each call of it computes something else (first \"",
                        line < a.size() ? a[line] : "(end)", "\", then \"", line < b.size() ? b[line] : "(end)",
                        "\"): its code goes on with something of the host that it changes itself (a counter, "
                        "rand()); draw by torch::rand, or count outside of forward, between steps"));
 }
 
+// The call that a recording was of, with the passes run.
+Call finished(Recording& recording, graph::Graph graph) {
+  graph = graph::canonicalize(std::move(graph));
+  std::string text = graph::print(graph);
+  return {std::move(graph), std::move(text), recording.take_trace()};
+}
+
 Call record_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision,
                   Form form) {
   const NamedTensors tensors = named_tensors(*model.module);
   Recording recording(RecordingOf::kForward);
-  recording.set_comes_apart(form == Form::kDivisible);
-  recording.set_bf16(precision == Precision::kBF16);
-  recording.set_unlike_queries(has_attention(*model.module));
-  Twins twins = make_twins(recording, *model.module, tensors, types, precision);
+  Twins twins = set_up(recording, *model.module, tensors, types, precision, form);
   const OwnTensors own(tensors);
   const at::AutoGradMode with_gradients(true);
 
@@ -268,7 +284,6 @@ Call record_training(const TrainingModel& model, std::span<const graph::TensorTy
   recording.check_externals();
   const auto changed = changed_buffers(recording, tensors, twins);
 
-  graph::Graph graph;
   const graph::ValueId loss_value = recording.value_of(loss);
   std::vector<graph::Gradient> captured;
   for (size_t i = 0; i < trainable.size(); ++i)
@@ -277,10 +292,10 @@ Call record_training(const TrainingModel& model, std::span<const graph::TensorTy
   recording.trace().set_batch(std::move(twins.batch));
   if (has_hooks(tensors)) recording.trace().give_up();
   recording.leave();
-  graph = std::move(recording.graph());
+  graph::Graph graph = std::move(recording.graph());
   graph.results = {loss_value};
   graph.gradients = std::move(captured);
-  return {graph::canonicalize(graph::split_buffer_updates(std::move(graph), changed)), recording.take_trace()};
+  return finished(recording, graph::split_buffer_updates(std::move(graph), changed));
 }
 
 Call record_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
@@ -288,10 +303,7 @@ Call record_forward(const torch::nn::Module& module, const std::function<at::Ten
                   Form form) {
   const NamedTensors tensors = named_tensors(module);
   Recording recording(RecordingOf::kForward);
-  recording.set_comes_apart(form == Form::kDivisible);
-  recording.set_bf16(precision == Precision::kBF16);
-  recording.set_unlike_queries(has_attention(module));
-  Twins twins = make_twins(recording, module, tensors, types, precision);
+  Twins twins = set_up(recording, module, tensors, types, precision, form);
   const OwnTensors own(tensors);
   const at::AutoGradMode without_gradients(false);
   at::Tensor result;
@@ -307,13 +319,7 @@ Call record_forward(const torch::nn::Module& module, const std::function<at::Ten
   recording.leave();
   graph::Graph graph = std::move(recording.graph());
   graph.results = {value};
-  return {graph::canonicalize(std::move(graph)), recording.take_trace()};
-}
-
-bool reads_the_same(const graph::Graph& a, const graph::Graph& b) {
-  return std::ranges::equal(a.externals, b.externals, [](const auto& x, const auto& y) {
-    return x.first == y.first && x.second.is_same(y.second);
-  });
+  return finished(recording, std::move(graph));
 }
 
 // The call is one like all later ones: its code, called again, does the same. The first call may make what later
@@ -321,14 +327,13 @@ bool reads_the_same(const graph::Graph& a, const graph::Graph& b) {
 Call settled(const std::function<Call()>& record, const std::function<at::Tensor(const Batch&)>& code,
              bool gradients, const std::string& known) {
   Call call = record();
-  if (!known.empty() && !call.trace->is_usable() && graph::print(call.graph) == known) return call;
+  if (!call.trace->is_usable() && call.text == known) return call;
   for (int attempt = 0;; ++attempt) {
     if (call.trace->is_repeated_by(code, gradients)) return call;
     Call next = record();
-    const std::string before = graph::print(call.graph), after = graph::print(next.graph);
-    const bool same = before == after, reads_same = !same || reads_the_same(call.graph, next.graph);
-    call = std::move(next);
-    if (same && reads_same) {  // though it cannot be told without recording it
+    std::swap(call, next);  // `next` is the one before
+    const bool same = call.text == next.text;
+    if (same && reads_the_same(call.graph.externals, next.graph.externals)) {  // though it cannot be told without recording it
       if (!call.trace->is_repeated_by(code, gradients)) call.trace->give_up();
       return call;
     }
@@ -337,7 +342,7 @@ Call settled(const std::function<Call()>& record, const std::function<at::Tensor
       throw InputError(
           "capture - model: each call of it reads another tensor from outside of the model; copy_() the numbers "
           "into one tensor, or put them in the batch");
-    refuse_unsteady(before, after);
+    refuse_unsteady(next.text, call.text);
   }
 }
 

@@ -46,8 +46,12 @@ enum class Form { kWhole, kDivisible };
 /// One call of a model: what it computes, and what later calls of its code are held against.
 struct Call {
   graph::Graph graph;
+  std::string text;  // of the graph
   std::shared_ptr<Trace> trace;
 };
+
+/// Whether two graphs of one text have the very same externals.
+bool reads_the_same(const std::map<graph::ValueId, at::Tensor>&, const std::map<graph::ValueId, at::Tensor>&);
 
 /// Forward and backward of one microbatch. `types`: the batch's tensors. Result: {loss}. The code is called once
 /// more, and must do the same again, unless it makes the graph whose text is `known`. Throws InputError for what

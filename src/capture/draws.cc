@@ -4,6 +4,8 @@
 #include <ATen/ops/native_dropout.h>
 #include <torch/library.h>
 
+#include "capture/random_operators.h"
+
 namespace shoal::capture {
 namespace {
 
@@ -18,7 +20,7 @@ c10::DispatchKeySet after(c10::DispatchKeySet keys, c10::DispatchKey key) {
 
 void draw_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
   const c10::impl::ExcludeDispatchKeyGuard once(kBelow);
-  if (current != nullptr && op.hasTag(at::Tag::nondeterministic_seeded)) {
+  if (current != nullptr && is_random(op)) {
     const at::AutoDispatchBelowADInplaceOrView below_autograd;
     if (current->function()(op, *stack)) return;
   }

@@ -124,6 +124,10 @@ at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, std::sha
 
 bool is_ghost(const at::Tensor& tensor) { return tensor.defined() && tensor.device().type() == kGhostDevice; }
 
+bool is_on_host(const at::Tensor& tensor) {
+  return tensor.device().is_cpu() && tensor.layout() == at::kStrided;
+}
+
 graph::ValueId ghost_id(const at::Tensor& ghost) { return meta_of(ghost).id; }
 const std::shared_ptr<Origin>& ghost_origin(const at::Tensor& ghost) { return meta_of(ghost).origin; }
 

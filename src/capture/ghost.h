@@ -39,6 +39,8 @@ class Origin {
 at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, std::shared_ptr<Origin> origin);
 
 bool is_ghost(const at::Tensor&);
+/// A tensor on the CPU that lies in memory as its strides say; wrapped or not.
+bool is_on_host(const at::Tensor&);
 
 /// The value a ghost stands for. REQUIRES: is_ghost.
 graph::ValueId ghost_id(const at::Tensor&);

@@ -4,7 +4,6 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "base/text.h"
 #include "capture/recorder.h"
@@ -16,22 +15,14 @@ namespace {
 
 const c10::StorageImpl* storage_of(const at::Tensor& tensor) { return SharedMemory::storage_of(tensor); }
 
-bool is_on_host(const at::Tensor& tensor) {
-  return tensor.device().is_cpu() && tensor.layout() == at::kStrided && tensor.has_storage() &&
-         !ghost_beneath(tensor).defined();
+bool has_host_memory(const at::Tensor& tensor) {
+  return is_on_host(tensor) && tensor.has_storage() && !ghost_beneath(tensor).defined();
 }
-
-// A factory that names the CPU gives functionalization's wrapper around a tensor with numbers.
-bool is_wrapped(const at::Tensor& tensor) { return at::functionalization::impl::isFunctionalTensor(tensor); }
 
 // As from_blob makes it, on memory of the caller's.
 bool is_borrowed(const at::Tensor& tensor) {
   const c10::DataPtr& data = tensor.storage().unsafeGetStorageImpl()->_mutable_data_ptr_no_checks();
   return data.get() != nullptr && data.get_context() == nullptr;
-}
-
-[[noreturn]] void refuse(const std::string& what, const std::string& why) {
-  throw InputError(cat("capture - ", what, ": ", why));
 }
 
 [[noreturn]] void refuse_change_of_kept(const at::Tensor& tensor) {
@@ -48,8 +39,8 @@ void HostTensors::add_own(const at::Tensor& original) {
 at::Tensor HostTensors::resolve(const at::Tensor& tensor, bool is_written) {
   if (const at::Tensor ghost = ghost_beneath(tensor); ghost.defined())
     return ghost_origin(ghost) == recording_.origin() ? tensor : resolve_ghost(tensor, ghost, is_written);
-  if (!is_on_host(tensor) || tensor.unsafeGetTensorImpl()->is_wrapped_number()) return tensor;
-  if (is_wrapped(tensor)) {
+  if (!has_host_memory(tensor) || tensor.unsafeGetTensorImpl()->is_wrapped_number()) return tensor;
+  if (at::functionalization::impl::isFunctionalTensor(tensor)) {
     if (is_written && !made_.contains(storage_of(tensor))) refuse_change_of_kept(tensor);
     return tensor;
   }
@@ -96,7 +87,7 @@ at::Tensor HostTensors::add_external(const at::Tensor& tensor) {
                                                graph::type_of(tensor));
   const graph::ValueId id = ghost_id(ghost_beneath(twin));
   recording_.graph().externals.emplace(id, tensor);
-  if (!is_on_host(tensor) || tensor.storage().unsafeGetStorageImpl()->_mutable_data_ptr_no_checks().get() == nullptr)
+  if (!has_host_memory(tensor) || tensor.storage().unsafeGetStorageImpl()->_mutable_data_ptr_no_checks().get() == nullptr)
     recording_.known_values_.set_unknown(id);
   if (tensor.requires_grad()) twin.requires_grad_();
   recording_.substitute(cat(text_of(tensor), " outside of the model"), tensor, twin, /*is_own=*/false);
@@ -105,16 +96,16 @@ at::Tensor HostTensors::add_external(const at::Tensor& tensor) {
 }
 
 void HostTensors::note_made(const at::Tensor& tensor) {
-  if (!tensor.defined() || !is_on_host(tensor) || tensor.unsafeGetTensorImpl()->is_wrapped_number()) return;
+  if (!tensor.defined() || !has_host_memory(tensor) || tensor.unsafeGetTensorImpl()->is_wrapped_number()) return;
   if (!recording_.shared_.contains(tensor)) made_.emplace(storage_of(tensor), tensor.storage());
 }
 
 bool HostTensors::is_made(const at::Tensor& tensor) const {
-  return is_on_host(tensor) && made_.contains(storage_of(tensor)) && !kept_.contains(storage_of(tensor));
+  return has_host_memory(tensor) && made_.contains(storage_of(tensor)) && !kept_.contains(storage_of(tensor));
 }
 
 at::Tensor HostTensors::promote(const at::Tensor& tensor) {
-  if (is_wrapped(tensor)) {
+  if (at::functionalization::impl::isFunctionalTensor(tensor)) {
     at::functionalization::impl::replace_(tensor, recording_.ghost_of_constant(unwrap(tensor)));
     return tensor;
   }
@@ -145,7 +136,7 @@ void HostTensors::check_externals() const {
 }
 
 bool HostTensors::is_live(const at::Tensor& tensor) const {
-  return is_on_host(tensor) && !is_wrapped(tensor) && !tensor.unsafeGetTensorImpl()->is_wrapped_number() &&
+  return has_host_memory(tensor) && !at::functionalization::impl::isFunctionalTensor(tensor) && !tensor.unsafeGetTensorImpl()->is_wrapped_number() &&
          !made_.contains(storage_of(tensor)) && tensor.numel() > 0 && !is_borrowed(tensor);
 }
 

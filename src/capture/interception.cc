@@ -3,6 +3,7 @@
 #include <ATen/FunctionalTensorWrapper.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/AutogradState.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -76,6 +77,14 @@ TORCH_LIBRARY_IMPL(_, DeferredInit, library) {
 }
 
 }  // namespace
+
+AutogradOnThisThread::AutogradOnThisThread()
+    : multithreading_before_(c10::AutogradState::get_tls_state().get_multithreading_enabled()) {
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+}
+AutogradOnThisThread::~AutogradOnThisThread() {
+  c10::AutogradState::get_tls_state().set_multithreading_enabled(multithreading_before_);
+}
 
 Interception::Interception(c10::Device factory_device)
     : factory_device_(factory_device), only_one_(one_interception) {

@@ -70,6 +70,20 @@ class Interception {
   std::string failed_;
 };
 
+/// While it lives, autograd's engine works on its thread. Else it would give ghosts a thread of their own; and it
+/// runs what is ready by the order in which threads made it, and two threads count apart: with create_graph, the
+/// order would depend on earlier captures.
+class AutogradOnThisThread {
+ public:
+  AutogradOnThisThread();
+  ~AutogradOnThisThread();
+  AutogradOnThisThread(const AutogradOnThisThread&) = delete;
+  AutogradOnThisThread& operator=(const AutogradOnThisThread&) = delete;
+
+ private:
+  const bool multithreading_before_;
+};
+
 /// The value with every tensor in it replaced by f(tensor); undefined and absent tensors stay.
 template <class F>
 c10::IValue map_tensors(const c10::IValue& value, F&& f) {

@@ -89,18 +89,7 @@ at::Tensor KnownValues::numbers(ValueId wanted) {
     for (const graph::Argument& argument : node.arguments)
       stack.push_back(graph::to_ivalue(argument, value_of, at::kCPU));
     graph::operator_handle(node.op).callBoxed(stack);
-    size_t next = 0;
-    const auto take = [&](const at::Tensor& tensor) {
-      if (const ValueId id = node.results.at(next++); id != kNoValue) numbers_[id] = tensor;
-    };
-    for (const c10::IValue& result : stack) {
-      if (result.isTensor())
-        take(result.toTensor());
-      else if (result.isTensorList())
-        for (const at::Tensor& tensor : result.toTensorList()) take(tensor);
-      else
-        ++next;
-    }
+    graph::for_each_result(node, stack, [&](ValueId id, const at::Tensor& tensor) { numbers_[id] = tensor; });
   }
   return value_of(wanted);
 }

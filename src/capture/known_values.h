@@ -41,15 +41,15 @@ class KnownValues {
   bool are_alike(graph::ValueId, graph::ValueId) const;
 
  private:
+  enum class Known { kNo, kNow, kAlways };
   using Pairs = std::set<std::pair<graph::ValueId, graph::ValueId>>;
   const graph::Node* maker(graph::ValueId) const;
   bool are_alike(graph::ValueId, graph::ValueId, Pairs& proved) const;
 
-  const graph::Graph& graph_;
-  enum class Known { kNo, kNow, kAlways };
   Known how_known(graph::ValueId) const;
   std::set<int64_t> nodes_before(graph::ValueId, std::vector<graph::ValueId>* inputs) const;
 
+  const graph::Graph& graph_;
   std::vector<Known> known_;      // by ValueId
   std::vector<int64_t> made_by_;  // by ValueId: position of the node; -1: an input
   std::unordered_map<graph::ValueId, at::Tensor> numbers_;

@@ -8,7 +8,7 @@
 namespace shoal::capture {
 namespace {
 
-bool is_on_host(const c10::IValue& value) {
+bool has_numbers(const c10::IValue& value) {
   return value.isTensor() && value.toTensor().defined() && !ghost_beneath(value.toTensor()).defined();
 }
 
@@ -30,7 +30,7 @@ void record_draws(const c10::OperatorHandle& op, torch::jit::Stack& stack, const
     c10::IValue& value = stack[first + i];
     if (value.isGenerator() && value.toGenerator().defined()) refuse_generator(name);
     if (arguments[i].name() == "device") value = c10::Device(kGhostDevice, 0);
-    if (!is_on_host(value) || arguments[i].name() == "batch_sizes") continue;  // how a sequence is packed
+    if (!has_numbers(value) || arguments[i].name() == "batch_sizes") continue;  // how a sequence is packed
     const bool is_written = arguments[i].alias_info() != nullptr && arguments[i].alias_info()->isWrite();
     value = (is_written ? host.written : host.read)(value.toTensor());
   }

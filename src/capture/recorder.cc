@@ -5,7 +5,6 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_strided.h>
 #include <ATen/ops/equal.h>
-#include <c10/core/AutogradState.h>
 #include <torch/library.h>
 
 #include <deque>
@@ -155,17 +154,12 @@ Recording* Recording::active() { return recording; }
 
 Recording::Scope::Scope()
     : reapply_views_before_(at::functionalization::impl::getFunctionalizationReapplyViewsTLS()),
-      multithreading_before_(c10::AutogradState::get_tls_state().get_multithreading_enabled()),
       functionalize_(c10::DispatchKey::Functionalize) {
   // With view_copy operators instead, strides would change, and with them bits and what `view` accepts.
   at::functionalization::impl::setFunctionalizationReapplyViewsTLS(true);
-  // The engine would give ghosts a thread of their own. It runs what is ready by the order in which threads
-  // made it, and two threads count apart: with create_graph, the order would depend on earlier captures.
-  c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
 }
 
 Recording::Scope::~Scope() {
-  c10::AutogradState::get_tls_state().set_multithreading_enabled(multithreading_before_);
   at::functionalization::impl::setFunctionalizationReapplyViewsTLS(reapply_views_before_);
 }
 
@@ -328,8 +322,8 @@ void Recording::settle(const c10::OperatorHandle& op, Stack& stack, size_t first
     for (size_t i = 0; i < arguments.size(); ++i) {
       c10::IValue& argument = stack[first + i];
       if (arguments[i].name() != "device") continue;
-      const bool names_cpu = argument.isDevice() && argument.toDevice().is_cpu();
-      if (argument.isNone() || (names_cpu && forward && !is_empty(op))) argument = factory_device_;
+      const bool is_cpu = argument.isDevice() && argument.toDevice().is_cpu();
+      if (argument.isNone() || (is_cpu && forward && !is_empty(op))) argument = factory_device_;
     }
     return;
   }

@@ -79,7 +79,8 @@ class Recording : public Interception {
     ~Scope();
 
    private:
-    bool reapply_views_before_, multithreading_before_;
+    bool reapply_views_before_;
+    AutogradOnThisThread one_thread_;
     c10::impl::IncludeDispatchKeyGuard functionalize_;
     Interception::Scope intercept_;
   };

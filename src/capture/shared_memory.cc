@@ -26,11 +26,11 @@ bool overlap(const at::Tensor& a, const at::Tensor& b) {
   return x.first < y.second && y.first < x.second;
 }
 
-[[noreturn]] void refuse(const std::string& what, const std::string& why) {
+}  // namespace
+
+void refuse(const std::string& what, const std::string& why) {
   throw InputError(cat("capture - ", what, ": ", why));
 }
-
-}  // namespace
 
 std::string text_of(const at::Tensor& tensor) {
   return cat("tensor ", graph::dtype_name(tensor.scalar_type()), "[", join(tensor.sizes(), ","), "]");

@@ -44,4 +44,7 @@ class SharedMemory {
 /// "tensor f32[2,3]", in sentences.
 std::string text_of(const at::Tensor&);
 
+/// Throws InputError: "capture - WHAT: WHY".
+[[noreturn]] void refuse(const std::string& what, const std::string& why);
+
 }  // namespace shoal::capture

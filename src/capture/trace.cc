@@ -2,7 +2,6 @@
 
 #include <ATen/FunctionalTensorWrapper.h>
 #include <ATen/core/grad_mode.h>
-#include <c10/core/AutogradState.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
@@ -21,10 +20,6 @@ bool is_ghostly(const at::Tensor& tensor) { return ghost_beneath(tensor).defined
 
 at::Tensor plain(const at::Tensor& tensor) {
   return is_wrapper(tensor) ? unwrap(tensor) : tensor;
-}
-
-bool is_on_host(const at::Tensor& tensor) {
-  return tensor.device().is_cpu() && tensor.layout() == at::kStrided;
 }
 
 bool has_same_numbers(const at::Tensor& a, const at::Tensor& b) {
@@ -159,18 +154,15 @@ bool Trace::is_repeated_by(const std::function<at::Tensor(const Batch&)>& code, 
   Replay replay(*this);
   const at::AutoGradMode mode(gradients);
   const Interception::Scope scope;
-  auto& autograd = c10::AutogradState::get_tls_state();
-  const bool multithreading = autograd.get_multithreading_enabled();
-  autograd.set_multithreading_enabled(false);
-  bool same = false;
+  const AutogradOnThisThread one_thread;
   try {
     const at::Tensor result = code(batch_);
-    same = replay.is_complete() && (result.is_same(result_) || (result.defined() && result_.defined() && is_same_view(result, result_)));
+    return replay.is_complete() && (result.is_same(result_) || (result.defined() && is_same_view(result, result_)));
   } catch (const Differs&) {
+    return false;
   } catch (const std::exception&) {  // what it really does, a capture will tell
+    return false;
   }
-  autograd.set_multithreading_enabled(multithreading);
-  return same;
 }
 
 }  // namespace shoal::capture

@@ -67,8 +67,7 @@ std::string difference(const Fact& theirs, const Fact& first) {
   const auto a = split(theirs.value, '\n'), b = split(first.value, '\n');
   if (a.size() == 1 && b.size() == 1)
     return cat(theirs.name, " ", theirs.value, ", rank 0 has ", first.value);
-  size_t line = 0;
-  while (line < std::min(a.size(), b.size()) && a[line] == b[line]) ++line;
+  const size_t line = first_unlike(a, b);
   const auto quoted = [&](const std::vector<std::string>& lines) {
     return line < lines.size() ? cat("\"", lines[line], "\"") : std::string("nothing more");
   };
@@ -117,11 +116,8 @@ void Agreement::agree(const Statement& mine) {
   if (equal) return;
 
   std::vector<Statement> all;
-  std::string place;  // of rank 0, so that all say the same
-  for (const auto& theirs : all_gather(group_, std::as_bytes(std::span(mine.place))))
-    if (place.empty()) place.assign(reinterpret_cast<const char*>(theirs.data()), theirs.size());
-  for (const auto& theirs : all_gather(group_, std::as_bytes(std::span(bytes))))
-    all.push_back(decode({reinterpret_cast<const char*>(theirs.data()), theirs.size()}));
+  const std::string place = all_gather_texts(group_, mine.place)[0];  // of rank 0, so that all say the same
+  for (const std::string& theirs : all_gather_texts(group_, bytes)) all.push_back(decode(theirs));
   group_.barrier();  // all have read what they need; now each may end as it likes
   for (size_t rank = 1; rank < all.size(); ++rank)
     if (all[rank].call != all[0].call)

@@ -23,9 +23,7 @@ std::vector<std::string> all_or_none(Group& group, const std::function<std::stri
   } catch (const std::exception& error) {
     mine = cat(kJobError, "rank ", group.communicator().rank(), " - ", error.what());
   }
-  std::vector<std::string> results;
-  for (const auto& bytes : all_gather(group, std::as_bytes(std::span(mine))))
-    results.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  std::vector<std::string> results = all_gather_texts(group, mine);
   for (std::string& result : results) {
     const char how = result.at(0);
     result.erase(0, 1);

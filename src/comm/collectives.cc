@@ -46,8 +46,8 @@ Pending begin_pieces(const Call& call) {
           }};
 }
 
-void fetch(const Call& call, int member, size_t at, std::byte* into, size_t bytes) {
-  const std::byte* from = call.group.staging().read(member, at, bytes, {into, bytes});
+void fetch(Window& window, int member, size_t at, std::byte* into, size_t bytes) {
+  const std::byte* from = window.read(member, at, bytes, {into, bytes});
   if (from != into) copy_bytes(into, from, bytes);
 }
 
@@ -59,7 +59,7 @@ struct AllGather {
   }
   static void take(const Call& call, size_t begin, size_t bytes, size_t at) {
     for (int member = 0; member < call.group.size(); ++member)
-      fetch(call, member, at, call.asked.data() + member * call.given.size() + begin, bytes);
+      fetch(call.group.staging(), member, at, call.asked.data() + member * call.given.size() + begin, bytes);
   }
 };
 
@@ -70,7 +70,7 @@ struct Broadcast {
     if (call.group.rank() == call.peer) copy_bytes(to, call.asked.data() + begin, bytes);
   }
   static void take(const Call& call, size_t begin, size_t bytes, size_t at) {
-    if (call.group.rank() != call.peer) fetch(call, call.peer, at, call.asked.data() + begin, bytes);
+    if (call.group.rank() != call.peer) fetch(call.group.staging(), call.peer, at, call.asked.data() + begin, bytes);
   }
 };
 
@@ -92,7 +92,7 @@ struct InParts {
 struct Exchanged {
   static void take(const Call& call, size_t begin, size_t bytes, size_t at) {
     for (int member = 0; member < call.group.size(); ++member)
-      fetch(call, member, at, call.asked.data() + member * InParts<Exchanged>::total(call) + begin, bytes);
+      fetch(call.group.staging(), member, at, call.asked.data() + member * InParts<Exchanged>::total(call) + begin, bytes);
   }
 };
 using AllToAll = InParts<Exchanged>;
@@ -184,10 +184,8 @@ void fetch_shares(const Call& call) {
   for (int step = 1; step < call.group.size(); ++step) {
     const int member = (call.group.rank() + step) % call.group.size();
     const Share theirs = share_of(member, call);
-    std::byte* into = call.window->mine().data() + theirs.offset;
-    const size_t bytes = theirs.count * sizeof(float);
-    const std::byte* from = call.window->read(member, theirs.offset, bytes, {into, bytes});
-    if (from != into) copy_bytes(into, from, bytes);
+    fetch(*call.window, member, theirs.offset, call.window->mine().data() + theirs.offset,
+          theirs.count * sizeof(float));
   }
 }
 
@@ -281,15 +279,18 @@ std::vector<std::vector<std::byte>> all_gather(Group& group, std::span<const std
   for (size_t begin = 0, half = 0; begin < largest; begin += kHalf, half ^= 1) {
     copy_bytes(staging.mine().data() + half * kHalf, mine.data() + begin, part(mine.size(), begin));
     group.barrier();
-    for (int member = 0; member < group.size(); ++member) {
-      std::byte* into = all[member].data() + begin;
-      const size_t bytes = part(all[member].size(), begin);
-      const std::byte* from = staging.read(member, half * kHalf, bytes, {into, bytes});
-      if (from != into) copy_bytes(into, from, bytes);
-    }
+    for (int member = 0; member < group.size(); ++member)
+      fetch(staging, member, half * kHalf, all[member].data() + begin, part(all[member].size(), begin));
   }
   if (largest > 0) group.barrier();  // nobody reads this member's staging memory any more
   return all;
+}
+
+std::vector<std::string> all_gather_texts(Group& group, const std::string& mine) {
+  std::vector<std::string> texts;
+  for (const auto& bytes : all_gather(group, std::as_bytes(std::span(mine))))
+    texts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return texts;
 }
 
 void broadcast(Group& group, int root, std::span<std::byte> bytes) {

@@ -47,6 +47,7 @@ void all_gather(Group&, std::span<const std::byte> mine, std::span<std::byte> al
 Pending begin_all_gather(Group&, std::span<const std::byte> mine, std::span<std::byte> all);
 /// Everyone's bytes, by member; the sizes may differ.
 std::vector<std::vector<std::byte>> all_gather(Group&, std::span<const std::byte> mine);
+std::vector<std::string> all_gather_texts(Group&, const std::string& mine);
 
 /// `bytes` of `root` to everyone. The sizes must agree.
 void broadcast(Group&, int root, std::span<std::byte> bytes);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <stdexcept>
 
 #include "base/fault.h"
 #include "base/text.h"

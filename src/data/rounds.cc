@@ -1,7 +1,6 @@
 #include "data/rounds.h"
 
 #include <algorithm>
-#include <span>
 
 #include "base/text.h"
 #include "comm/collectives.h"
@@ -12,10 +11,6 @@ namespace shoal::data {
 
 namespace {
 constexpr char kGoOn = '+', kStop = '-';  // first character of a rank's message
-
-std::string to_text(const std::vector<std::byte>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 }  // namespace
 
 std::vector<std::string> in_rounds(comm::Group& comm, int64_t num_items,
@@ -27,8 +22,7 @@ std::vector<std::string> in_rounds(comm::Group& comm, int64_t num_items,
     const std::string result = mine < num_items ? work(mine) : "";
     const std::string message = cat(comm::stop_requested() ? kStop : kGoOn, result);
     bool stop = false;
-    for (const auto& bytes : comm::all_gather(comm, std::as_bytes(std::span(message)))) {
-      const std::string text = to_text(bytes);
+    for (const std::string& text : comm::all_gather_texts(comm, message)) {
       stop = stop || text.front() == kStop;
       if (static_cast<int64_t>(results.size()) < num_items) results.push_back(text.substr(1));
     }
@@ -40,7 +34,7 @@ std::vector<std::string> in_rounds(comm::Group& comm, int64_t num_items,
 
 std::string share_text(comm::Group& comm, int root, const std::string& text) {
   const std::string mine = comm.rank() == root ? text : "";
-  return to_text(comm::all_gather(comm, std::as_bytes(std::span(mine)))[static_cast<size_t>(root)]);
+  return comm::all_gather_texts(comm, mine)[static_cast<size_t>(root)];
 }
 
 }  // namespace shoal::data

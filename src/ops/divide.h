@@ -82,9 +82,8 @@ RuleFor rule_for(const graph::Graph&, const graph::Node&);
 bool is_view(const graph::Graph&, const graph::Node&);
 /// Whether the operator goes by places in its inputs' memory: of a view it may see what the view does not.
 bool goes_by_memory(const graph::Graph&, const graph::Node&);
-/// Whether an operator is a view that groups dims anew into sizes that it is given. Of parts, and of wholes
-/// that were joined, it cannot always be made; aten::reshape, with the same arguments, copies where it
-/// cannot.
+/// Whether an operator is a view that groups dims anew into sizes that it is given. Of parts it cannot
+/// always be made; aten::reshape, with the same arguments, copies where it cannot.
 bool regroups(const std::string& op);
 
 }  // namespace shoal::ops

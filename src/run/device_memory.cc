@@ -190,9 +190,7 @@ at::Tensor DeviceMemory::whole_master(comm::Group& group, const std::string& nam
 }
 
 at::Tensor DeviceMemory::current(const std::string& name) {
-  const std::vector<size_t> units = storage_.units_of(name);
-  const bool is_divided = !units.empty() && storage_.units[units[0]].part != graph::kWhole;
-  const at::Tensor kept = is_divided ? at::Tensor() : value(name, graph::kWhole);
+  const at::Tensor kept = value(name, graph::kWhole);
   return kept.defined() ? kept : whole(name);
 }
 

@@ -1,7 +1,6 @@
 #include "run/executor.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty_strided.h>
 #include <c10/core/InferenceMode.h>
 
 #include <chrono>
@@ -11,6 +10,7 @@
 #include "graph/operator.h"
 #include "lower/gather_plan.h"
 #include "run/out_of_memory.h"
+#include "run/parts.h"
 #include "run/random_kernels.h"
 #include "shoal/error.h"
 
@@ -18,6 +18,14 @@ namespace shoal::run {
 
 using graph::kNoValue;
 using graph::ValueId;
+
+namespace {
+
+std::string place_of(const graph::Node& node) {
+  return cat("operator ", node.op, node.scope.empty() ? "" : " of ", node.scope);
+}
+
+}  // namespace
 
 Executor::Executor(const graph::Graph& graph, bool gathers) : graph_(graph), values_(graph.values.size()) {
   std::map<ValueId, std::vector<int>> outputs;
@@ -107,9 +115,9 @@ void Executor::run(const Run& run) {
   for (size_t i = 0; i < graph_.inputs.size(); ++i) {
     const graph::Input& input = graph_.inputs[i];
     at::Tensor value = run.inputs[i];
-    for (const auto* held : {&graph_.constants, &graph_.externals})
-      if (const auto data = held->find(input.value); !value.defined() && data != held->end())
-        value = data->second;
+    if (!value.defined())
+      for (const auto* held : {&graph_.constants, &graph_.externals})
+        if (const auto data = held->find(input.value); data != held->end()) value = data->second;
     if (!views_.empty() && input.kind == graph::InputKind::kParameter) continue;
     if (!value.defined()) throw JobError(cat("executor - input ", input.name, ": it has no value"));
     values_[static_cast<size_t>(input.value)] = std::move(value);
@@ -140,12 +148,10 @@ void Executor::run(const Run& run) {
     } catch (const std::exception& error) {
       if (is_out_of_memory(error))
         throw JobError(
-            cat("memory - operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
-                ": this device has no room for its result; use smaller microbatches (more of them), or "
+            cat("memory - ", place_of(*step.node), ": this device has no room for its result; use smaller microbatches (more of them), or "
                 "more devices with tp or zero=3"));
       const std::string reason = error.what();
-      throw OperatorFailed(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ",
-                               step.node->scope, " - failed: ", reason.substr(0, reason.find('\n'))));
+      throw OperatorFailed(cat(place_of(*step.node), " - failed: ", reason.substr(0, reason.find('\n'))));
     }
     if (profiling_)
       seconds_[step.node->op] +=
@@ -174,45 +180,28 @@ void Executor::execute(const Step& step, const Run& run, bool check_types) {
   if (step.kernel != nullptr && !(step.draws && run.sequential_random)) {
     step.kernel(stack, {run.random, step.node->random, run.exchanger});
   } else if (step.node->random >= 0 && !run.sequential_random) {
-    throw InputError(cat("operator ", step.node->op, step.node->scope.empty() ? "" : " of ", step.node->scope,
-                         " - random: it cannot be drawn by counter, and drawn otherwise it would depend on "
+    throw InputError(cat(place_of(*step.node), " - random: it cannot be drawn by counter, and drawn otherwise it would depend on "
                          "the layout; make its numbers of those of rand, randn and other random operators "
                          "(docs/numerics.md, \"Random numbers\")"));
   } else {
     step.op->callBoxed(stack);
   }
 
-  size_t next = 0;
-  const auto take = [&](const at::Tensor& tensor) {
-    const ValueId id = step.node->results.at(next++);
-    if (id == kNoValue) return;
+  graph::for_each_result(*step.node, stack, [&](ValueId id, const at::Tensor& tensor) {
     if (check_types) {
       const graph::TensorType got = graph::type_of(tensor);
       const graph::TensorType& want = graph_.type(id);
       if (got.dtype != want.dtype || got.shape != want.shape)
-        throw JobError(cat("operator ", step.node->op,
-                           step.node->scope.empty() ? "" : cat(" of ", step.node->scope), " - result: got ",
+        throw JobError(cat(place_of(*step.node), " - result: got ",
                            graph::print(got), ", capture predicted ", graph::print(want),
                            "; compute it by other operators (whoever adds operators to Shoal: its row in "
                            "src/capture/shape_rules.cc is wrong)"));
       // How a part lies in memory is not predicted.
       if (step.node->part == graph::kWhole && got != want) restrided_.insert(id);
     }
-    if (!restrided_.empty() && restrided_.contains(id)) {
-      const graph::TensorType& type = graph_.type(id);
-      values_[static_cast<size_t>(id)] = at::empty_strided(type.shape, type.strides, tensor.options()).copy_(tensor);
-      return;
-    }
-    values_[static_cast<size_t>(id)] = tensor;
-  };
-  for (const c10::IValue& result : stack) {
-    if (result.isTensor())
-      take(result.toTensor());
-    else if (result.isTensorList())
-      for (const at::Tensor& tensor : result.toTensorList()) take(tensor);
-    else
-      ++next;
-  }
+    const bool moves = !restrided_.empty() && restrided_.contains(id);
+    values_[static_cast<size_t>(id)] = moves ? restride(tensor, graph_.type(id).strides) : tensor;
+  });
 }
 
 }  // namespace shoal::run

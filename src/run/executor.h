@@ -16,9 +16,8 @@
 
 namespace shoal::run {
 
-/// A kernel threw, LibTorch's or the user's own, which knows neither rank nor step: "operator
-/// aten::nll_loss_forward
-/// - failed: Target 7 is out of bounds.".
+/// A kernel threw, LibTorch's or the user's own, which knows neither rank nor step:
+/// "operator aten::nll_loss_forward - failed: Target 7 is out of bounds.".
 class OperatorFailed : public JobError {
  public:
   using JobError::JobError;

@@ -1,19 +1,18 @@
 #include "run/externals.h"
 
-#include <ATen/ops/empty_strided.h>
-
 #include <algorithm>
 
 #include "base/text.h"
 #include "capture/ghost.h"
+#include "capture/shared_memory.h"
+#include "run/parts.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
 namespace {
 
 std::string place_of(const at::Tensor& original) {
-  return cat("trainer - tensor ", graph::dtype_name(original.scalar_type()), "[", join(original.sizes(), ","),
-             "] outside of the model: ");
+  return cat("trainer - ", capture::text_of(original), " outside of the model: ");
 }
 
 // The same elements of `whole`, the value of `owner`, that `view` is of the memory of `owner`.
@@ -30,18 +29,9 @@ at::Tensor same_view(const at::Tensor& view, const at::Tensor& owner, const at::
   return whole.contiguous().as_strided(view.sizes(), view.strides(), view.storage_offset() - owner.storage_offset());
 }
 
-}  // namespace
-
-Externals::Externals(const graph::Graph& graph, LiveTensors& live) : graph_(graph), live_(live) {
-  for (size_t i = 0; i < graph.inputs.size(); ++i)
-    if (graph.inputs[i].kind == graph::InputKind::kExternal)
-      all_.push_back({i, graph.externals.at(graph.inputs[i].value), {}});
-}
-
-at::Tensor Externals::current(const External& external) const {
-  const at::Tensor& original = external.original;
+// `entry`: who trains it; null when nobody does.
+at::Tensor current(const at::Tensor& original, const LiveTensors::Entry* entry) {
   const bool is_ghost = capture::ghost_beneath(original).defined();
-  const LiveTensors::Entry* entry = live_.find(original);
   if (entry == nullptr) {
     if (is_ghost)
       throw InputError(cat(place_of(original), "it was made by the constructor of a described model that no Trainer "
@@ -58,17 +48,25 @@ at::Tensor Externals::current(const External& external) const {
   return original.detach();
 }
 
+}  // namespace
+
+Externals::Externals(const graph::Graph& graph, LiveTensors& live) : graph_(graph), live_(live) {
+  for (size_t i = 0; i < graph.inputs.size(); ++i)
+    if (graph.inputs[i].kind == graph::InputKind::kExternal)
+      all_.push_back({i, graph.externals.at(graph.inputs[i].value), {}});
+}
+
 void Externals::bind() {
   for (External& external : all_) {
     const graph::TensorType& want = graph_.type(graph_.inputs[external.input].value);
-    at::Tensor value = current(external);
+    const LiveTensors::Entry* const entry = live_.find(external.original);
+    at::Tensor value = current(external.original, entry);
     graph::TensorType got = graph::type_of(value);
-    const bool is_trained = live_.find(external.original) != nullptr;
-    if (got.shape != want.shape || (!is_trained && got.dtype != want.dtype))
+    if (got.shape != want.shape || (entry == nullptr && got.dtype != want.dtype))
       throw InputError(cat(place_of(external.original), "got ", graph::print(got), ", want ", graph::print(want),
                            " as when the model was captured; a Trainer of its own for each shape"));
     if (got != want)  // as it lay when it was captured
-      value = at::empty_strided(want.shape, want.strides, value.options().dtype(want.dtype)).copy_(value);
+      value = restride(value.to(want.dtype), want.strides);
     external.value = std::move(value);
   }
 }

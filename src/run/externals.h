@@ -18,21 +18,17 @@ class Externals {
   Externals(const Externals&) = delete;
   Externals& operator=(const Externals&) = delete;
 
-  bool empty() const { return all_.empty(); }
-
   /// Before a step or an evaluation, on every device: takes the numbers as they are now. Throws InputError when
   /// a tensor has none, or another type than the graph was captured for.
   void bind();
   /// The value of input `input` of the graph since bind().
   at::Tensor value(size_t input) const;
 
-
  private:
   struct External {
     size_t input;
     at::Tensor original, value;
   };
-  at::Tensor current(const External&) const;
 
   const graph::Graph& graph_;
   LiveTensors& live_;

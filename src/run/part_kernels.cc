@@ -188,7 +188,8 @@ Tensor reduce_parts(at::TensorList roots, at::IntArrayRef leaves, c10::string_vi
   return reduce(roots, leaves, how, dtype, 0, 1, 1, 0);
 }
 
-// The same numbers, laid out anew. Indices that share an element have the same number.
+}  // namespace
+
 Tensor restride(const Tensor& x, at::IntArrayRef strides) {
   Tensor out = at::empty_strided(x.sizes(), strides, x.options());
   Tensor to = out, from = x;
@@ -200,8 +201,6 @@ Tensor restride(const Tensor& x, at::IntArrayRef strides) {
   to.copy_(from);
   return out;
 }
-
-}  // namespace
 
 Tensor take_part(const Tensor& whole, const graph::Cut& cut, int64_t parts, int part) {
   return cut_part(whole, cut.dim, cut.outer, parts, part);

@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "train/run_definition.h"
 
 namespace shoal::train {
 
@@ -12,9 +13,7 @@ std::vector<comm::Fact> facts_of_run(const nlohmann::json& definition, const Lay
   const nlohmann::json flat = definition.flatten();
   for (const auto& [key, value] : flat.items()) {
     if (key.ends_with("graph")) continue;
-    std::string name = key.substr(1);
-    std::replace(name.begin(), name.end(), '/', '.');
-    facts.push_back({name, value.dump()});
+    facts.push_back({setting_name(key), value.dump()});
   }
   // Another optimizer has other settings: what it is comes first.
   std::ranges::stable_partition(facts, [](const comm::Fact& fact) { return fact.name.ends_with(".name"); });

@@ -1,7 +1,6 @@
 #include "train/calls.h"
 
 #include <chrono>
-#include <span>
 
 #include "base/text.h"
 #include "comm/collectives.h"
@@ -41,8 +40,8 @@ void check_same_evaluations(comm::Group& group, const std::string& place,
   for (const auto& [shapes, hash] : mine) lines += cat(shapes, "\n", hash, "\n");
   std::map<std::string, std::pair<std::string, int>> first;  // by shapes: the hash, and who has it
   int rank = 0;
-  for (const auto& bytes : comm::all_gather(group, std::as_bytes(std::span(lines)))) {
-    const auto theirs = split({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, '\n');
+  for (const std::string& text : comm::all_gather_texts(group, lines)) {
+    const auto theirs = split(text, '\n');
     for (size_t i = 0; i + 1 < theirs.size(); i += 2) {
       const auto& [hash, owner] = first.try_emplace(theirs[i], theirs[i + 1], rank).first->second;
       if (hash != theirs[i + 1])

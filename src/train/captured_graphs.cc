@@ -20,10 +20,10 @@ std::string print_shapes(const Shapes& shapes) {
   return join(texts, ", ");
 }
 
-Captured::Captured(Key key_in, const capture::Call& call, std::string text_in, lower::LocalGraph local_in,
-                   bool gathers, run::LiveTensors& live)
+Captured::Captured(Key key_in, const capture::Call& call, lower::LocalGraph local_in, bool gathers,
+                   run::LiveTensors& live)
     : key(std::move(key_in)),
-      text(std::move(text_in)),
+      text(call.text),
       hash(hash_hex(text)),
       sources(call.graph.externals),
       trace(call.trace),
@@ -33,9 +33,8 @@ Captured::Captured(Key key_in, const capture::Call& call, std::string text_in, l
       buffers(graph),
       externals(graph, live) {}
 
-bool Captured::is_of(const capture::Call& call, const std::string& its_text) const {
-  const auto is_same = [](const auto& a, const auto& b) { return a.first == b.first && a.second.is_same(b.second); };
-  return text == its_text && std::ranges::equal(sources, call.graph.externals, is_same);
+bool Captured::is_of(const capture::Call& call) const {
+  return text == call.text && capture::reads_the_same(sources, call.graph.externals);
 }
 
 template <class Matches>
@@ -53,8 +52,8 @@ Captured* CapturedGraphs::find(const Key& key, const std::function<at::Tensor(co
   });
 }
 
-Captured* CapturedGraphs::find(const Key& key, const capture::Call& call, const std::string& text) {
-  Captured* const found = use([&](const Captured& each) { return each.key == key && each.is_of(call, text); });
+Captured* CapturedGraphs::find(const Key& key, const capture::Call& call) {
+  Captured* const found = use([&](const Captured& each) { return each.key == key && each.is_of(call); });
   if (found) found->trace = call.trace;
   return found;
 }

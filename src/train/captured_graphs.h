@@ -33,11 +33,10 @@ struct Key {
 
 /// What this device runs of a captured graph, with the executor.
 struct Captured {
-  /// `text`: of the call's graph, as below.
-  Captured(Key, const capture::Call&, std::string text, lower::LocalGraph, bool gathers, run::LiveTensors&);
+  Captured(Key, const capture::Call&, lower::LocalGraph, bool gathers, run::LiveTensors&);
 
   /// Whether it is the graph of this call, with the same tensors from outside of the model.
-  bool is_of(const capture::Call&, const std::string& text) const;
+  bool is_of(const capture::Call&) const;
 
   const Key key;
   const std::string text, hash;                        // of the undivided graph
@@ -60,7 +59,7 @@ class CapturedGraphs {
   /// The one that the model's code would make now; null when it is not among them.
   Captured* find(const Key& key, const std::function<at::Tensor(const Batch&)>& code, bool gradients);
   /// The one of this call, whose trace it takes; null when it is not among them.
-  Captured* find(const Key& key, const capture::Call& call, const std::string& text);
+  Captured* find(const Key& key, const capture::Call& call);
   /// The text of the last used one of this key; "" when there is none.
   std::string text_of(const Key& key) const;
 

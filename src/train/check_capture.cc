@@ -19,14 +19,12 @@ using train::Numbers;
 
 void check_same_text(const graph::Graph& first, const graph::Graph& second) {
   const auto a = split(graph::print(first), '\n'), b = split(graph::print(second), '\n');
-  for (size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
-    const std::string x = i < a.size() ? a[i] : "(end)", y = i < b.size() ? b[i] : "(end)";
-    if (x != y)
-      throw JobError(cat("check_capture - two captures differ at line ", i + 1, ": got \"", y, "\", want \"",
-                         x,
-                         "\"; the model depends on something of the host that changes (a counter, rand(), a "
-                         "tensor made by hand)"));
-  }
+  if (a == b) return;
+  const size_t line = first_unlike(a, b);
+  throw JobError(cat("check_capture - two captures differ at line ", line + 1, ": got \"",
+                     line < b.size() ? b[line] : "(end)", "\", want \"", line < a.size() ? a[line] : "(end)",
+                     "\"; the model depends on something of the host that changes (a counter, rand(), a "
+                     "tensor made by hand)"));
 }
 
 // The same bits; a NaN is a NaN.

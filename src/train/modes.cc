@@ -1,5 +1,6 @@
 #include "train/modes.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "base/text.h"
@@ -36,11 +37,12 @@ Modes modes_of(const torch::nn::Module& module) {
 }
 
 std::string print(const Modes& modes, const torch::nn::Module& module) {
+  if (std::ranges::find(modes, false) == modes.end()) return "none";
   std::vector<std::string> names;
   const auto items = module.named_modules("", /*include_self=*/true);
   for (size_t i = 0; i < modes.size(); ++i)
     if (!modes[i]) names.push_back(items[i].key().empty() ? "all" : items[i].key());
-  return names.empty() ? "none" : join(names, ", ");
+  return join(names, ", ");
 }
 
 void in_evaluation(torch::nn::Module& module, const std::function<void()>& work) {

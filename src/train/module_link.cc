@@ -34,6 +34,7 @@ void check_tensors(const char* kind, const std::vector<capture::NamedTensor>& be
     if (!is->tensor.is_same(was.tensor))
       refuse(was.name, "the module has another tensor of this name than at first, which is not trained");
   }
+  if (now.size() == before.size()) return;  // each of `before` was found, and names are unique
   for (const capture::NamedTensor& is : now)
     if (std::ranges::find(before, is.name, &capture::NamedTensor::name) == before.end())
       refuse(is.name, "the module did not have it at first, so it is not trained");

@@ -38,6 +38,12 @@ nlohmann::json run_definition(const TrainerOptions& options, const std::string& 
           {"device", {{"kind", kind_of_device}, {"threads", options.threads}}}};
 }
 
+std::string setting_name(const std::string& key) {
+  std::string name = key.substr(1);
+  std::ranges::replace(name, '/', '.');
+  return name;
+}
+
 void check_same_run(const nlohmann::json& here, const nlohmann::json& checkpoint) {
   const nlohmann::json flat = here.flatten();
   const nlohmann::json other = checkpoint.flatten();
@@ -46,8 +52,7 @@ void check_same_run(const nlohmann::json& here, const nlohmann::json& checkpoint
   std::string hash;  // that differs; it follows from the settings
   for (const auto& [key, value] : flat.items()) {
     if (other.contains(key) && other[key] == value) continue;
-    std::string name = key.substr(1);
-    std::replace(name.begin(), name.end(), '/', '.');
+    const std::string name = setting_name(key);
     if (name.ends_with("graph"))
       hash = name;
     else if (told.size() < kTold)

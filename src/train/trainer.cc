@@ -20,7 +20,6 @@
 #include "lower/program.h"
 #include "lower/storage.h"
 #include "plan/layout.h"
-#include "run/buffer_updates.h"
 #include "run/device_memory.h"
 #include "run/exchange.h"
 #include "run/externals.h"
@@ -186,12 +185,14 @@ struct Trainer::Impl {
   Captured& capture(const Batch& microbatch, const std::string& place, const std::string& call) {
     const Shapes shapes = shapes_of(microbatch);
     const train::Key key{shapes, train::modes_of(*model.module), trainable(), hooks()};
-    std::vector<comm::Fact> facts = {{"microbatch", print_shapes(shapes)},
-                                     {"submodules in eval()", train::print(key.modes, *model.module)},
-                                     {"frozen parameters", frozen()}};
-    add(facts, writes());
+    std::vector<comm::Fact> facts = writes();
+    const bool compares = world.size() > 1;
+    if (compares)
+      facts.insert(facts.begin(), {{"microbatch", print_shapes(shapes)},
+                                   {"submodules in eval()", train::print(key.modes, *model.module)},
+                                   {"frozen parameters", frozen()}});
     const auto use = [&](Captured& captured) -> Captured& {
-      if (world.size() > 1) facts.push_back({.name = "graph of this step", .value = captured.hash, .is_hash = true});
+      if (compares) facts.push_back({.name = "graph of this step", .value = captured.hash, .is_hash = true});
       agreed_seconds = calls.agree(place, call, std::move(facts));
       follow();
       return captured;
@@ -200,15 +201,14 @@ struct Trainer::Impl {
     calls.set_activity(cat(place, ": capture"));
     capture::Call made =
         capture::call_training(model, shapes, options.precision, form(), training.text_of(key));
-    const std::string text = graph::print(made.graph), hash = hash_hex(text);
-    if (Captured* const known = training.find(key, made, text)) return use(*known);
+    if (Captured* const known = training.find(key, made)) return use(*known);
+    const std::string hash = hash_hex(made.text);
     graph::Graph whole = made.graph;
     if (!memory) definition = train::run_definition(options, hash, kind_of_device);
-    const bool compares = world.size() > 1;
     if (compares) {
       add(facts, train::facts_of_run(definition, layout));
       add(facts, train::facts_of_tensors(tensors));
-      add(facts, {{"the graph", text}});
+      add(facts, {{"the graph", made.text}});
     }
     train::DividedRun run =
         train::divide_run(std::move(whole), options.tensor_chunks, memory ? &storage.cuts : nullptr);
@@ -225,20 +225,20 @@ struct Trainer::Impl {
       if (options.tensor_chunks > 1) definition["divided_graph"] = hash_hex(graph::print(graph));
       build_memory(graph);
       began_trainable = key.trainable;
-    } else if (lower::print(lower::plan_storage(graph)) != lower::print(storage)) {
+    } else if (const lower::Storage now = lower::plan_storage(graph); lower::print(now) != lower::print(storage)) {
       for (size_t i = 0; i < key.trainable.size(); ++i)
         if (key.trainable[i] != began_trainable[i])
           throw InputError(cat("trainer - parameter ", tensors.parameters[i].name, ": its requires_grad is ",
                                key.trainable[i] ? "true, and was false" : "false, and was true",
                                " when training began; a Trainer trains the same parameters to its end, so "
                                "make a new one, which goes on with the module's numbers"));
-      check_same_uses(lower::plan_storage(graph));
+      check_same_uses(now);
       throw InputError(cat("trainer - batch: with tensors ", print_shapes(shapes),
                            " the model trains other parameters than with its first batch; make each "
                            "parameter take part in every loss"));
     }
     auto captured =
-        std::make_unique<Captured>(key, made, text, localise(graph), gathers_on_use(), world.live_tensors());
+        std::make_unique<Captured>(key, made, localise(graph), gathers_on_use(), world.live_tensors());
     if (layout.tp > 1 && role.computes && !exchanger) {
       std::vector<int> peers;
       for (int tp = 0; tp < layout.tp; ++tp) peers.push_back(lower::rank_of(layout, role.dp, tp));
@@ -402,7 +402,7 @@ struct Trainer::Impl {
     calls.set_activity(place);
     Captured& captured = capture(*first, place, "step");
     if (link) link->withhold();
-    const Shapes shapes = shapes_of(*first);
+    const Shapes& shapes = captured.key.shapes;
     run::StepRequest request;
     request.graph = &captured.graph;
     request.executor = &captured.executor;
@@ -623,6 +623,12 @@ struct Trainer::Impl {
     return calls.together([&] { return mean_loss(count, batch); });
   }
 
+  void check_same_evaluations() {
+    std::map<std::string, std::string> hashes;  // by shapes, of the graph used last
+    for (const auto& each : evaluation) hashes[print_shapes(each->key.shapes)] = each->hash;
+    train::check_same_evaluations(*group, calls.now("evaluate"), hashes);
+  }
+
   double mean_loss(int64_t count, const std::function<Batch(int64_t)>& data) {
     hold_settings();
     follow();
@@ -639,7 +645,7 @@ struct Trainer::Impl {
     // The devices that share a microbatch have the same losses: one of them says so.
     if (role.tp != 0) losses.clear();
     calls.set_activity(calls.now("evaluate"));
-    if (world.size() > 1) train::check_same_evaluations(*group, calls.now("evaluate"), evaluated);
+    if (world.size() > 1) check_same_evaluations();
     std::vector<double> all;
     for (const auto& part : comm::all_gather(*group, std::as_bytes(std::span(losses)))) {
       const size_t before = all.size();
@@ -654,27 +660,24 @@ struct Trainer::Impl {
     const train::Key key{shapes, {}, {}, {}};
     Captured* found = nullptr;
     capture::Call made;
-    std::string text;
     train::in_evaluation(*model.module, [&] {
       found = evaluation.find(key, model.loss, false);
       if (found) return;
       made = capture::call_forward(*model.module, model.loss, shapes, options.precision, form(),
                                    evaluation.text_of(key));
-      text = graph::print(made.graph);
-      found = evaluation.find(key, made, text);
+      found = evaluation.find(key, made);
     });
     if (!found) {
       graph::Graph whole = made.graph;
       const train::DividedRun run =
           train::divide_run(std::move(whole), options.tensor_chunks, &storage.cuts);
       found = &evaluation.add(
-          std::make_unique<Captured>(key, made, text, localise(run.graph), gathers_on_use(), world.live_tensors()));
+          std::make_unique<Captured>(key, made, localise(run.graph), gathers_on_use(), world.live_tensors()));
     }
-    if (world.size() > 1) evaluated[print_shapes(shapes)] = found->hash;
     Captured& captured = *found;
     if (exchanger)
       exchanger->agree(cat("trainer - ", calls.now(cat("evaluate batch ", number))),
-                       cat(print_shapes(shapes), " of graph ", evaluated.at(print_shapes(shapes))));
+                       cat("graph ", found->hash, " of ", print_shapes(shapes)));
     captured.externals.bind();
     double loss = 0;
     run::Executor::Run run;
@@ -715,8 +718,7 @@ struct Trainer::Impl {
   std::optional<train::ModuleLink> link;  // of a built module
   std::unique_ptr<train::OptimizerState> optimizer;
   std::unique_ptr<run::Interpreter> interpreter;
-  std::map<std::string, std::string> evaluated;  // shapes -> hash of the graph; of several devices
-  double agreed_seconds = 0;                     // what the last capture() waited for the others
+  double agreed_seconds = 0;  // what the last capture() waited for the others
   int64_t steps = 0, samples = 0;
   train::Calls calls{world, steps};
   bool profiling = false;

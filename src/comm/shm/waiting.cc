@@ -2,7 +2,6 @@
 
 #include <sched.h>
 
-#include "base/text.h"
 #include "shoal/error.h"
 
 namespace shoal::comm {
