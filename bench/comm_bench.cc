@@ -53,16 +53,17 @@ class Bench {
 
 void bench_collectives(Group& world) {
   Bench bench(world);
-  const auto window = world.window(kLargest);
-  std::memset(window->mine().data(), 0, kLargest);
+  std::vector<std::byte> mine(kLargest), whole(kLargest);
+  const std::span<const std::byte> given(mine);
+  const std::span<std::byte> asked(whole);
   for (const auto& [bytes, calls] :
        {std::pair<size_t, int>{8, 500}, {1 << 10, 500}, {64 << 10, 200}, {1 << 20, 40}, {kLargest, 2}})
-    bench.run("all_reduce", bytes, calls, [&] { all_reduce(world, *window, 0, bytes / sizeof(float)); });
-  const size_t count = kLargest / sizeof(float);
-  bench.run("reduce_scatter", kLargest, 2, [&] { reduce_scatter(world, *window, 0, count); });
-  bench.run("all_gather", kLargest, 2, [&] { all_gather(world, *window, 0, count); });
-  std::vector<std::byte> own(kLargest);
-  bench.run("broadcast", kLargest, 2, [&] { broadcast(world, 0, own); });
+    bench.run("all_reduce", bytes, calls, [&] { all_reduce(world, DType::kF32, given.first(bytes), asked.first(bytes)); });
+  const size_t part = kLargest / sizeof(float) / world.size() * sizeof(float), all = part * world.size();
+  bench.run("reduce_scatter", kLargest, 2,
+            [&] { reduce_scatter(world, DType::kF32, given.first(all), asked.first(part)); });
+  bench.run("all_gather", kLargest, 2, [&] { all_gather(world, given.first(part), asked.first(all)); });
+  bench.run("broadcast", kLargest, 2, [&] { broadcast(world, 0, asked); });
   std::byte message[8] = {};
   bench.run("pingpong", sizeof message, 500, [&] {
     if (world.rank() == 0) world.send(1, message), world.recv(1, message);

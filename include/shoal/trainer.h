@@ -110,16 +110,20 @@ class Trainer {
   /// the devices that keep it. For inspection; any device may call it alone.
   at::Tensor parameter(const std::string& name) const;
 
-  /// What this device has allocated, in bytes. Activations and the batch are not among it.
+  /// Memory of this device, in bytes. The batch is not among it.
   struct Memory {
-    int64_t parameters = 0;  // as forward reads them, masters, frozen ones, and the module's buffers
-    int64_t gradients = 0;   // sums of gradients, and what the devices tell each other in a step
-    int64_t optimizer = 0;   // its state
-    int64_t buffers = 0;     // the most so far: gathered parameters, gradients on their way, what a
-                             // tensor-parallel group shows each other
-    int64_t total() const { return parameters + gradients + optimizer + buffers; }
+    int64_t weights = 0;      // as forward reads them, and masters where these are kept apart
+    int64_t gradients = 0;    // accumulators and sums
+    int64_t optimizer = 0;    // its state
+    int64_t activations = 0;  // the most at a time, fetched parameters among them
+    int64_t buffers = 0;      // the module's frozen parameters and buffers
+    int64_t windows = 0;      // what is on its way to other devices
+    int64_t total() const { return weights + gradients + optimizer + activations + buffers + windows; }
   };
+  /// As it was allocated, and of activations as it was measured: 0 before the third microbatch.
   Memory memory() const;
+  /// As the Programs say that run (docs/program.md): what memory() is measured against.
+  Memory planned_memory() const;
 
   /// What this device does in a step, as text, and what the devices hold.
   std::string plan() const;

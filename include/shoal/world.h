@@ -11,6 +11,9 @@ namespace comm {
 class Agreement;
 class Communicator;
 }  // namespace comm
+namespace kernels {
+class Device;
+}
 namespace run {
 class LiveTensors;
 }
@@ -25,6 +28,8 @@ class World {
   /// that pass their word there. Throws JobError when the launcher is gone.
   World(int argc, char** argv);
   explicit World(std::unique_ptr<comm::Communicator>);
+  /// On another kind of device than the CPU, which must outlive the World.
+  World(std::unique_ptr<comm::Communicator>, kernels::Device&);
   ~World();
   World(World&&) noexcept;
   World& operator=(World&&) noexcept;
@@ -32,6 +37,8 @@ class World {
   int rank() const;
   int size() const;
   comm::Communicator& communicator();
+  /// What computes here: the CPU, unless the World was made with another.
+  kernels::Device& device() const;
   /// Where the devices make sure that they are all in the same call.
   comm::Agreement& agreement();
   /// What its Trainers train, for each other's models.
@@ -43,6 +50,7 @@ class World {
 
  private:
   std::unique_ptr<comm::Communicator> communicator_;
+  kernels::Device* device_;  // not owned
   std::unique_ptr<comm::Agreement> agreement_;
   std::unique_ptr<run::LiveTensors> live_tensors_;
 };

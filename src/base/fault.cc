@@ -26,6 +26,8 @@ std::string describe_exception() {
     throw;
   } catch (const Error& error) {
     return error.what();
+  } catch (const BrokenInvariant& error) {
+    return cat("internal error: ", error.what());
   } catch (const std::exception& error) {
     const std::string reason = error.what();
     return cat(name_of(typeid(error)), ": ", reason.substr(0, reason.find('\n')));

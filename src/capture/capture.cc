@@ -5,14 +5,16 @@
 #include <torch/nn/modules/activation.h>
 
 #include <algorithm>
-#include <mutex>
 #include <set>
 
 #include "base/text.h"
 #include "capture/ghost.h"
 #include "capture/hooks.h"
+#include "capture/own_tensors.h"
 #include "capture/recorder.h"
 #include "graph/passes.h"
+#include "kernels/cpu/cpu_device.h"
+#include "numerics/passes.h"
 #include "shoal/error.h"
 
 namespace shoal::capture {
@@ -92,62 +94,6 @@ void run_model(Recording& recording, const Code& code) {
   }
 }
 
-// Held alone while numbers of modules cannot be read.
-std::shared_mutex& modules_in_use() {
-  static std::shared_mutex mutex;
-  return mutex;
-}
-
-// The module's own tensors while its code runs: reading or writing their numbers past the operators throws, and
-// what set_data does to them is undone, and refused.
-class OwnTensors {
- public:
-  explicit OwnTensors(const NamedTensors& tensors) {
-    for (const auto* list : {&tensors.parameters, &tensors.buffers})
-      for (const NamedTensor& named : *list) {
-        if (!named.tensor.has_storage()) continue;
-        const char* const kind = list == &tensors.parameters ? "parameter " : "buffer ";
-        Own& own = all_.emplace_back(Own{cat(kind, named.name), named.tensor, {}, named.tensor.storage()});
-        if (!is_on_host(named.tensor) || own.storage.unsafeGetStorageImpl()->_mutable_data_ptr_no_checks().get() == nullptr)
-          continue;
-        own.before = named.tensor.variable_data();
-        own.storage.unsafeGetStorageImpl()->release_data_and_set_meta_custom_data_ptr_error_msg_(
-            "its storage is not allocated: its numbers are not those of the run");
-      }
-  }
-  ~OwnTensors() {
-    for (Own& own : all_) {
-      if (own.before.defined()) own.storage.unsafeGetStorageImpl()->clear_data_ptr_access_error_msg_();
-      if (is_changed(own) && own.before.defined())
-        own.tensor.unsafeGetTensorImpl()->shallow_copy_from(own.before.getIntrusivePtr());
-    }
-  }
-  OwnTensors(const OwnTensors&) = delete;
-  OwnTensors& operator=(const OwnTensors&) = delete;
-
-  void check() const {
-    for (const Own& own : all_)
-      if (is_changed(own))
-        throw InputError(cat("capture - ", own.name,
-                             ": forward gives it other data (set_data), which is not supported; compute a new "
-                             "tensor and use that"));
-  }
-
- private:
-  struct Own {
-    std::string name;
-    at::Tensor tensor, before;
-    c10::Storage storage;
-  };
-  static bool is_changed(const Own& own) {
-    return !own.tensor.has_storage() ||
-           own.tensor.storage().unsafeGetStorageImpl() != own.storage.unsafeGetStorageImpl() ||
-           (own.before.defined() && own.tensor.sizes() != own.before.sizes());
-  }
-  std::unique_lock<std::shared_mutex> alone_{modules_in_use()};
-  std::vector<Own> all_;
-};
-
 bool has_attention(const torch::nn::Module& module) {
   const auto is_attention = [](const torch::nn::Module& each) {
     return dynamic_cast<const torch::nn::MultiheadAttentionImpl*>(&each) != nullptr;
@@ -194,12 +140,16 @@ void check_loss(const at::Tensor& loss) {
 
 }  // namespace
 
-std::shared_lock<std::shared_mutex> reading_modules() { return std::shared_lock(modules_in_use()); }
-
 bool reads_the_same(const std::map<graph::ValueId, at::Tensor>& a, const std::map<graph::ValueId, at::Tensor>& b) {
   return std::ranges::equal(a, b, [](const auto& x, const auto& y) {
     return x.first == y.first && x.second.is_same(y.second);
   });
+}
+
+std::vector<NamedTensor> NamedTensors::all() const {
+  std::vector<NamedTensor> all = parameters;
+  all.insert(all.end(), buffers.begin(), buffers.end());
+  return all;
 }
 
 NamedTensors named_tensors(const torch::nn::Module& module) {
@@ -250,15 +200,15 @@ Twins set_up(Recording& recording, const torch::nn::Module& module, const NamedT
 
 // The call that a recording was of, with the passes run.
 Call finished(Recording& recording, graph::Graph graph) {
-  graph = graph::canonicalize(std::move(graph));
+  graph = numerics::canonicalize(std::move(graph));
   std::string text = graph::print(graph);
   return {std::move(graph), std::move(text), recording.take_trace()};
 }
 
-Call record_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision,
-                  Form form) {
+Call record_training(kernels::Device& device, const TrainingModel& model,
+                     std::span<const graph::TensorType> types, Precision precision, Form form) {
   const NamedTensors tensors = named_tensors(*model.module);
-  Recording recording(RecordingOf::kForward);
+  Recording recording(RecordingOf::kForward, device);
   Twins twins = set_up(recording, *model.module, tensors, types, precision, form);
   const OwnTensors own(tensors);
   const at::AutoGradMode with_gradients(true);
@@ -298,11 +248,11 @@ Call record_training(const TrainingModel& model, std::span<const graph::TensorTy
   return finished(recording, graph::split_buffer_updates(std::move(graph), changed));
 }
 
-Call record_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
-                  std::span<const graph::TensorType> types, Precision precision,
-                  Form form) {
+Call record_forward(kernels::Device& device, const torch::nn::Module& module,
+                    const std::function<at::Tensor(const Batch&)>& function,
+                    std::span<const graph::TensorType> types, Precision precision, Form form) {
   const NamedTensors tensors = named_tensors(module);
-  Recording recording(RecordingOf::kForward);
+  Recording recording(RecordingOf::kForward, device);
   Twins twins = set_up(recording, module, tensors, types, precision, form);
   const OwnTensors own(tensors);
   const at::AutoGradMode without_gradients(false);
@@ -348,26 +298,30 @@ Call settled(const std::function<Call()>& record, const std::function<at::Tensor
 
 }  // namespace
 
-Call call_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision,
-                   Form form, const std::string& known) {
-  return settled([&] { return record_training(model, types, precision, form); }, model.loss, true, known);
+Call call_training(kernels::Device& device, const TrainingModel& model,
+                   std::span<const graph::TensorType> types, Precision precision, Form form,
+                   const std::string& known) {
+  const auto record = [&] { return record_training(device, model, types, precision, form); };
+  return settled(record, model.loss, true, known);
 }
 
-Call call_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
+Call call_forward(kernels::Device& device, const torch::nn::Module& module,
+                  const std::function<at::Tensor(const Batch&)>& function,
                   std::span<const graph::TensorType> types, Precision precision, Form form,
                   const std::string& known) {
-  return settled([&] { return record_forward(module, function, types, precision, form); }, function, false, known);
+  const auto record = [&] { return record_forward(device, module, function, types, precision, form); };
+  return settled(record, function, false, known);
 }
 
-graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
-                              Precision precision, Form form) {
-  return call_training(model, types, precision, form).graph;
+graph::Graph capture_training(kernels::Device& device, const TrainingModel& model,
+                              std::span<const graph::TensorType> types, Precision precision, Form form) {
+  return call_training(device, model, types, precision, form).graph;
 }
 
-graph::Graph capture_forward(const torch::nn::Module& module,
+graph::Graph capture_forward(kernels::Device& device, const torch::nn::Module& module,
                              const std::function<at::Tensor(const Batch&)>& function,
                              std::span<const graph::TensorType> types, Precision precision, Form form) {
-  return call_forward(module, function, types, precision, form).graph;
+  return call_forward(device, module, function, types, precision, form).graph;
 }
 
 }  // namespace shoal::capture
@@ -376,14 +330,13 @@ namespace shoal::detail {
 
 std::shared_ptr<const Initialisation> record_initialisation(
     const std::function<std::shared_ptr<torch::nn::Module>()>& construct) {
-  capture::Recording recording(capture::RecordingOf::kConstructor);
+  capture::Recording recording(capture::RecordingOf::kConstructor, kernels::cpu());
   std::shared_ptr<torch::nn::Module> module;
   capture::run_model(recording, [&] { module = construct(); });
   if (!module) throw InputError("describe - construct: it returned an empty module holder");
-  const capture::NamedTensors tensors = capture::named_tensors(*module);
   std::vector<graph::ValueId> results;
-  for (const auto* list : {&tensors.parameters, &tensors.buffers})
-    for (const capture::NamedTensor& tensor : *list) results.push_back(recording.value_of(tensor.tensor));
+  for (const capture::NamedTensor& named : capture::named_tensors(*module).all())
+    results.push_back(recording.value_of(named.tensor));
   recording.leave();
   auto initialisation = std::make_shared<Initialisation>();
   initialisation->graph = std::move(recording.graph());

@@ -7,6 +7,7 @@
 
 #include "capture/trace.h"
 #include "graph/graph.h"
+#include "kernels/device.h"
 #include "shoal/model.h"
 
 namespace shoal {
@@ -27,6 +28,8 @@ struct NamedTensor {
 /// A module's tensors, each once: a tied weight has the first of its names.
 struct NamedTensors {
   std::vector<NamedTensor> parameters, buffers;
+
+  std::vector<NamedTensor> all() const;  // parameters, then buffers
 };
 NamedTensors named_tensors(const torch::nn::Module& module);
 
@@ -53,22 +56,25 @@ struct Call {
 /// Whether two graphs of one text have the very same externals.
 bool reads_the_same(const std::map<graph::ValueId, at::Tensor>&, const std::map<graph::ValueId, at::Tensor>&);
 
-/// Forward and backward of one microbatch. `types`: the batch's tensors. Result: {loss}. The code is called once
-/// more, and must do the same again, unless it makes the graph whose text is `known`. Throws InputError for what
-/// cannot be captured.
-Call call_training(const TrainingModel& model, std::span<const graph::TensorType> types, Precision precision,
-                   Form form = Form::kWhole, const std::string& known = "");
+/// Forward and backward of one microbatch, as `device` computes them in eager. `types`: the batch's tensors.
+/// Result: {loss}. The code is called once more, and must do the same again, unless it makes the graph whose text
+/// is `known`. Throws InputError for what cannot be captured.
+Call call_training(kernels::Device& device, const TrainingModel& model,
+                   std::span<const graph::TensorType> types, Precision precision, Form form = Form::kWhole,
+                   const std::string& known = "");
 /// Forward alone of `function` on tensors of `types`; results: what it returns. Training mode is the module's
 /// own.
-Call call_forward(const torch::nn::Module& module, const std::function<at::Tensor(const Batch&)>& function,
+Call call_forward(kernels::Device& device, const torch::nn::Module& module,
+                  const std::function<at::Tensor(const Batch&)>& function,
                   std::span<const graph::TensorType> types, Precision precision, Form form = Form::kWhole,
                   const std::string& known = "");
 
 /// The graphs alone.
-graph::Graph capture_training(const TrainingModel& model, std::span<const graph::TensorType> types,
-                              Precision precision, Form form = Form::kWhole);
+graph::Graph capture_training(kernels::Device& device, const TrainingModel& model,
+                              std::span<const graph::TensorType> types, Precision precision,
+                              Form form = Form::kWhole);
 
-graph::Graph capture_forward(const torch::nn::Module& module,
+graph::Graph capture_forward(kernels::Device& device, const torch::nn::Module& module,
                              const std::function<at::Tensor(const Batch&)>& function,
                              std::span<const graph::TensorType> types, Precision precision,
                              Form form = Form::kWhole);

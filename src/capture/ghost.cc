@@ -2,37 +2,14 @@
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/FunctionalTensorWrapper.h>
-#include <ATen/SDPBackend.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
-#include <ATen/native/DispatchStub.h>
-#include <ATen/native/transformers/attention.h>
-#include <ATen/native/transformers/sdp_utils_cpp.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <mutex>
 
+#include "kernels/cpu/host.h"
 #include "shoal/error.h"
-
-// The choice of attention mirrors the CPU's: what its flash kernel takes becomes one node (lowered to that
-// kernel by run/), the rest is recorded as primitives. The CPU's own stub cannot be asked, since it looks at
-// strides and data of real tensors.
-namespace at::native {
-namespace {
-
-int64_t choose_attention(const Tensor& query, const Tensor& key, const Tensor& value,
-                         const std::optional<Tensor>& mask, double dropout, bool is_causal,
-                         std::optional<double> /*scale*/, bool enable_gqa) {
-  const bool flash = dropout == 0.0 && query.dim() == 4 && query.size(-1) == value.size(-1) &&
-                     query.size(-1) == key.size(-1) && at::isFloatingType(query.scalar_type()) &&
-                     !(mask.has_value() && mask->requires_grad()) && !(is_causal && mask.has_value()) &&
-                     (enable_gqa || query.size(1) == key.size(1));
-  return static_cast<int64_t>(flash ? at::SDPBackend::overrideable : at::SDPBackend::math);
-}
-
-}  // namespace
-REGISTER_PRIVATEUSE1_DISPATCH(_fused_sdp_choice_stub, &choose_attention)
-}  // namespace at::native
 
 namespace shoal::capture {
 namespace {
@@ -125,7 +102,7 @@ at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, std::sha
 bool is_ghost(const at::Tensor& tensor) { return tensor.defined() && tensor.device().type() == kGhostDevice; }
 
 bool is_on_host(const at::Tensor& tensor) {
-  return tensor.device().is_cpu() && tensor.layout() == at::kStrided;
+  return tensor.device().type() == kernels::kHost && tensor.layout() == at::kStrided;
 }
 
 graph::ValueId ghost_id(const at::Tensor& ghost) { return meta_of(ghost).id; }

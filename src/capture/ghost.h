@@ -14,8 +14,7 @@ namespace shoal::capture {
 
 inline constexpr c10::DeviceType kGhostDevice = c10::DeviceType::PrivateUse1;
 
-/// Registers the device with LibTorch (name, guard, hooks, choice of attention); once per process,
-/// thread-safe.
+/// Registers the device with LibTorch (name, guard, hooks); once per process, thread-safe.
 void register_ghost_device();
 
 /// The recording that made a ghost, and what becomes of its ghosts that outlive it. Thread-safe.
@@ -39,7 +38,7 @@ class Origin {
 at::Tensor make_ghost(const graph::TensorType& type, graph::ValueId id, std::shared_ptr<Origin> origin);
 
 bool is_ghost(const at::Tensor&);
-/// A tensor on the CPU that lies in memory as its strides say; wrapped or not.
+/// A tensor on the host that lies in memory as its strides say; wrapped or not.
 bool is_on_host(const at::Tensor&);
 
 /// The value a ghost stands for. REQUIRES: is_ghost.

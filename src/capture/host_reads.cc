@@ -11,6 +11,7 @@
 #include "capture/ghost.h"
 #include "capture/recorder.h"
 #include "graph/operator.h"
+#include "kernels/cpu/host.h"
 #include "shoal/error.h"
 
 namespace shoal::capture {
@@ -109,8 +110,9 @@ bool Recording::answer_on_host(const c10::OperatorHandle& op, const std::string&
   const Stack arguments(stack.begin() + static_cast<std::ptrdiff_t>(first), stack.end());
   torch::jit::drop(stack, count);
   Stack real;
+  const c10::IValue host = c10::Device(kernels::kHost);
   for (const c10::IValue& argument : arguments)
-    real.push_back(argument.isDevice() ? c10::IValue(c10::Device(at::kCPU)) : map_tensors(argument, numbers));
+    real.push_back(argument.isDevice() ? host : map_tensors(argument, numbers));
   op.callBoxed(real);
   for (const c10::IValue& result : real)
     stack.push_back(map_tensors(result, [&](const at::Tensor& tensor) { return ghost_of_constant(tensor); }));

@@ -12,6 +12,7 @@
 #include "capture/ghost.h"
 #include "graph/graph.h"
 #include "graph/operator.h"
+#include "kernels/cpu/host.h"
 #include "shoal/error.h"
 
 namespace shoal::capture {
@@ -25,7 +26,7 @@ Interception* interception = nullptr;
 
 void intercept_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::DeferredInit);
-  if (at::autocast::is_autocast_enabled(at::kCPU))
+  if (at::autocast::is_autocast_enabled(kernels::kHost))
     throw InputError(
         "capture - autocast: it is switched on in forward and would have no effect here; use "
         "Precision::kBF16 instead");
@@ -86,10 +87,7 @@ AutogradOnThisThread::~AutogradOnThisThread() {
   c10::AutogradState::get_tls_state().set_multithreading_enabled(multithreading_before_);
 }
 
-Interception::Interception(c10::Device factory_device)
-    : factory_device_(factory_device), only_one_(one_interception) {
-  interception = this;
-}
+Interception::Interception() : only_one_(one_interception) { interception = this; }
 
 Interception::~Interception() { interception = nullptr; }
 

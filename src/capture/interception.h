@@ -17,8 +17,7 @@ namespace shoal::capture {
 /// on this thread. One exists at a time per process: the constructor waits.
 class Interception {
  public:
-  /// A factory that names no device makes its tensor on `factory_device`.
-  explicit Interception(c10::Device factory_device);
+  Interception();
   virtual ~Interception();
   Interception(const Interception&) = delete;
   Interception& operator=(const Interception&) = delete;
@@ -56,7 +55,6 @@ class Interception {
   virtual void settle(const c10::OperatorHandle&, torch::jit::Stack&, size_t /*first*/) {}
   virtual void note_results(const torch::jit::Stack&, size_t /*count*/) {}
 
-  const c10::Device factory_device_;
   bool bf16_ = false;
   std::unordered_map<const c10::TensorImpl*, Twin> twins_;
   SharedMemory shared_;

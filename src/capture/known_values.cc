@@ -7,6 +7,7 @@
 
 #include "graph/ivalue.h"
 #include "graph/operator.h"
+#include "kernels/cpu/host.h"
 
 namespace shoal::capture {
 
@@ -87,7 +88,7 @@ at::Tensor KnownValues::numbers(ValueId wanted) {
     if (std::ranges::all_of(node.results, has)) continue;
     torch::jit::Stack stack;
     for (const graph::Argument& argument : node.arguments)
-      stack.push_back(graph::to_ivalue(argument, value_of, at::kCPU));
+      stack.push_back(graph::to_ivalue(argument, value_of, kernels::kHost));
     graph::operator_handle(node.op).callBoxed(stack);
     graph::for_each_result(node, stack, [&](ValueId id, const at::Tensor& tensor) { numbers_[id] = tensor; });
   }

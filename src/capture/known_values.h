@@ -32,7 +32,7 @@ class KnownValues {
   bool is_known(graph::ValueId id) const { return how_known(id) == Known::kAlways; }
   /// At least as externals are now.
   bool is_known_now(graph::ValueId id) const { return how_known(id) != Known::kNo; }
-  /// Computed on the CPU, once. REQUIRES: is_known_now.
+  /// Computed on the host, once. REQUIRES: is_known_now.
   at::Tensor numbers(graph::ValueId);
   /// The externals that it depends on.
   std::vector<at::Tensor> externals_of(graph::ValueId) const;

@@ -15,9 +15,9 @@
 #include "capture/host_reads.h"
 #include "capture/random_operators.h"
 #include "capture/recurrent.h"
-#include "capture/shape_rules.h"
 #include "graph/ivalue.h"
 #include "graph/operator.h"
+#include "kernels/cpu/host.h"
 #include "shoal/error.h"
 
 namespace shoal::capture {
@@ -39,13 +39,15 @@ void record_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* sta
   active_recording(op).record(op, stack);
 }
 
-// Whether a factory's argument says that its tensor is on the CPU.
-bool names_cpu(const c10::OperatorHandle& op, const Stack& stack) {
+bool is_host(const c10::IValue& value) { return value.isDevice() && value.toDevice().type() == kernels::kHost; }
+
+// Whether a factory's argument says that its tensor is on the host.
+bool names_host(const c10::OperatorHandle& op, const Stack& stack) {
   const auto& arguments = op.schema().arguments();
   const size_t first = stack.size() - arguments.size();
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (stack[first + i].isTensor()) return false;
-    if (arguments[i].name() == "device" && stack[first + i].isDevice()) return stack[first + i].toDevice().is_cpu();
+    if (arguments[i].name() == "device" && stack[first + i].isDevice()) return is_host(stack[first + i]);
   }
   return false;
 }
@@ -61,29 +63,30 @@ void refuse_files(const c10::OperatorHandle& op, const Stack& stack, size_t firs
         "describing it");
 }
 
-void register_operators() {
+void register_operators(c10::Device eager) {
   static std::deque<c10::RegistrationHandleRAII> registrations;  // kept for the life of the process
+  const c10::DispatchKey key = c10::computeDispatchKey(std::nullopt, std::nullopt, eager);
   auto& dispatcher = c10::Dispatcher::singleton();
   for (const c10::OperatorName& name : dispatcher.getAllOpNames()) {
     const auto op = dispatcher.findOp(name);
     if (!op || !op->hasSchema()) continue;
-    // Composites come apart into others, except where the CPU has a kernel of its own (silu_backward): eager
+    // Composites come apart into others, except where the device has a kernel of its own (silu_backward): eager
     // takes that one.
-    const bool has_cpu_kernel = op->hasKernelForDispatchKey(c10::DispatchKey::CPU);
-    if (op->hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd) && !has_cpu_kernel) continue;
+    const bool has_kernel = op->hasKernelForDispatchKey(key);
+    if (op->hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd) && !has_kernel) continue;
     if (op->hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1)) continue;
-    if (name.getNamespace() != std::string_view("aten") && !has_cpu_kernel) continue;
+    if (name.getNamespace() != std::string_view("aten") && !has_kernel) continue;
     registrations.push_back(dispatcher.registerImpl(
         name, c10::DispatchKey::PrivateUse1, c10::KernelFunction::makeFromBoxedFunction<&record_boxed>(),
         std::nullopt, nullptr, "shoal capture"));
   }
 }
 
-// A tensor of the same type on another device: without numbers on Meta, zeros on the CPU.
+// A tensor of the same type on another device: without numbers on Meta, else zeros.
 at::Tensor stand_in(const at::Tensor& t, c10::Device device) {
   at::Tensor other =
       at::empty_strided(t.sizes(), t.strides(), t.options().device(device).requires_grad(false));
-  if (device.is_cpu()) other.zero_();
+  if (!device.is_meta()) other.zero_();
   if (t.unsafeGetTensorImpl()->is_wrapped_number()) other.unsafeGetTensorImpl()->set_wrapped_number(true);
   return other;
 }
@@ -96,8 +99,9 @@ c10::IValue move_to(const c10::IValue& value, c10::Device device) {
 // Runs the operator on Meta tensors: the stack's arguments become its results. Where LibTorch has no shape
 // function and we have no row, the operator itself runs once on zeros; not where the size of its result
 // depends on the numbers.
-void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack& stack) {
-  if (apply_shape_rule(name, stack)) return;
+void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack& stack,
+                   kernels::Device& device) {
+  if (device.infer_shapes(name, stack)) return;
   const Stack arguments = stack;
   try {
     op.callBoxed(stack);
@@ -106,7 +110,7 @@ void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack
   }
   if (op.hasTag(at::Tag::dynamic_output_shape)) refuse_data_dependent(name);
   stack.clear();
-  for (const c10::IValue& argument : arguments) stack.push_back(move_to(argument, at::kCPU));
+  for (const c10::IValue& argument : arguments) stack.push_back(move_to(argument, device.torch_device()));
   try {
     op.callBoxed(stack);
   } catch (const std::exception& error) {
@@ -119,30 +123,12 @@ void infer_results(const c10::OperatorHandle& op, const std::string& name, Stack
 
 }  // namespace
 
-// Functionalization asks Meta about in-place operators, too, and LibTorch has no Meta kernel for these.
-at::Tensor& take_shape(at::Tensor& out, const at::Tensor& of) {
-  out.resize_(of.sizes());
-  out.as_strided_(of.sizes(), of.strides());
-  return out;
-}
-at::Tensor& logical_meta(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
-  return take_shape(out, pointwise_result({a, b}, at::kBool));
-}
-at::Tensor& logical_not_meta(const at::Tensor& a, at::Tensor& out) {
-  return take_shape(out, pointwise_result({a}, at::kBool));
-}
-TORCH_LIBRARY_IMPL(aten, Meta, library) {
-  for (const char* name : {"logical_and.out", "logical_or.out", "logical_xor.out"})
-    library.impl(name, &logical_meta);
-  library.impl("logical_not.out", &logical_not_meta);
-}
-
-Recording::Recording(RecordingOf what)
-    : Interception({kGhostDevice, 0}),
+Recording::Recording(RecordingOf what, kernels::Device& device)
+    : device_(device),
       what_(what),
       origin_(std::make_shared<Origin>(what == RecordingOf::kConstructor)) {
   register_ghost_device();
-  register_operators();
+  register_operators(device.torch_device());
   register_batch_norm();
   register_recurrent();
   recording = this;
@@ -273,7 +259,7 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
                                                       [&](const at::Tensor& t) { return value_of(t); }));
     metas.push_back(is_generator ? c10::IValue() : move_to(argument, at::kMeta));
   }
-  if (!infer_from_known_mask(name, arguments, metas)) infer_results(op, name, metas);
+  if (!infer_from_known_mask(name, arguments, metas)) infer_results(op, name, metas, device_);
   torch::jit::drop(*stack, schema.arguments().size());
   for (const c10::IValue& meta : metas) stack->push_back(result_of(meta, node));
   graph_.nodes.push_back(std::move(node));
@@ -286,7 +272,7 @@ void Recording::call(const c10::OperatorHandle& op, Stack* stack) {
     return twins_.contains(tensor.unsafeGetTensorImpl()) || shared_.contains(tensor) || hosts_.is_live(tensor);
   });
   // Memory that the host writes to is no wrapper's.
-  const bool is_host_memory = is_empty(op) && names_cpu(op, *stack);
+  const bool is_host_memory = is_empty(op) && names_host(op, *stack);
   const c10::impl::ExcludeDispatchKeyGuard plain(is_host_memory ? c10::DispatchKeySet(c10::DispatchKey::Functionalize)
                                                                 : c10::DispatchKeySet());
   Interception::call(op, stack);
@@ -316,19 +302,19 @@ void Recording::settle(const c10::OperatorHandle& op, Stack& stack, size_t first
       has_tensors = true;
       has_ghosts |= ghost_beneath(tensor).defined();
     });
-  // A factory makes a ghost, also where it names the CPU, which is the device of all else. empty() alone stays
+  // A factory makes a ghost, also where it names the host, which is the device of all else. empty() alone stays
   // real there: its numbers come from the host (torch::tensor of a vector).
   if (!has_tensors) {
     for (size_t i = 0; i < arguments.size(); ++i) {
       c10::IValue& argument = stack[first + i];
       if (arguments[i].name() != "device") continue;
-      const bool is_cpu = argument.isDevice() && argument.toDevice().is_cpu();
-      if (argument.isNone() || (is_cpu && forward && !is_empty(op))) argument = factory_device_;
+      if (argument.isNone() || (is_host(argument) && forward && !is_empty(op)))
+        argument = c10::Device(kGhostDevice, 0);
     }
     return;
   }
   if (!forward) return;
-  // What the call made on the CPU, and now takes values, is a value of the graph, too.
+  // What the call made on the host, and now takes values, is a value of the graph, too.
   for (size_t i = 0; i < arguments.size(); ++i)
     if (has_ghosts && is_written(i))
       stack[first + i] = map_tensors(stack[first + i], [&](const at::Tensor& tensor) {

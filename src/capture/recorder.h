@@ -16,6 +16,7 @@
 #include "capture/known_values.h"
 #include "capture/trace.h"
 #include "graph/graph.h"
+#include "kernels/device.h"
 
 namespace shoal::capture {
 
@@ -25,13 +26,15 @@ enum class RecordingOf { kForward, kConstructor };
 
 class Recording : public Interception {
  public:
-  explicit Recording(RecordingOf what);
+  /// `device`: what it does in eager is recorded.
+  Recording(RecordingOf what, kernels::Device& device);
   ~Recording() override;
 
   graph::Graph& graph() { return graph_; }
   const graph::Graph& graph() const { return graph_; }
   /// The one that records now; null when none does.
   static Recording* active();
+  kernels::Device& device() const { return device_; }
 
   const std::shared_ptr<Origin>& origin() const { return origin_; }
   void set_phase(graph::Phase phase) { phase_ = phase; }
@@ -105,6 +108,7 @@ class Recording : public Interception {
   bool answer_equal(const at::Tensor& a, const at::Tensor& b);
   void add_constant(graph::ValueId, const at::Tensor& numbers);
 
+  kernels::Device& device_;
   const RecordingOf what_;
   const std::shared_ptr<Origin> origin_;
   graph::Graph graph_;

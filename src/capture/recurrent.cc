@@ -3,9 +3,7 @@
 // input; a stack of layers does so for one direction or two.
 #include "capture/recurrent.h"
 
-#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/dropout.h>
@@ -215,14 +213,6 @@ std::vector<Tensor> run_packed_layers(const Call& call, Cell cell, const Tensor&
                    });
 }
 
-// Does the CPU give this LSTM to oneDNN?
-bool takes_onednn(const Tensor& input) {
-  static const auto bf16 =
-      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_is_mkldnn_bf16_supported", "").typed<bool()>();
-  return at::globalContext().userEnabledMkldnn() && input.numel() != 0 &&
-         (input.scalar_type() == at::kFloat || (input.scalar_type() == at::kBFloat16 && bf16.call()));
-}
-
 std::vector<Tensor> run_onednn_layers(const Call& call, const Tensor& input,
                                       const std::vector<Tensor>& initial, bool batch_first) {
   constexpr int64_t kLstm = 2;
@@ -240,7 +230,7 @@ std::vector<Tensor> run_onednn_layers(const Call& call, const Tensor& input,
       };
       const Tensor bias_ih = bias(w.bias_ih, w.ih), bias_hh = bias(w.bias_hh, w.hh);
       // The kernel keeps what backward reads when gradients are on. A replay has none on, so `train`, which
-      // the kernel does not read, says it (run/kernels.cc).
+      // the kernel does not read, says it (kernels/cpu/kernels.cc).
       auto [y, hy, cy, workspace] = at::mkldnn_rnn_layer(
           x, w.ih, w.hh, bias_ih, bias_hh, h[static_cast<int64_t>(index)], c[static_cast<int64_t>(index)],
           /*reverse=*/d == 1, {}, kLstm, h.size(2), call.num_layers, call.has_biases, call.bidirectional,
@@ -263,8 +253,8 @@ Three lstm(const Tensor& input, TensorList hx, TensorList params, bool has_biase
   const bool projections = hx[0].size(2) != hx[1].size(2);
   const Call call{params, has_biases, projections, num_layers, dropout, train, bidirectional};
   const Recording* const recording = Recording::active();
-  const bool comes_apart = recording != nullptr && recording->comes_apart();
-  const bool fused = !projections && !comes_apart && takes_onednn(input);
+  const bool fused = recording != nullptr && !projections && !recording->comes_apart() &&
+                     recording->device().takes_lstm(input);
   const auto r = fused ? run_onednn_layers(call, input, hx.vec(), batch_first)
                        : run_layers(call, lstm_step, input, hx.vec(), batch_first);
   return {r[0], r[1], r[2]};

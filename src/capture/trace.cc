@@ -100,7 +100,7 @@ void Trace::guard(const at::Tensor& external) {
 
 class Replay : public Interception {
  public:
-  explicit Replay(const Trace& trace) : Interception(at::kCPU), trace_(trace) {}
+  explicit Replay(const Trace& trace) : trace_(trace) {}
 
   void call(const c10::OperatorHandle& op, torch::jit::Stack* stack) override {
     if (differs_ || next_ == trace_.steps_.size()) differ();

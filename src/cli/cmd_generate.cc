@@ -10,12 +10,12 @@
 #include <memory>
 #include <system_error>
 
+#include "app/generate.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/usage.h"
 #include "comm/launch.h"
 #include "data/rounds.h"
-#include "serve/generate.h"
 #include "shoal/error.h"
 #include "shoal/world.h"
 
@@ -29,7 +29,7 @@ struct Options {
   std::string handed_over;  // to a device by the command that started it: a file with the prompts
   std::vector<std::string> prompts;
   int devices = 1;
-  serve::GenerateOptions generate;
+  app::GenerateOptions generate;
 };
 
 std::vector<std::string> read_prompts(const Options& options) {
@@ -103,9 +103,9 @@ std::vector<std::string> shared_prompts(World& world, const Options& options) {
 
 /// One device's part.
 void generate_here(World& world, const Options& options, const std::vector<std::string>& prompts,
-                   serve::TextModel& model) {
+                   app::TextModel& model) {
   comm::Group group(world.communicator());
-  const std::vector<std::string> texts = serve::generate_all(group, model, prompts, options.generate);
+  const std::vector<std::string> texts = app::generate_all(group, model, prompts, options.generate);
   for (size_t i = 0; i < texts.size(); ++i) {
     if (i > 0) std::fputs("---\n", stdout);
     const std::string text = prompts[i] + texts[i] + "\n";
@@ -118,7 +118,7 @@ void generate_here(World& world, const Options& options, const std::vector<std::
 int run(const Options& options, const Invocation& invocation) {
   if (comm::is_launched())
     return guarded_main(invocation.argc, invocation.argv, [&](World& world) {
-      serve::TextModel model(options.checkpoint);
+      app::TextModel model(options.checkpoint);
       generate_here(world, options, shared_prompts(world, options), model);
     });
   if (options.devices < 1 || options.devices > comm::kMaxDevices)
@@ -130,7 +130,7 @@ int run(const Options& options, const Invocation& invocation) {
   if (options.generate.top_k < 0)
     throw InputError(cat("--top-k - got ", options.generate.top_k, ", want at least 0"));
   comm::check_started_once();
-  serve::TextModel model(options.checkpoint);
+  app::TextModel model(options.checkpoint);
   const std::vector<std::string> prompts = read_prompts(options);
   if (options.devices > 1) {
     std::vector<std::string> command(invocation.argv, invocation.argv + invocation.argc);

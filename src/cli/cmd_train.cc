@@ -8,42 +8,34 @@
 #include <memory>
 #include <optional>
 
+#include "app/job.h"
+#include "app/recipe.h"
+#include "app/recipe_keys.h"
+#include "app/resume.h"
+#include "app/run_folder.h"
+#include "app/samples.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/recipe_options.h"
 #include "cli/usage.h"
 #include "comm/launch.h"
 #include "shoal/error.h"
 #include "shoal/world.h"
 #include "state/checkpoint.h"
-#include "train/job.h"
-#include "train/recipe.h"
-#include "train/recipe_keys.h"
-#include "train/resume.h"
-#include "train/run_folder.h"
-#include "train/samples.h"
 
 namespace shoal::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
-  std::string recipe, out, checkpoint;
-  std::optional<std::string> devices, layout;
-  std::vector<std::string> set;
+struct Options : RecipeOptions {
+  std::string out, checkpoint;
   std::optional<int64_t> until;
   bool resumes = false, profile = false, keys = false;
 };
 
-train::Recipe load(const Options& options) {
-  std::vector<train::Override> overrides;
-  for (const std::string& assignment : options.set) overrides.push_back(train::parse_override(assignment));
-  if (options.devices)
-    overrides.push_back({"--devices " + *options.devices, "layout.devices", *options.devices});
-  if (options.layout && options.layout->empty())
-    throw InputError("--layout - got nothing, want auto, axes as in dp=2,tp=2, or a plan file (TOML)");
-  if (options.layout) overrides.push_back({"--layout " + *options.layout, "layout.mesh", *options.layout});
-  train::Recipe recipe = train::load_recipe(options.recipe, overrides);
+app::Recipe load(const Options& options) {
+  app::Recipe recipe = load_recipe(options);
   if (options.until && (*options.until < 1 || *options.until > recipe.train.steps))
     throw InputError(
         cat("--until - got ", *options.until, ", want 1 to train.steps (", recipe.train.steps, ")"));
@@ -108,7 +100,7 @@ std::string damage_advice(const Options& options, const std::string& program, co
   return "";
 }
 
-train::Progress::Output to_stderr() {
+app::Progress::Output to_stderr() {
   winsize size{};
   const bool has_size = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
   return {.write = [](const std::string& text) { std::fputs(text.c_str(), stderr), std::fflush(stderr); },
@@ -118,7 +110,7 @@ train::Progress::Output to_stderr() {
 
 std::optional<fs::path> checkpoint_to_resume(const Options& options, const fs::path& out) {
   if (!options.resumes) return std::nullopt;
-  return options.checkpoint.empty() ? train::last_checkpoint(out)
+  return options.checkpoint.empty() ? app::last_checkpoint(out)
                                     : state::Checkpoint(options.checkpoint).folder();
 }
 
@@ -136,9 +128,9 @@ auto naming_a_good_one(const Options& options, const std::string& program, const
 
 /// One device's part.
 void train_here(World& world, const Options& options, const std::string& program, const fs::path& out) {
-  const train::Recipe recipe = load(options);
-  train::Progress progress(world.rank() == 0 ? to_stderr() : train::Progress::Output{});
-  train::run_job(world, recipe,
+  const app::Recipe recipe = load(options);
+  app::Progress progress(world.rank() == 0 ? to_stderr() : app::Progress::Output{});
+  app::run_job(world, recipe,
                  {.out = out,
                   .resume = checkpoint_to_resume(options, out),
                   .until = options.until.value_or(recipe.train.steps),
@@ -153,7 +145,7 @@ void train_here(World& world, const Options& options, const std::string& program
 class RunFolder {
  public:
   explicit RunFolder(const Options& options) : RunFolder(settle(options)) {
-    train::check_run_folder(path_, options.resumes);
+    app::check_run_folder(path_, options.resumes);
   }
   ~RunFolder() {
     std::error_code ignored;
@@ -169,14 +161,14 @@ class RunFolder {
 
   /// And whether it was made.
   static std::pair<fs::path, bool> settle(const Options& options) {
-    if (!options.out.empty()) return {options.out, train::make_folder(options.out)};
+    if (!options.out.empty()) return {options.out, app::make_folder(options.out)};
     if (options.resumes && options.checkpoint.empty())
-      return {train::newest_run_folder(options.recipe), false};
-    return {train::new_run_folder(options.recipe), true};
+      return {app::newest_run_folder(options.recipe), false};
+    return {app::new_run_folder(options.recipe), true};
   }
 
   const fs::path path_;
-  const train::FolderLock lock_;
+  const app::FolderLock lock_;
   const bool is_new_;
 };
 
@@ -205,7 +197,7 @@ int run_launched(const Options& options, const Invocation& invocation, const fs:
 
 int run(const Options& options, const Invocation& invocation) {
   if (options.keys) {
-    std::fputs(train::recipe_reference().c_str(), stdout);
+    std::fputs(app::recipe_reference().c_str(), stdout);
     return 0;
   }
   if (options.recipe.empty())
@@ -217,14 +209,14 @@ int run(const Options& options, const Invocation& invocation) {
       if (options.out.empty())
         throw InputError(
             "shoal train - --out: got none, want a folder when another program starts the devices");
-      if (world.rank() == 0) train::make_folder(options.out);
+      if (world.rank() == 0) app::make_folder(options.out);
       train_here(world, options, invocation.argv[0], options.out);
     });
 
   comm::check_started_once();
   signal(SIGPIPE, SIG_IGN);  // who reads our words may go away; the training goes on
-  const train::Recipe recipe = load(options);
-  const train::Samples samples = train::open_samples(recipe);  // and what it would refuse
+  const app::Recipe recipe = load(options);
+  const app::Samples samples = app::open_samples(recipe);  // and what it would refuse
   const std::string program = invocation.argv[0];
   const auto open = [&](const fs::path& out) {
     return naming_a_good_one(options, program, out, [&]() -> std::optional<state::Checkpoint> {
@@ -236,8 +228,8 @@ int run(const Options& options, const Invocation& invocation) {
   const RunFolder folder(options);
   const fs::path& out = folder.path();
   if (const std::optional<state::Checkpoint> checkpoint = open(out)) {
-    train::check_run_of(out, checkpoint->folder());
-    train::check_same_recipe(recipe, samples, *checkpoint);
+    app::check_run_of(out, checkpoint->folder());
+    app::check_same_recipe(recipe, samples, *checkpoint);
     const int64_t done = checkpoint->contents().step;
     const int64_t last = options.until.value_or(recipe.train.steps);
     if (done >= last) {
@@ -258,23 +250,7 @@ void add_train(CLI::App& app, Invocation& invocation) {
   const auto options = std::make_shared<Options>();
   CLI::App* const train =
       app.add_subcommand("train", "Train a model from a recipe, on any number of devices");
-  train->add_option("RECIPE", options->recipe, "what to train: a TOML file (docs/recipe.md)");
-  train
-      ->add_option("--devices", options->devices,
-                   "processes that train together; the answer does not depend on it")
-      ->type_name("N");
-  train
-      ->add_option("--layout", options->layout,
-                   "how the devices divide the work: auto, axes as in dp=2,tp=2,zero=3 or "
-                   "dp=3,owners=servers:1, or a plan file (TOML)")
-      ->type_name("LAYOUT");
-  train
-      ->add_option("--set", options->set,
-                   "change a key of the recipe, as in --set train.steps=100; may be repeated")
-      ->type_name("KEY=VALUE")
-      ->take_all()
-      ->expected(1)
-      ->allow_extra_args(false);
+  add_recipe_options(*train, *options);
   CLI::Option* const out =
       train
           ->add_option("--out", options->out,

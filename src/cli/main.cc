@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", SHOAL_VERSION, "Print the version and exit");
   shoal::cli::Invocation invocation{argc, argv, {}};
   shoal::cli::add_train(app, invocation);
+  shoal::cli::add_plan(app, invocation);
   shoal::cli::add_generate(app, invocation);
   shoal::cli::add_run(app, invocation);
   shoal::cli::add_data(app, invocation);
@@ -75,9 +76,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "shoal: %s - cannot be used: %s\n", error.path1().c_str(),
                  error.code().message().c_str());
     return 2;
-  } catch (const shoal::BrokenInvariant& error) {
-    std::fprintf(stderr, "shoal: internal error: %s\n", error.what());
-    return 1;
   } catch (...) {
     std::fprintf(stderr, "shoal: %s\n", shoal::describe_exception().c_str());
     return 1;

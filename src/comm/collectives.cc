@@ -1,11 +1,9 @@
 #include "comm/collectives.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/fault.h"
 #include "base/text.h"
-#include "comm/copy.h"
 #include "comm/failure.h"
 
 namespace shoal::comm {
@@ -45,6 +43,9 @@ Pending begin_pieces(const Call& call) {
             call.group.pass();
           }};
 }
+
+// As memcpy, also of nothing.
+void copy_bytes(std::byte* to, const std::byte* from, size_t bytes) { std::copy_n(from, bytes, to); }
 
 void fetch(Window& window, int member, size_t at, std::byte* into, size_t bytes) {
   const std::byte* from = window.read(member, at, bytes, {into, bytes});
@@ -143,57 +144,6 @@ void check_sizes(const char* what, size_t given, size_t asked, size_t unit, bool
                                " to receive; they do not fit together"));
 }
 
-// --- In place, over a window ---
-
-struct Share {
-  size_t offset, count;
-};
-Share share_of(int member, const Call& call) {
-  const Range range = share(static_cast<int64_t>(call.count), call.group.size(), member);
-  return {call.offset + range.begin * sizeof(float), static_cast<size_t>(range.size())};
-}
-
-// One pass of sums; a multiple of the block that owners work in, and small enough for scratch.
-constexpr size_t kPass = kBlockElements;
-
-// This member's share becomes the tree sum over the members. Assumes that all is written and visible.
-void reduce_own_share(const Call& call) {
-  Window& window = *call.window;
-  const int members = call.group.size();
-  const Share mine = share_of(call.group.rank(), call);
-  float* const out = reinterpret_cast<float*>(window.mine().data() + mine.offset);
-  std::vector<std::byte> scratch(window.in_place() ? 0 : members * kPass * sizeof(float));
-  std::vector<Root> roots(static_cast<size_t>(members));
-  for (size_t begin = 0; begin < mine.count; begin += kPass) {
-    const size_t elements = std::min(kPass, mine.count - begin), bytes = elements * sizeof(float);
-    for (int member = 0; member < members; ++member) {
-      const std::span<std::byte> room =
-          scratch.empty() ? std::span<std::byte>()
-                          : std::span(scratch).subspan(member * kPass * sizeof(float), bytes);
-      roots[member] = {{member, member + 1},
-                       window.read(member, mine.offset + begin * sizeof(float), bytes, room),
-                       DType::kF32};
-    }
-    sum_roots(members, roots, {out + begin, elements});
-  }
-}
-
-// Assumes that all shares are final and visible.
-void fetch_shares(const Call& call) {
-  // Each member starts at its right neighbour, so that not all read the same memory at once.
-  for (int step = 1; step < call.group.size(); ++step) {
-    const int member = (call.group.rank() + step) % call.group.size();
-    const Share theirs = share_of(member, call);
-    fetch(*call.window, member, theirs.offset, call.window->mine().data() + theirs.offset,
-          theirs.count * sizeof(float));
-  }
-}
-
-Pending begin_in_place(Group& group, Window& window, size_t offset, size_t count, Pending::Rest rest) {
-  group.arrive();
-  return {{.group = group, .window = &window, .offset = offset, .count = count}, rest};
-}
-
 }  // namespace
 
 Pending begin_all_gather(Group& group, std::span<const std::byte> mine, std::span<std::byte> all) {
@@ -235,32 +185,6 @@ Pending begin_recv(Group& group, int from, std::span<std::byte> bytes) {
   check_peer(group, "recv", from);
   return {{.group = group, .asked = bytes, .peer = from},
           [](const Call& call) { call.group.recv(call.peer, call.asked); }};
-}
-
-Pending begin_all_gather(Group& group, Window& window, size_t offset, size_t count) {
-  return begin_in_place(group, window, offset, count, [](const Call& call) {
-    call.group.pass();
-    fetch_shares(call);
-    call.group.barrier();
-  });
-}
-
-Pending begin_reduce_scatter(Group& group, Window& window, size_t offset, size_t count) {
-  return begin_in_place(group, window, offset, count, [](const Call& call) {
-    call.group.pass();
-    reduce_own_share(call);
-    call.group.barrier();
-  });
-}
-
-Pending begin_all_reduce(Group& group, Window& window, size_t offset, size_t count) {
-  return begin_in_place(group, window, offset, count, [](const Call& call) {
-    call.group.pass();
-    reduce_own_share(call);
-    call.group.barrier();
-    fetch_shares(call);
-    call.group.barrier();
-  });
 }
 
 void all_gather(Group& group, std::span<const std::byte> mine, std::span<std::byte> all) {
@@ -305,14 +229,4 @@ void all_reduce(Group& group, DType dtype, std::span<const std::byte> mine, std:
 void reduce_scatter(Group& group, DType dtype, std::span<const std::byte> mine, std::span<std::byte> sum) {
   begin_reduce_scatter(group, dtype, mine, sum).wait();
 }
-void all_gather(Group& group, Window& window, size_t offset, size_t count) {
-  begin_all_gather(group, window, offset, count).wait();
-}
-void reduce_scatter(Group& group, Window& window, size_t offset, size_t count) {
-  begin_reduce_scatter(group, window, offset, count).wait();
-}
-void all_reduce(Group& group, Window& window, size_t offset, size_t count) {
-  begin_all_reduce(group, window, offset, count).wait();
-}
-
 }  // namespace shoal::comm

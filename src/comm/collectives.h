@@ -5,9 +5,8 @@
 // other collective call: who wants several under way at a time makes as many groups. Those may begin in any
 // order; ranks that share several groups wait in one order, since wait() goes through barriers.
 //
-// Those over a Window work in place: window memory in, window memory out, the peers' bytes read where they
-// lie. Those over private memory pass it through Group::staging() in pieces and allocate nothing; the first
-// call of a group makes it, and waits.
+// Memory passes through Group::staging() in pieces, and nothing is allocated; the first call of a group makes it,
+// and waits. (Large sums, of gradients, are made where they lie in a window: reduce.h.)
 #pragma once
 
 #include <span>
@@ -28,8 +27,6 @@ class [[nodiscard]] Pending {
     std::span<std::byte> asked = {};
     int peer = 0;
     DType dtype = DType::kF32;
-    Window* window = nullptr;
-    size_t offset = 0, count = 0;
   };
   using Rest = void (*)(const Call&);
   Pending(const Call& call, Rest rest) : call_(call), rest_(rest) {}
@@ -70,20 +67,5 @@ Pending begin_reduce_scatter(Group&, DType, std::span<const std::byte> mine, std
 /// A message that the peer takes with begin_recv or Group::recv; goes out at once.
 Pending begin_send(Group&, int to, std::span<const std::byte> bytes);
 Pending begin_recv(Group&, int from, std::span<std::byte> bytes);
-
-/// Of `count` floats at byte `offset` of everyone's window, share(count, size, m) of member m goes to all the
-/// others.
-void all_gather(Group&, Window&, size_t offset, size_t count);
-Pending begin_all_gather(Group&, Window&, size_t offset, size_t count);
-
-/// Of `count` floats at byte `offset` of everyone's window, this member's share(count, size, rank) of its own
-/// memory becomes the tree sum over the members. The rest keeps what it was.
-void reduce_scatter(Group&, Window&, size_t offset, size_t count);
-Pending begin_reduce_scatter(Group&, Window&, size_t offset, size_t count);
-
-/// reduce_scatter, then all_gather: every member's `count` floats become the tree sum over the members; 2 (n-1)/n
-/// of the bytes move per member.
-void all_reduce(Group&, Window&, size_t offset, size_t count);
-Pending begin_all_reduce(Group&, Window&, size_t offset, size_t count);
 
 }  // namespace shoal::comm

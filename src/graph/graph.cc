@@ -32,6 +32,10 @@ TensorType contiguous_type(c10::ScalarType dtype, std::vector<int64_t> shape) {
   return {dtype, std::move(shape), std::move(strides)};
 }
 
+TensorType contiguous_type(const at::Tensor& tensor) {
+  return contiguous_type(tensor.scalar_type(), tensor.sizes().vec());
+}
+
 std::vector<ValueId> outputs(const Graph& graph) {
   std::vector<ValueId> all = graph.results;
   for (const Gradient& gradient : graph.gradients)

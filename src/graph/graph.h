@@ -1,7 +1,7 @@
 // The IR: one microbatch of the model's step, forward and backward, undivided, as a value.
 //
 // A Graph is functional (no node changes its input) and in order (a node's inputs are defined before it). It
-// knows operators by name only; what they mean is in LibTorch's schemas and in the tables of ops/ and run/.
+// knows operators by name only; what they mean is in LibTorch's schemas and in the tables of ops/ and kernels/.
 // docs/graph.md gives its text form.
 #pragma once
 
@@ -33,6 +33,7 @@ struct TensorType {
 };
 TensorType type_of(const at::Tensor&);
 TensorType contiguous_type(c10::ScalarType, std::vector<int64_t> shape);
+TensorType contiguous_type(const at::Tensor&);  // of a dense copy
 
 // --- Arguments of a node, one alternative per kind of IValue that operators take ---
 struct None {
@@ -116,7 +117,7 @@ struct Graph {
   std::map<ValueId, at::Tensor> constants;  // tensors of the host that forward made; absent after parse()
   std::map<ValueId, at::Tensor> externals;  // where their numbers are; absent after parse()
   BufferUpdate buffer_update;
-  // A divided graph (lower/divide.h): C parts, and how each divided parameter is cut.
+  // A divided graph (numerics/divide.h): C parts, and how each divided parameter is cut.
   int64_t num_parts = 1;
   std::map<std::string, Cut> cuts;
 
@@ -148,6 +149,8 @@ std::vector<ValueId> outputs(const Graph&);
 std::string print(const Graph&);
 std::string print(const TensorType&);  // "f32[8,256]" or "f32[8,256]{1,8}" when not contiguous
 std::string print(const Graph&, const Node&);
+/// Reads what print(TensorType) writes. Throws InputError.
+TensorType parse_type(const std::string& text);
 /// Throws InputError: "graph line 7 - ...: got X, want Y". Constants come without their data.
 Graph parse(const std::string& text);
 /// "f32", "bf16", "i64", ...

@@ -17,4 +17,12 @@ c10::OperatorHandle operator_handle(const std::string& name) {
   return *handle;
 }
 
+bool is_view(const Node& node) {
+  const c10::OperatorHandle op = operator_handle(node.op);
+  const auto& arguments = op.schema().arguments();
+  if (arguments.empty() || op.schema().returns().size() != 1) return false;
+  const auto* from = arguments[0].alias_info();
+  return from != nullptr && !from->isWrite() && op.schema().returns()[0].alias_info() != nullptr;
+}
+
 }  // namespace shoal::graph

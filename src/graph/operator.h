@@ -1,9 +1,11 @@
-// The one place where an operator's name becomes LibTorch's operator.
+// The one place where an operator's name becomes LibTorch's operator, and what its schema says.
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
 
 #include <string>
+
+#include "graph/graph.h"
 
 namespace shoal::graph {
 
@@ -12,5 +14,9 @@ std::string operator_text(const c10::OperatorName&);
 
 /// Throws InputError when LibTorch knows no operator of this name.
 c10::OperatorHandle operator_handle(const std::string& name);
+
+/// Whether the node's result lies in the memory of its first argument, by the operator's schema. (What a rule
+/// calls a view costs nothing, which is another question: ops::costs_nothing.)
+bool is_view(const Node&);
 
 }  // namespace shoal::graph

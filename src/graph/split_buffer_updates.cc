@@ -107,7 +107,7 @@ Graph split_buffer_updates(Graph graph, const std::vector<ChangedBuffer>& change
     builder.update.results.push_back(builder.use(buffer.after));
   }
   graph.buffer_update.observed = std::move(builder.observed);
-  graph.buffer_update.update = std::make_shared<Graph>(canonicalize(std::move(builder.update)));
+  graph.buffer_update.update = std::make_shared<Graph>(std::move(builder.update));
   return graph;
 }
 

@@ -264,6 +264,13 @@ std::string print(const TensorType& type) {
   return text;
 }
 
+TensorType parse_type(const std::string& text) {
+  LineParser line(text, 1);
+  TensorType type = line.type();
+  if (!line.done()) line.fail("the end of the type");
+  return type;
+}
+
 std::string print(const Graph& graph, const Node& node) {
   std::vector<std::string> results, arguments, types;
   for (ValueId id : node.results) {

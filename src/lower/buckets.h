@@ -15,6 +15,9 @@ struct BucketItem {
   Contribution target;
   Range elements;
   int64_t offset;  // bytes, in the bucket
+  graph::ValueId value = graph::kNoValue;  // of the graph: the gradient itself
+  bool drops = false;                      // nobody reads it after this
+  friend bool operator==(const BucketItem&, const BucketItem&) = default;
 };
 using Bucket = std::vector<BucketItem>;
 

@@ -6,19 +6,6 @@
 #include "graph/operator.h"
 
 namespace shoal::lower {
-namespace {
-
-// Whether the node's results are views of its one tensor argument.
-bool is_view(const graph::Node& node) {
-  const c10::OperatorHandle op = graph::operator_handle(node.op);
-  const auto& arguments = op.schema().arguments();
-  if (arguments.empty() || op.schema().returns().size() != 1) return false;
-  const auto* from = arguments[0].alias_info();
-  return from != nullptr && !from->isWrite() && op.schema().returns()[0].alias_info() != nullptr;
-}
-
-}  // namespace
-
 GatherPlan plan_gathers(const graph::Graph& graph) {
   constexpr size_t kNone = static_cast<size_t>(-1);
   std::vector<size_t> root(graph.values.size(), kNone);  // the input that a value is, or is a view of
@@ -40,7 +27,7 @@ GatherPlan plan_gathers(const graph::Graph& graph) {
     const bool leaves = std::any_of(node.results.begin(), node.results.end(), [&](graph::ValueId id) {
       return id != graph::kNoValue && is_output[static_cast<size_t>(id)];
     });
-    if (read.size() == 1 && read[0] != kNone && !leaves && is_view(node)) {
+    if (read.size() == 1 && read[0] != kNone && !leaves && graph::is_view(node)) {
       plan.views[read[0]].push_back(n);
       for (graph::ValueId id : node.results)
         if (id != graph::kNoValue) root[static_cast<size_t>(id)] = read[0];

@@ -36,6 +36,11 @@ struct LocalGraph {
 /// REQUIRES: tp divides graph.num_parts, 0 <= rank < tp.
 LocalGraph local_graph(const graph::Graph& divided, int64_t tp, int rank);
 
+/// A device's window for exchanges has two halves of this size, used in turn: for `bytes` at a time, or for what
+/// comes in pieces of it.
+inline constexpr int64_t kLeastExchangeBytes = 4096;
+constexpr int64_t exchange_half_bytes(int64_t bytes) { return align_up(std::max(bytes, kLeastExchangeBytes)); }
+
 /// The parts of device `rank`.
 Range parts_of(int64_t num_parts, int64_t tp, int rank);
 

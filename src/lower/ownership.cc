@@ -4,15 +4,10 @@
 #include <numeric>
 
 #include "base/text.h"
+#include "mesh/device_mesh.h"
 #include "shoal/error.h"
 
 namespace shoal::lower {
-
-Role role_of(const Layout& layout, int rank) {
-  const auto tp = static_cast<int>(layout.tp), workers = static_cast<int>(layout.dp) * tp;
-  if (rank < workers) return {true, rank / tp, rank % tp};
-  return {false, 0, (rank - workers) % tp};
-}
 
 Ownership::Ownership(const Storage& storage, const Layout& layout)
     : storage_(storage),
@@ -25,7 +20,7 @@ Ownership::Ownership(const Storage& storage, const Layout& layout)
   const auto coordinate = [&](const Unit& unit) {
     return static_cast<int>(unit.part * layout.tp / storage.num_parts);
   };
-  const auto workers = static_cast<int>(layout.dp * layout.tp);
+  const mesh::DeviceMesh mesh = mesh::mesh_of(layout);
   std::vector<size_t> whole;
   std::vector<std::vector<size_t>> divided(static_cast<size_t>(layout.tp));
   for (size_t u = 0; u < storage.units.size(); ++u) {
@@ -37,7 +32,7 @@ Ownership::Ownership(const Storage& storage, const Layout& layout)
   }
   for (int rank = 0; rank < num_ranks(); ++rank) {
     Rank& r = ranks_[static_cast<size_t>(rank)];
-    r.role = role_of(layout, rank);
+    r.role = mesh::role_of(layout, rank);
     if (!r.role.computes) continue;
     for (size_t u = 0; u < storage.units.size(); ++u)
       if (storage.units[u].part == graph::kWhole || coordinate(storage.units[u]) == r.role.tp)
@@ -48,21 +43,18 @@ Ownership::Ownership(const Storage& storage, const Layout& layout)
     std::vector<size_t> all(storage.units.size());
     std::iota(all.begin(), all.end(), size_t{0});
     std::vector<int> servers(static_cast<size_t>(layout.servers));
-    std::iota(servers.begin(), servers.end(), workers);
+    std::iota(servers.begin(), servers.end(), mesh.devices());
     deal(all, servers);
   } else {
-    std::vector<int> everyone(static_cast<size_t>(workers));
+    std::vector<int> everyone(static_cast<size_t>(mesh.devices()));
     std::iota(everyone.begin(), everyone.end(), 0);
     deal(whole, everyone);
-    for (int t = 0; t < layout.tp; ++t) {
-      std::vector<int> group;
-      for (int d = 0; d < layout.dp; ++d) group.push_back(rank_of(layout, d, t));
-      deal(divided[static_cast<size_t>(t)], group);
-    }
+    for (int t = 0; t < layout.tp; ++t)
+      deal(divided[static_cast<size_t>(t)], mesh.group(mesh.rank_at({0, t}), "dp"));
   }
 
   for (Rank& r : ranks_) {
-    std::sort(r.share.begin(), r.share.end(), [](const Piece& a, const Piece& b) {
+    std::sort(r.share.begin(), r.share.end(), [](const Shard& a, const Shard& b) {
       return std::pair(a.unit, a.elements.begin) < std::pair(b.unit, b.elements.begin);
     });
     if (!replicates_optimizer())
@@ -107,12 +99,12 @@ void Ownership::place(Rank& r) const {
   if (r.role.computes && !shards_parameters())
     for (size_t u : r.held) keep(u, {0, storage_.units[u].numel});
   else
-    for (const Piece& piece : r.share) keep(piece.unit, piece.elements);
+    for (const Shard& piece : r.share) keep(piece.unit, piece.elements);
   if (shards_gradients()) return;
   for (size_t u : r.held) {
     for (size_t c = 0; c < storage_.units[u].contributions.size(); ++c) {
-      r.contributions[u].push_back(r.slot_bytes);
-      r.slot_bytes += align_up(storage_.units[u].numel * static_cast<int64_t>(sizeof(float)));
+      r.contributions[u].push_back(r.accumulator_bytes);
+      r.accumulator_bytes += align_up(storage_.units[u].numel * static_cast<int64_t>(sizeof(float)));
     }
   }
 }
@@ -142,26 +134,26 @@ int64_t Ownership::weight_offset(int rank, size_t unit, int64_t element) const {
                      " does not keep element ", element));
 }
 
-int64_t Ownership::slot_offset(int rank, size_t unit, size_t contribution) const {
+int64_t Ownership::accumulator_offset(int rank, size_t unit, size_t contribution) const {
   return of(rank).contributions.at(unit).at(contribution);
 }
 
 std::string print(const Ownership& ownership) {
   std::string text;
-  const auto elements = [](const std::vector<Piece>& pieces) {
+  const auto elements = [](const std::vector<Shard>& pieces) {
     int64_t sum = 0;
-    for (const Piece& piece : pieces) sum += piece.elements.size();
+    for (const Shard& piece : pieces) sum += piece.elements.size();
     return sum;
   };
   for (int rank = 0; rank < ownership.num_ranks(); ++rank) {
-    const Role& role = ownership.role(rank);
+    const mesh::Role& role = ownership.role(rank);
     text += cat(
         "rank ", rank, role.computes ? cat(" dp=", role.dp, " tp=", role.tp) : " server",
         role.computes ? cat(": computes with ", ownership.held(rank).size(), " units") : ": computes nothing",
         ", owns ", elements(ownership.owned(rank)), " elements; keeps weights ",
         human_bytes(static_cast<uint64_t>(ownership.weight_bytes(rank))));
-    if (const int64_t slot = ownership.slot_bytes(rank); slot > 0)
-      text += cat(", gradients ", human_bytes(static_cast<uint64_t>(slot)), " a slot");
+    if (const int64_t each = ownership.accumulator_bytes(rank); each > 0)
+      text += cat(", gradients ", human_bytes(static_cast<uint64_t>(each)), " an accumulator");
     text += "\n";
   }
   return text;

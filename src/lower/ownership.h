@@ -18,17 +18,10 @@
 #include <vector>
 
 #include "lower/storage.h"
+#include "mesh/role.h"
 #include "shoal/layout.h"
 
 namespace shoal::lower {
-
-/// What a rank is in its layout.
-struct Role {
-  bool computes = true;  // else it is a server
-  int dp = 0, tp = 0;    // its coordinates; of a server: tp is the coordinate whose whole gradients it reads
-};
-Role role_of(const Layout&, int rank);
-inline int rank_of(const Layout& layout, int dp, int tp) { return dp * static_cast<int>(layout.tp) + tp; }
 
 class Ownership {
  public:
@@ -38,13 +31,13 @@ class Ownership {
   const Storage& storage() const { return storage_; }
   const Layout& layout() const { return layout_; }
   int num_ranks() const { return static_cast<int>(ranks_.size()); }
-  const Role& role(int rank) const { return of(rank).role; }
+  const mesh::Role& role(int rank) const { return of(rank).role; }
 
   /// Units, in order; and pieces, in the order of their units.
   const std::vector<size_t>& held(int rank) const { return of(rank).held; }
   bool holds(int rank, size_t unit) const;
-  const std::vector<Piece>& share(int rank) const { return of(rank).share; }
-  const std::vector<Piece>& owned(int rank) const { return of(rank).owned; }
+  const std::vector<Shard>& share(int rank) const { return of(rank).share; }
+  const std::vector<Shard>& owned(int rank) const { return of(rank).owned; }
   /// The pieces of a unit's share-holders, in the order of their elements.
   struct Shared {
     int rank;
@@ -58,14 +51,14 @@ class Ownership {
   // --- Addresses, in bytes. Each piece is aligned. ---
   /// The weight window has, in the dtype that forward reads: held units whole; with zero = 3 and on servers
   /// only the share.
-  const std::vector<Piece>& kept(int rank) const { return of(rank).kept; }
+  const std::vector<Shard>& kept(int rank) const { return of(rank).kept; }
   bool keeps(int rank, size_t unit, Range elements) const;
   int64_t weight_bytes(int rank) const { return of(rank).weight_bytes; }
   /// REQUIRES: the rank keeps the element.
   int64_t weight_offset(int rank, size_t unit, int64_t element) const;
-  /// A gradient slot: every contribution to the held units, with room for fp32. 0 for servers and zero >= 2.
-  int64_t slot_bytes(int rank) const { return of(rank).slot_bytes; }
-  int64_t slot_offset(int rank, size_t unit, size_t contribution) const;
+  /// An accumulator: every contribution to the held units, with room for fp32. 0 for servers and zero >= 2.
+  int64_t accumulator_bytes(int rank) const { return of(rank).accumulator_bytes; }
+  int64_t accumulator_offset(int rank, size_t unit, size_t contribution) const;
 
   // --- What the layout is, in the words of the settings ---
   bool replicates_optimizer() const { return layout_.zero == 0 && layout_.servers == 0; }
@@ -74,13 +67,13 @@ class Ownership {
 
  private:
   struct Rank {
-    Role role;
+    mesh::Role role;
     std::vector<size_t> held;
-    std::vector<Piece> share, owned, kept;
+    std::vector<Shard> share, owned, kept;
     std::vector<int64_t> weights;                     // offsets, by kept piece
     std::vector<std::vector<size_t>> kept_of;         // by unit: indices into kept
-    std::vector<std::vector<int64_t>> contributions;  // by unit, in a slot
-    int64_t weight_bytes = 0, slot_bytes = 0;
+    std::vector<std::vector<int64_t>> contributions;  // by unit, in an accumulator
+    int64_t weight_bytes = 0, accumulator_bytes = 0;
   };
   const Rank& of(int rank) const { return ranks_.at(static_cast<size_t>(rank)); }
   void deal(const std::vector<size_t>& pool, const std::vector<int>& ranks);

@@ -1,91 +1,144 @@
-// A Program: what one device does in one step. Data; it prints and is checked before it runs.
+// A Program: all that one device does in a step, or to evaluate one batch. It is data: it prints, parses back
+// to the same (program_text.cc), is checked together with those of all other devices (program_check.h), tells
+// the memory that it takes (memory.h), and is all that the interpreter knows (run/interpreter.h).
 //
-// Who computes which microbatch: each dp coordinate takes share(M, dp, d) of them and keeps the sums of its
-// own; with zero >= 2 they are dealt in rounds, round k being microbatches [k dp, (k+1) dp), and each
-// gradient goes to its owners as soon as backward has made it.
+// docs/life_of_a_step.md reads one aloud.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "base/blocks.h"
-#include "lower/ownership.h"
+#include "graph/graph.h"
+#include "lower/buckets.h"
+#include "lower/gradient_schedule.h"
 #include "shoal/layout.h"
 
 namespace shoal::lower {
 
-/// The sum over a subtree of the microbatches: earlier sums of smaller subtrees, then leaves of this round.
-struct RoundSum {
-  Range microbatches;
-  int slot;  // where it goes; the first of `from`, if there are any
-  struct Earlier {
-    Range microbatches;
-    int slot;
-    friend bool operator==(const Earlier&, const Earlier&) = default;
-  };
-  std::vector<Earlier> from;
-  friend bool operator==(const RoundSum&, const RoundSum&) = default;
-};
-
-struct Instruction {
+/// Memory that a device has for as long as it runs the Program. Instructions name it: "%a1".
+struct Buffer {
   enum class Kind {
-    kCompute,  // forward and backward of `microbatch`; its gradients go to `slot`: stored, or added when
-               // `accumulate`
-    kAddSlot,  // slot += from
-    kRound,    // forward and backward of `microbatch` (kIdle: none is left for this device); meanwhile each
-               // gradient of the round's microbatches is summed by its owners, into slots of owned blocks
-    kReduceScatter,  // each rank sums the roots of all devices for its share of the blocks (after rounds they
-                     // are summed), and their squares
-    kAllReduceNorm,  // the global gradient norm from all blocks' sums of squares
-    kAllGatherGradients,  // zero = 0: the others' sums, so that each device updates all that it holds
-    kUpdate,              // the optimizer, on the owned blocks
-    kAllGather,           // the others' new weights: copied now, or, with zero = 3, on use
+    kWeights,      // %w   what forward reads of the trained parameters, as the device's Ownership keeps it
+    kMaster,       // %p   fp32 weights of what the device owns, where forward reads another dtype
+    kOptimizer,    // %o   the optimizer's state of what the device owns
+    kModule,       // %m   the module's frozen parameters and buffers
+    kFrame,        // %f0  the values of one microbatch in flight
+    kAccumulator,  // %a0  sums of gradients over microbatches: of all that it holds, or of its shard
+    kSum,          // %s   the sum over all microbatches, of its shard (with zero = 0 of all that it holds)
+    kBucket,       // %b0  a place of the ring of buckets
+    kBoard,        // %n   numbers that every device shows: losses, squares of gradients, a wish to stop
+    kExchange,     // %x   what the device shows its tensor-parallel peers
   };
   Kind kind;
+  int number = 0;
+  int64_t bytes = 0;
+  bool is_shared = false;  // peers read it
+  int inside = -1;         // of kSum: the accumulator whose memory it has; -1: memory of its own
+  friend bool operator==(const Buffer&, const Buffer&) = default;
+};
+
+/// Ranks that do some instructions together; rank order is the order of members.
+struct RankGroup {
+  std::string name;  // "world", or the axis of the mesh
+  std::vector<int> ranks;
+  friend bool operator==(const RankGroup&, const RankGroup&) = default;
+};
+
+/// Nodes of the device's graph that run without a word to others, and what they have to do with the rest of
+/// the frame: values that earlier segments made or peers sent, and those that later ones or peers read.
+struct Segment {
+  Range nodes;
+  std::vector<std::string> parameters;   // that it reads where the device keeps them
+  std::vector<graph::ValueId> reads;     // values of the frame that it did not make; the batch is among them
+  std::vector<graph::ValueId> writes;    // that it made and leaves
+  std::vector<graph::ValueId> drops;     // that nobody reads after it
+  std::vector<int> gradients;            // contributions that go from here into an accumulator
+  bool makes_loss = false, observes = false;  // the loss; what updates of buffers read
+  int64_t peak_bytes = 0;  // of the values that are there at one moment, those of the frame included
+  friend bool operator==(const Segment&, const Segment&) = default;
+};
+
+/// Values that the tensor-parallel group shows each other at one moment.
+struct ExchangeOperands {
+  size_t node = 0;
+  std::vector<graph::ValueId> shows, receives;
+  std::vector<graph::ValueId> drops;
+  int64_t bytes = 0;  // in the window of this device
+  friend bool operator==(const ExchangeOperands&, const ExchangeOperands&) = default;
+};
+
+/// A parameter that other devices keep (zero = 3), copied into the frame for as long as its readers last.
+struct FetchOperands {
+  size_t node = 0;
+  int unit = 0;
+  graph::ValueId value = graph::kNoValue;
+  friend bool operator==(const FetchOperands&, const FetchOperands&) = default;
+};
+
+/// What stands in the fields that a kind does not have stays at its default.
+struct Instruction {
+  enum class Kind {
+    kLoad,           // the batch of `microbatch` into `frame`
+    kRun,            // segment `index` on `frame`; its gradients are stored in `accumulator` (in fp32 when
+                     // `widens`), or added to it when `adds`
+    kFetch,          // fetch `index` into `frame`
+    kExchange,       // exchange `index` of `frame`
+    kFree,           // `frame` holds nothing more
+    kAdd,            // accumulator += from
+    kBegin,          // the gradients of bucket `index` from `frame` into the ring; no frame: this device has
+                     // no microbatch in the `round`
+    kReduceScatter,  // with an `index`: what kBegin began; each of the `sums`, of the bucket's blocks that are in
+                     // this device's shard. Without: of the whole shard into %s, the contributions of each
+                     // parameter added, and the squares of each block
+    kAllReduce,      // losses, squares and wishes to stop of all devices
+    kAllGather,      // what others own of `gathered`, %s or %w
+    kUpdate,         // the optimizer: %s into %w, of what the device owns
+    kReplay,         // buffers that forward changes: the updates of all microbatches in order
+    kBarrier,
+  };
+  Kind kind;
+  int group = -1;  // of RankGroups; -1: it concerns no other device
+  int frame = -1;
+  int index = -1;
   int64_t microbatch = -1;
-  int slot = -1;
-  bool accumulate = false;
-  bool widen = false;  // store in fp32, since more will be added
-  int from = -1;
-  Range round = {};            // kRound: its microbatches
-  std::vector<RoundSum> sums;  // kRound
+  int accumulator = -1, from = -1;
+  bool adds = false, widens = false;
+  Range round = {};
+  std::vector<Sum> sums;
+  Buffer::Kind gathered = Buffer::Kind::kWeights;
   friend bool operator==(const Instruction&, const Instruction&) = default;
 };
 
-inline constexpr int64_t kIdle = -1;
-
-/// The sum over a subtree of the microbatches, and where the devices that have it (one for each tensor-
-/// parallel coordinate) keep it.
-struct SlotRoot {
-  Range microbatches;
-  int dp;
-  int slot;
-  bool in_fp32;  // else as the kernels left it
-};
-
 struct Program {
+  std::string name;  // "training", "evaluation"
   int rank = 0;
   Layout layout;
   int64_t num_microbatches = 1;
-  int num_slots = 0;  // of whole gradients; after rounds, of owned blocks
+  std::vector<int> dealt;  // by microbatch: the dp coordinate that computes it
+  std::vector<int> peers;  // whose shards are of parameters that this device computes with or sums
+  std::vector<RankGroup> groups;
+  std::vector<Buffer> buffers;
+  std::map<graph::ValueId, graph::TensorType> values;  // those that leave or enter segments
+  std::vector<Segment> segments;
+  std::vector<ExchangeOperands> exchanges;
+  std::vector<FetchOperands> fetches;
+  std::vector<Bucket> buckets;
   std::vector<Instruction> instructions;
-  std::vector<SlotRoot> roots;  // of all dp coordinates, in order: they cover [0, M) once; none with rounds
-  std::vector<int> dealt;       // by microbatch: the dp coordinate that computes it
 
   /// The microbatches of this rank, in order; none for a server.
   std::vector<int64_t> microbatches() const;
   /// The rank whose board tells this rank the loss of `microbatch`.
-  int teller(int64_t microbatch) const;
+  int rank_of_loss(int64_t microbatch) const;
+  const Buffer* find(Buffer::Kind, int number = 0) const;
+  friend bool operator==(const Program&, const Program&) = default;
 };
 
-/// Throws InputError when layout.dp > M.
-Program lower_step(int64_t num_microbatches, const Layout&, int rank);
-
-/// Each microbatch is computed once (by each tensor-parallel coordinate), sums follow the tree, no slot is
-/// read before it is written or overwritten before it is read, and the programs of all devices agree on the
-/// collectives, the rounds and the roots. Throws JobError naming the rank and instruction.
-void program_check(const std::vector<Program>& programs);
-
+// --- program_text.cc, parse_program.cc; the grammar is in docs/program.md ---
 std::string print(const Program&);
+std::string print(const Instruction&, const Program&);
+/// Throws InputError: "program line 7 - ...: got X, want Y".
+Program parse_program(const std::string& text);
 
 }  // namespace shoal::lower

@@ -28,10 +28,10 @@ struct Unit {
 };
 
 /// Consecutive elements of one unit: whole blocks, but for the unit's end.
-struct Piece {
+struct Shard {
   size_t unit;
   Range elements;
-  friend bool operator==(const Piece&, const Piece&) = default;
+  friend bool operator==(const Shard&, const Shard&) = default;
 };
 
 struct Storage {
@@ -57,6 +57,7 @@ Storage plan_storage(const graph::Graph&);
 /// the unit's contributions it is. `graph` may have a part of the storage's units only.
 struct Contribution {
   size_t unit, index;
+  friend bool operator==(const Contribution&, const Contribution&) = default;
 };
 std::vector<Contribution> contributions_of(const graph::Graph&, const Storage&);
 

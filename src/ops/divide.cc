@@ -290,7 +290,7 @@ std::optional<Bias> bias_of(const graph::Graph& graph, const graph::Node& node) 
   return rule ? bias_of(*rule, graph, node) : std::nullopt;
 }
 
-bool is_view(const graph::Graph& graph, const graph::Node& node) {
+bool costs_nothing(const graph::Graph& graph, const graph::Node& node) {
   const Binding binding = bind(graph, node);
   return binding.form && binding.form->view;
 }

@@ -78,8 +78,8 @@ Cost cost(const graph::Graph&, const graph::Node&);
 enum class RuleFor { kNode, kOtherArguments, kNone };
 RuleFor rule_for(const graph::Graph&, const graph::Node&);
 
-/// Whether the result is its input's memory, seen otherwise.
-bool is_view(const graph::Graph&, const graph::Node&);
+/// Whether the operator's rule says "view": the result is its input, seen otherwise.
+bool costs_nothing(const graph::Graph&, const graph::Node&);
 /// Whether the operator goes by places in its inputs' memory: of a view it may see what the view does not.
 bool goes_by_memory(const graph::Graph&, const graph::Node&);
 /// Whether an operator is a view that groups dims anew into sizes that it is given. Of parts it cannot

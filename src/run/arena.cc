@@ -1,100 +1,33 @@
 #include "run/arena.h"
 
-#include <c10/core/CPUAllocator.h>
-#include <malloc.h>
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <map>
-#include <mutex>
-#include <shared_mutex>
+#include <new>
 #include <utility>
 
 #include "base/blocks.h"
 
 namespace shoal::run {
-namespace {
 
-thread_local Arena* current = nullptr;
+Arena::~Arena() { give_region_back(); }
 
-c10::Allocator& usual_allocator() { return *c10::GetDefaultCPUAllocator(); }
-
-// The regions of all arenas: memory that is never freed piece by piece.
-class Regions {
- public:
-  void add(const std::byte* begin, size_t bytes) {
-    const std::unique_lock lock(mutex_);
-    ends_[begin] = begin + bytes;
-  }
-  void remove(const std::byte* begin) {
-    const std::unique_lock lock(mutex_);
-    ends_.erase(begin);
-  }
-  bool contains(const void* data) const {
-    const std::shared_lock lock(mutex_);
-    const auto after = ends_.upper_bound(static_cast<const std::byte*>(data));
-    return after != ends_.begin() && data < std::prev(after)->second;
-  }
-
- private:
-  mutable std::shared_mutex mutex_;
-  std::map<const std::byte*, const std::byte*> ends_;
-};
-Regions& regions() {
-  static Regions all;
-  return all;
+void Arena::give_region_back() noexcept {
+  if (region_ != nullptr) device_.give_back(std::exchange(region_, nullptr), region_bytes_);
 }
 
-// LibTorch's libraries also allocate and free bare pointers (raw_allocate), so one function must know what to
-// do with any of them.
-void release(void* data) {
-  if (data == nullptr || (current != nullptr && current->release(data)) || regions().contains(data)) return;
-  usual_allocator().raw_deallocate(data);
+Arena::Scope::Scope(Arena& arena, const Placement& placement)
+    : arena_(arena), outer_(arena.device_.serve(&arena)) {
+  arena_.placement_ = &placement;
 }
-void keep(void*) {}
-
-c10::DataPtr owned(void* data) { return {data, data, &release, c10::Device(at::kCPU)}; }
-c10::DataPtr borrowed(void* data) { return {data, data, &keep, c10::Device(at::kCPU)}; }
-
-// Installed once in front of LibTorch's CPU allocator.
-class ArenaAllocator final : public c10::Allocator {
- public:
-  c10::DataPtr allocate(size_t bytes) override {
-    return current == nullptr ? usual_allocator().allocate(bytes) : current->allocate(bytes);
-  }
-  c10::DeleterFnPtr raw_deleter() const override { return &release; }
-  void copy_data(void* to, const void* from, size_t bytes) const override {
-    usual_allocator().copy_data(to, from, bytes);
-  }
-};
-
-void install_allocator() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    static ArenaAllocator allocator;
-    c10::SetCPUAllocator(&allocator, /*priority=*/100);
-  });
+Arena::Scope::~Scope() {
+  arena_.device_.serve(outer_);
+  arena_.placement_ = nullptr;
 }
+Arena::Pause::Pause(kernels::Device& device) : device_(device), paused_(device.serve(nullptr)) {}
+Arena::Pause::~Pause() { device_.serve(paused_); }
 
-}  // namespace
-
-Arena::Arena() { install_allocator(); }
-
-Arena::~Arena() {
-  if (region_ == nullptr) return;
-  regions().remove(region_);
-  ::munmap(region_, region_bytes_);
-}
-
-Arena::Scope::Scope(Arena& arena, const Placement& placement) : outer_(std::exchange(current, &arena)) {
-  arena.begin(placement);
-}
-Arena::Scope::~Scope() { std::exchange(current, outer_)->end(); }
-Arena::Pause::Pause() : paused_(std::exchange(current, nullptr)) {}
-Arena::Pause::~Pause() { current = paused_; }
-
-void Arena::begin(const Placement& placement) {
-  placement_ = &placement;
+void Arena::begin() {
+  is_running_ = true;
   cursor_ = 0;
   events_ = 0;
   diverged_ = false;
@@ -102,7 +35,7 @@ void Arena::begin(const Placement& placement) {
 }
 
 void Arena::end() {
-  placement_ = nullptr;
+  is_running_ = false;
   placed_.clear();
   live_.clear();
   switch (mode_) {
@@ -128,22 +61,22 @@ void Arena::mark_output(const void* data, size_t bytes, int output) {
 
 c10::DataPtr Arena::allocate(size_t bytes) {
   if (mode_ == Mode::kRecord) {
-    void* data = usual_allocator().raw_allocate(bytes);
-    live_[data] = entries_.size();
+    c10::DataPtr data = device_.allocate(bytes);
+    live_[data.get()] = entries_.size();
     entries_.push_back({bytes, events_++, -1});
-    return owned(data);
+    return data;
   }
-  if (mode_ != Mode::kReplay || diverged_) return owned(usual_allocator().raw_allocate(bytes));
+  if (mode_ != Mode::kReplay || diverged_) return device_.allocate(bytes);
   if (cursor_ == entries_.size() || entries_[cursor_].bytes != bytes) {
     diverged_ = true;
-    return owned(usual_allocator().raw_allocate(bytes));
+    return device_.allocate(bytes);
   }
   const Entry& entry = entries_[cursor_++];
   if (void* place = entry.output < 0 || !*placement_ ? nullptr : (*placement_)(entry.output)) {
     placed_.push_back(place);
-    return borrowed(place);
+    return device_.lend(place);
   }
-  return entry.offset < 0 ? owned(usual_allocator().raw_allocate(bytes)) : borrowed(region_ + entry.offset);
+  return entry.offset < 0 ? device_.allocate(bytes) : device_.lend(region_ + entry.offset);
 }
 
 bool Arena::release(void* data) {
@@ -158,27 +91,33 @@ bool Arena::release(void* data) {
 
 bool Arena::plan() noexcept try {
   const int64_t total = place_entries();
-  if (region_ != nullptr) {
-    regions().remove(region_);
-    ::munmap(std::exchange(region_, nullptr), region_bytes_);
-  }
+  peak_bytes_ = most_at_a_time();
+  give_region_back();
   constexpr int64_t kHugePage = 2 << 20;
   region_bytes_ = static_cast<size_t>((total + kHugePage - 1) / kHugePage * kHugePage);
   if (region_bytes_ > 0) {
-    void* region = ::mmap(nullptr, region_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (region == MAP_FAILED) {
+    region_ = device_.reserve(region_bytes_);
+    if (region_ == nullptr) {
       region_bytes_ = 0;
       return false;
     }
-    ::madvise(region, region_bytes_, MADV_HUGEPAGE);
-    region_ = static_cast<std::byte*>(region);
-    regions().add(region_, region_bytes_);
   }
-  // The recorded run's memory lies free in the heap, as large as the region: it goes back to the system.
-  ::malloc_trim(0);
   return true;
 } catch (const std::bad_alloc&) {
   return false;
+}
+
+// Of the recorded run.
+int64_t Arena::most_at_a_time() const {
+  std::map<int64_t, int64_t> changes;  // by event
+  for (const Entry& entry : entries_) {
+    if (entry.died < 0) continue;
+    changes[entry.born] += align_up(static_cast<int64_t>(entry.bytes));
+    changes[entry.died] -= align_up(static_cast<int64_t>(entry.bytes));
+  }
+  int64_t now = 0, most = 0;
+  for (const auto& [event, change] : changes) most = std::max(most, now += change);
+  return most;
 }
 
 // By size, largest first, each at the lowest offset where no entry alive at the same time lies.

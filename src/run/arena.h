@@ -2,48 +2,57 @@
 // recorded, packed into one region with fixed, 64-byte-aligned places, and replayed. No malloc, no page
 // faults, a known peak.
 //
-// While an Arena::Scope lives, the CPU allocations of LibTorch on its thread go to the arena. The first run
+// Between begin() and end(), while an Arena::Scope lives, LibTorch's allocations on the device, of its thread, go
+// to the arena; a run may have any number of Scopes, and other arenas' between them. The first run
 // goes to the usual allocator (LibTorch's libraries fill caches then), the second is recorded, later ones are
 // replayed. A run that differs from the record finishes with the usual allocator and is recorded anew; after
 // three such runs, or where the system has no memory for the region, the arena stays out of the way.
 #pragma once
 
-#include <c10/core/Allocator.h>
-
 #include <functional>
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/device.h"
+
 namespace shoal::run {
 
-class Arena {
+class Arena final : public kernels::AllocationHook {
  public:
-  Arena();
-  ~Arena();
+  /// The device outlives the arena.
+  explicit Arena(kernels::Device& device) : device_(device) {}
+  ~Arena() override;
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
   /// Gives the address where an output is to lie, or null to leave the choice to the arena.
   using Placement = std::function<void*(int output)>;
 
-  /// One run. REQUIRES: every tensor made inside, except outputs, is gone when it ends (those that are not
-  /// stay valid: they get memory of their own).
+  /// One run. REQUIRES: when it ends, every tensor made inside, except outputs, is gone (those that are not stay
+  /// valid: they get memory of their own).
+  void begin();
+  void end();
+  bool is_running() const { return is_running_; }
+
+  /// REQUIRES: within a run; `placement` outlives it.
   class Scope {
    public:
     Scope(Arena& arena, const Placement& placement);
     ~Scope();
 
    private:
-    Arena* outer_;
+    Arena& arena_;
+    AllocationHook* outer_;
   };
   /// Inside a Scope: allocations go to the usual allocator again.
   class Pause {
    public:
-    Pause();
+    explicit Pause(kernels::Device&);
     ~Pause();
 
    private:
-    Arena* paused_;
+    kernels::Device& device_;
+    AllocationHook* paused_;
   };
 
   /// Tells that the memory at `data` is `output`, `bytes` long: in later runs it lies where the placement
@@ -52,10 +61,12 @@ class Arena {
 
   /// Size of the region; 0 until the first replayed run.
   size_t bytes() const { return region_bytes_; }
+  /// The most bytes that were there at a time in the recorded run, places of 64 bytes counted whole; 0 before.
+  int64_t peak_bytes() const { return peak_bytes_; }
 
-  // For the installed allocator only.
-  c10::DataPtr allocate(size_t bytes);
-  bool release(void* data);  // true: it is ours, there is nothing to free
+  // For the device only.
+  c10::DataPtr allocate(size_t bytes) override;
+  bool release(void* data) override;
 
  private:
   enum class Mode { kWarmUp, kRecord, kReplay, kOff };
@@ -66,22 +77,26 @@ class Arena {
     int64_t offset = -1;  // in the region; -1: memory of its own
   };
 
-  void begin(const Placement& placement);
-  void end();
   bool plan() noexcept;     // false: there is no memory for it
   int64_t place_entries();  // the bytes that they take
+  int64_t most_at_a_time() const;
 
+  void give_region_back() noexcept;
+
+  kernels::Device& device_;
   Mode mode_ = Mode::kWarmUp;
   std::vector<Entry> entries_;
   std::unordered_map<const void*, size_t> live_;  // recorded and not yet freed -> entry
   std::vector<const void*> placed_;               // outputs of this run that lie where the placement said
   size_t cursor_ = 0;
+  bool is_running_ = false;
   int64_t events_ = 0;
   bool diverged_ = false;
   int divergences_ = 0;
   const Placement* placement_ = nullptr;
   std::byte* region_ = nullptr;
   size_t region_bytes_ = 0;
+  int64_t peak_bytes_ = 0;
 };
 
 }  // namespace shoal::run

@@ -1,7 +1,5 @@
 #include "run/buffer_updates.h"
 
-#include <ATen/ops/empty.h>
-
 #include <cstring>
 
 #include "base/blocks.h"
@@ -11,18 +9,21 @@
 
 namespace shoal::run {
 
-BufferUpdates::BufferUpdates(const graph::Graph& graph)
+BufferUpdates::BufferUpdates(const graph::Graph& graph, kernels::Device& device)
     : graph_(graph),
+      device_(device),
       first_output_(static_cast<int>(graph::outputs(graph).size() - graph.buffer_update.observed.size())) {
-  if (!graph.buffer_update.buffers.empty())
-    executor_ = std::make_unique<Executor>(*graph.buffer_update.update);
+  if (!graph.buffer_update.buffers.empty()) {
+    compiled_ = std::make_unique<CompiledGraph>(*graph.buffer_update.update, device);
+    frame_ = std::make_unique<Frame>(*compiled_);
+  }
 }
 
 void BufferUpdates::observe(int64_t microbatch, int index, const at::Tensor& value) {
   auto& values = observed_[microbatch];
   values.resize(graph_.buffer_update.observed.size());
   // A copy of its own, dense: the executor reuses its memory, and these bytes travel.
-  at::Tensor copy = at::empty(value.sizes(), value.options());
+  at::Tensor copy = device_.empty(value.sizes(), value.scalar_type());
   copy.copy_(value);
   values[static_cast<size_t>(index - first_output_)] = std::move(copy);
 }
@@ -33,15 +34,16 @@ std::map<int64_t, std::vector<std::byte>> BufferUpdates::gather(comm::Group& wor
     int64_t microbatch, bytes;
   };
   std::vector<std::byte> mine;
-  const auto append = [&](const void* data, size_t bytes) {
-    const auto* begin = static_cast<const std::byte*>(data);
-    mine.insert(mine.end(), begin, begin + bytes);
+  const auto append = [&](size_t bytes) {
+    mine.resize(mine.size() + bytes);
+    return mine.data() + mine.size() - bytes;
   };
   for (const auto& [microbatch, values] : observed_) {
     Head head{microbatch, 0};
     for (const at::Tensor& value : values) head.bytes += static_cast<int64_t>(value.nbytes());
-    append(&head, sizeof head);
-    for (const at::Tensor& value : values) append(value.const_data_ptr(), value.nbytes());
+    std::memcpy(append(sizeof head), &head, sizeof head);
+    for (const at::Tensor& value : values)
+      if (value.nbytes() > 0) device_.copy(append(value.nbytes()), value.const_data_ptr(), value.nbytes());
   }
   observed_.clear();
   std::map<int64_t, std::vector<std::byte>> all;
@@ -61,7 +63,7 @@ std::map<int64_t, std::vector<std::byte>> BufferUpdates::gather(comm::Group& wor
 }
 
 void BufferUpdates::apply(comm::Group& world, DeviceMemory& memory, int64_t num_microbatches) {
-  if (!executor_) return;
+  if (!frame_) return;
   const std::map<int64_t, std::vector<std::byte>> all = gather(world, num_microbatches);
   const graph::Graph& update = *graph_.buffer_update.update;
   std::map<std::string, at::Tensor> buffers;  // as they are after the microbatches so far
@@ -76,22 +78,19 @@ void BufferUpdates::apply(comm::Group& world, DeviceMemory& memory, int64_t num_
       if (input.kind == graph::InputKind::kBuffer) value = buffers.at(input.name);
       if (input.kind == graph::InputKind::kBatch) {
         const graph::TensorType& type = update.type(input.value);
-        value = at::empty(type.shape, at::TensorOptions().dtype(type.dtype));
+        value = device_.empty(type.shape, type.dtype);
         if (bytes.size() < value.nbytes())
           throw JobError(
               cat("buffer update - microbatch ", microbatch, ": got too few bytes; this is a defect"));
-        if (value.nbytes() > 0) std::memcpy(value.mutable_data_ptr(), bytes.data(), value.nbytes());
+        if (value.nbytes() > 0) device_.copy(value.mutable_data_ptr(), bytes.data(), value.nbytes());
         bytes = bytes.subspan(value.nbytes());
       }
       inputs.push_back(std::move(value));
     }
     std::vector<at::Tensor> results(graph_.buffer_update.buffers.size());
-    Executor::Run run;
-    run.inputs = inputs;
-    run.sink = [&](int index, const at::Tensor& value) {
+    frame_->run_all({.inputs = inputs}, [&](int index, const at::Tensor& value) {
       results[static_cast<size_t>(index)] = value.clone();
-    };
-    executor_->run(run);
+    });
     for (size_t i = 0; i < results.size(); ++i) buffers[graph_.buffer_update.buffers[i]] = results[i];
   }
   for (const std::string& name : graph_.buffer_update.buffers) {

@@ -10,14 +10,14 @@
 #include "comm/group.h"
 #include "graph/graph.h"
 #include "run/device_memory.h"
-#include "run/executor.h"
+#include "run/frame.h"
 
 namespace shoal::run {
 
 class BufferUpdates {
  public:
-  /// `graph` is kept by reference and must outlive this.
-  explicit BufferUpdates(const graph::Graph& graph);
+  /// Both are kept by reference and must outlive this.
+  BufferUpdates(const graph::Graph& graph, kernels::Device& device);
 
   /// Whether output `index` (of graph::outputs) is one that the update reads.
   bool observes(int index) const { return index >= first_output_; }
@@ -36,8 +36,10 @@ class BufferUpdates {
   std::map<int64_t, std::vector<std::byte>> gather(comm::Group& world, int64_t num_microbatches);
 
   const graph::Graph& graph_;
+  kernels::Device& device_;
   const int first_output_;
-  std::unique_ptr<Executor> executor_;                   // of the update; none: no buffer changes
+  std::unique_ptr<CompiledGraph> compiled_;              // of the update; none: no buffer changes
+  std::unique_ptr<Frame> frame_;
   std::map<int64_t, std::vector<at::Tensor>> observed_;  // by microbatch, as graph.buffer_update.observed
 };
 

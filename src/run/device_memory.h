@@ -10,15 +10,16 @@
 #include <string>
 
 #include "comm/group.h"
+#include "kernels/device.h"
+#include "lower/gradient_schedule.h"
 #include "lower/ownership.h"
-#include "lower/program.h"
 #include "lower/storage.h"
 
 namespace shoal::run {
 
 /// A run of blocks that this device owns.
-struct OwnedPiece {
-  lower::Piece piece;
+struct OwnedShard {
+  lower::Shard shard;
   at::Tensor master;    // fp32 [elements]; in fp32 runs the weights themselves
   at::Tensor gradient;  // fp32 [elements]; valid between the sums and update
 };
@@ -30,8 +31,8 @@ struct Traffic {
 
 class DeviceMemory {
  public:
-  /// Collective: makes the windows. The group is the world.
-  DeviceMemory(comm::Group&, const lower::Ownership&, const lower::Program&);
+  /// Collective: makes the windows. The group is the world. Ownership and device must outlive this.
+  DeviceMemory(comm::Group&, const lower::Ownership&, const lower::GradientSchedule&, kernels::Device&);
 
   /// The numbers of a parameter or buffer, fp32 or as captured, whole: what this device keeps of it is taken.
   /// Other tensors (frozen parameters, buffers) are kept whole, in `dtype`; later numbers of the same type go
@@ -59,11 +60,11 @@ class DeviceMemory {
   /// Collective over all devices: the master weights of a whole trained parameter, fp32, from whoever owns them.
   at::Tensor whole_master(comm::Group&, const std::string& name);
 
-  std::vector<OwnedPiece>& owned() { return owned_; }
+  std::vector<OwnedShard>& owned() { return owned_; }
   /// Those of one unit; they lie together.
-  std::span<OwnedPiece> owned_of(size_t unit);
+  std::span<OwnedShard> owned_of(size_t unit);
   /// The owned piece that has these elements.
-  OwnedPiece& owner_of(size_t unit, Range elements);
+  OwnedShard& owner_of(size_t unit, Range elements);
   /// The place of these elements' summed gradient. REQUIRES: they are owned.
   std::span<float> gradient(size_t unit, Range elements);
 
@@ -74,16 +75,17 @@ class DeviceMemory {
   /// zero = 0, after all shares are summed and a barrier: copies the sums of the others' shares.
   void gather_gradients();
 
-  // --- Gradient slots: with zero < 2, of all held units, for all to read ---
-  std::byte* slot(int index, size_t unit, size_t contribution) {
-    return gradients_->mine().data() + slots_offset_ + index * ownership_.slot_bytes(rank_) +
-           ownership_.slot_offset(rank_, unit, contribution);
+  // --- Accumulators: with zero < 2 of all held units, for all to read ---
+  std::byte* accumulator(int index, size_t unit, size_t contribution) {
+    return gradients_->mine().data() + accumulators_offset_ + index * ownership_.accumulator_bytes(rank_) +
+           ownership_.accumulator_offset(rank_, unit, contribution);
   }
-  /// These elements of a root, in `dtype`, of the group of devices whose gradients this rank sums.
-  const std::byte* read_root(const lower::SlotRoot&, size_t unit, size_t contribution, Range elements,
-                             comm::DType dtype, std::vector<std::byte>& scratch);
-  // --- with zero >= 2, of owned pieces, private ---
-  float* partial(int index, const OwnedPiece&, size_t contribution, int64_t element);
+  /// These elements of what another device, or this one, has summed, in `dtype`: of the tensor-parallel
+  /// coordinate whose gradients this rank sums.
+  const std::byte* read_sum(const lower::PartialSum&, size_t unit, size_t contribution, Range elements,
+                            comm::DType dtype, std::vector<std::byte>& scratch);
+  // --- with zero >= 2 of owned pieces, private ---
+  float* shard_accumulator(int index, const OwnedShard&, size_t contribution, int64_t element);
 
   /// A line of numbers that each device shows to the others: losses by microbatch, squares by block, and the
   /// wish to stop.
@@ -96,15 +98,17 @@ class DeviceMemory {
 
   const lower::Ownership& ownership() const { return ownership_; }
   const lower::Storage& storage() const { return storage_; }
+  kernels::Device& device() const { return device_; }
   int rank() const { return rank_; }
   /// Since the start; whoever reads peers' memory by another way adds to it.
   Traffic& traffic() { return traffic_; }
-  int64_t window_bytes() const;
   /// The memory in which value() lies; keeping it keeps them.
   std::shared_ptr<comm::Window> weights() const { return weights_; }
-  /// Allocated: weights, masters, frozen parameters and buffers; slots, partial sums and sums.
-  int64_t parameter_bytes() const;
+  /// Allocated: weights and masters; frozen parameters and buffers; accumulators and sums; the board.
+  int64_t weight_bytes() const;
+  int64_t module_bytes() const;
   int64_t gradient_bytes() const;
+  int64_t board_bytes() const { return accumulators_offset_; }
 
  private:
   double* board() { return reinterpret_cast<double*>(gradients_->mine().data()); }
@@ -114,15 +118,16 @@ class DeviceMemory {
 
   const lower::Ownership& ownership_;
   const lower::Storage& storage_;
+  kernels::Device& device_;
   const int rank_;
   int64_t num_microbatches_;
-  int64_t slots_offset_;
-  std::vector<int> first_slot_;  // by dp coordinate: of its first root, where it makes its sums
+  int64_t accumulators_offset_;
+  std::vector<int> sum_in_;  // by dp coordinate: the accumulator of its first root, where it makes its sums
   std::shared_ptr<comm::Window> weights_, gradients_;
-  std::vector<OwnedPiece> owned_;
-  at::Tensor partials_;                  // fp32 [slots, partial_elements_]
-  std::vector<int64_t> partial_offset_;  // by owned piece, in elements
-  int64_t partial_elements_ = 0;
+  std::vector<OwnedShard> owned_;
+  at::Tensor shard_accumulators_;        // fp32 [accumulators, shard_elements_]
+  std::vector<int64_t> shard_offset_;    // by owned piece, in elements
+  int64_t shard_elements_ = 0;
   std::map<std::string, at::Tensor> originals_,
       others_;  // frozen parameters and buffers: as installed, as forward reads them
   Traffic traffic_;

@@ -1,8 +1,5 @@
 #include "run/exchange.h"
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -24,8 +21,9 @@ Range bytes_of(const Shown& value) {
 
 }  // namespace
 
-Exchanger::Exchanger(comm::Group group, int64_t half_bytes)
+Exchanger::Exchanger(comm::Group group, int64_t half_bytes, kernels::Device& device)
     : group_(std::move(group)),
+      device_(device),
       half_bytes_(align_up(std::max(half_bytes, kLeastHalf))),
       window_(group_.window(static_cast<size_t>(2 * half_bytes_))) {}
 
@@ -37,9 +35,9 @@ void Exchanger::turn(const std::vector<at::Tensor>& mine, const lower::Exchange&
   for (size_t i = 0; i < mine.size(); ++i) {
     const Range part = intersect(bytes_of(shown[i]), {start, start + half_bytes_});
     if (part.empty()) continue;
-    std::memcpy(window_->mine().data() + half + part.begin - start,
-                static_cast<const std::byte*>(mine[i].const_data_ptr()) + part.begin - shown[i].offset,
-                static_cast<size_t>(part.size()));
+    device_.copy(window_->mine().data() + half + part.begin - start,
+                 static_cast<const std::byte*>(mine[i].const_data_ptr()) + part.begin - shown[i].offset,
+                 static_cast<size_t>(part.size()));
   }
   group_.post();
   for (int member = 0; member < group_.size(); ++member) {
@@ -89,7 +87,7 @@ std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine,
         const std::byte* data = window_->read(member, static_cast<size_t>(half + range.begin),
                                               static_cast<size_t>(range.size()), {});
         // Read-only by contract: only operators that combine parts read it.
-        theirs.push_back(at::from_blob(const_cast<std::byte*>(data), value.type.shape, value.type.dtype));
+        theirs.push_back(device_.view(const_cast<std::byte*>(data), value.type.shape, value.type.dtype));
       }
     });
     return theirs;
@@ -99,7 +97,7 @@ std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine,
     first[member] = theirs.size();
     if (static_cast<int>(member) == group_.rank()) continue;
     for (const Shown& value : exchange.shown[member])
-      theirs.push_back(at::empty(value.type.shape, value.type.dtype));
+      theirs.push_back(device_.empty(value.type.shape, value.type.dtype));
   }
   for (int64_t start = 0; start < bytes; start += half_bytes_)
     turn(dense, exchange, start, [&](int member, int64_t half) {
@@ -112,7 +110,7 @@ std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine,
         const std::span<std::byte> to(value + part.begin - whole.begin, static_cast<size_t>(part.size()));
         const std::byte* data =
             window_->read(member, static_cast<size_t>(half + part.begin - start), to.size(), to);
-        if (data != to.data()) std::memcpy(to.data(), data, to.size());
+        if (data != to.data()) device_.copy(to.data(), data, to.size());
       }
     });
   return theirs;

@@ -10,6 +10,7 @@
 
 #include "base/blocks.h"
 #include "comm/group.h"
+#include "kernels/device.h"
 #include "lower/local_graph.h"
 
 namespace shoal::run {
@@ -21,8 +22,8 @@ namespace shoal::run {
 class Exchanger {
  public:
   /// Collective over the group, whose signals nobody else uses: makes the window, two times `half_bytes` (at
-  /// least kLeastHalf).
-  Exchanger(comm::Group, int64_t half_bytes);
+  /// least kLeastHalf). The device must outlive this.
+  Exchanger(comm::Group, int64_t half_bytes, kernels::Device&);
   static constexpr int64_t kLeastHalf = 4096;
 
   /// The graph that runs from now on; kept by reference.
@@ -48,6 +49,7 @@ class Exchanger {
   void turn(const std::vector<at::Tensor>& mine, const lower::Exchange&, int64_t start, Read&& read);
 
   comm::Group group_;
+  kernels::Device& device_;
   int64_t half_bytes_;
   std::shared_ptr<comm::Window> window_;
   const lower::LocalGraph* local_ = nullptr;

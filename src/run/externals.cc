@@ -5,7 +5,6 @@
 #include "base/text.h"
 #include "capture/ghost.h"
 #include "capture/shared_memory.h"
-#include "run/parts.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
@@ -50,7 +49,8 @@ at::Tensor current(const at::Tensor& original, const LiveTensors::Entry* entry) 
 
 }  // namespace
 
-Externals::Externals(const graph::Graph& graph, LiveTensors& live) : graph_(graph), live_(live) {
+Externals::Externals(const graph::Graph& graph, LiveTensors& live, kernels::Device& device)
+    : graph_(graph), live_(live), device_(device) {
   for (size_t i = 0; i < graph.inputs.size(); ++i)
     if (graph.inputs[i].kind == graph::InputKind::kExternal)
       all_.push_back({i, graph.externals.at(graph.inputs[i].value), {}});
@@ -66,7 +66,7 @@ void Externals::bind() {
       throw InputError(cat(place_of(external.original), "got ", graph::print(got), ", want ", graph::print(want),
                            " as when the model was captured; a Trainer of its own for each shape"));
     if (got != want)  // as it lay when it was captured
-      value = restride(value.to(want.dtype), want.strides);
+      value = device_.restride(value.to(want.dtype), want.strides);
     external.value = std::move(value);
   }
 }

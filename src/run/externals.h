@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "kernels/device.h"
 #include "run/live_tensors.h"
 
 namespace shoal::run {
@@ -13,8 +14,8 @@ namespace shoal::run {
 /// Belongs to the World's thread.
 class Externals {
  public:
-  /// Both are kept by reference and must outlive this.
-  Externals(const graph::Graph& graph, LiveTensors& live);
+  /// All are kept by reference and must outlive this.
+  Externals(const graph::Graph& graph, LiveTensors& live, kernels::Device& device);
   Externals(const Externals&) = delete;
   Externals& operator=(const Externals&) = delete;
 
@@ -32,6 +33,7 @@ class Externals {
 
   const graph::Graph& graph_;
   LiveTensors& live_;
+  kernels::Device& device_;
   std::vector<External> all_;
 };
 

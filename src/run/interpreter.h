@@ -1,45 +1,30 @@
-// Runs a Program: one function per kind of Instruction.
+// Runs a Program: one function per kind of Instruction, and nothing that is not in the Program.
 #pragma once
 
 #include <functional>
-#include <map>
-#include <memory>
 #include <optional>
-#include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/group.h"
-#include "lower/buckets.h"
-#include "lower/program.h"
-#include "lower/storage.h"
-#include "run/buffer_updates.h"
 #include "run/device_memory.h"
 #include "run/exchange.h"
-#include "run/executor.h"
-#include "run/externals.h"
-#include "run/gradient_stream.h"
-#include "shoal/error.h"
+#include "run/execution.h"
+#include "run/gradient_sums.h"
+#include "run/norm.h"
 
 namespace shoal::run {
 
 /// What the interpreter asks of the optimizer: update `owned` masters from gradients that are `divisor` times
 /// too large.
-using Update = std::function<void(std::vector<OwnedPiece>& owned, float divisor)>;
+using Update = std::function<void(std::vector<OwnedShard>& owned, float divisor)>;
 
-struct StepRequest {
-  const graph::Graph* graph;                              // this device's
-  Executor* executor;                                     // of that graph
-  const std::vector<lower::Contribution>* contributions;  // lower::contributions_of(graph)
-  const std::vector<lower::Bucket>* buckets;              // lower::plan_buckets(graph); used by rounds
-  BufferUpdates* buffers;                                 // of that graph
-  const Externals* externals;                             // of that graph, bound
-  Exchanger* exchanger;                                   // null unless tp > 1
+struct Request {
   std::function<std::vector<at::Tensor>(int64_t microbatch)> batch;
-  uint64_t seed;
+  kernels::RandomKey random;  // of microbatch 0
   int64_t step;
-  double clip_norm;  // 0: no clipping
-  bool stop;         // this device wishes to stop
+  double clip_norm = 0;  // 0: no clipping
+  bool stop = false;     // this device wishes to stop
 };
 
 /// Seconds of the step's parts on this device.
@@ -48,64 +33,55 @@ struct StepSeconds {
 };
 
 struct StepOutcome {
-  float loss = 0;        // the mean over the microbatches
+  double loss = 0;       // training: the mean over the microbatches, in fp32; evaluation: of the batch
   double grad_norm = 0;  // of the mean gradient, before clipping
   bool stop = false;     // some device wishes to stop
   Traffic traffic;       // of this device, in this step
   StepSeconds seconds;
 };
 
-/// The graph's inputs from what the device keeps, the externals as they were bound last, and the batch.
-/// Undefined are constants, which the executor has, and parameters that are gathered on use.
-std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&, const Externals&,
-                                    const std::vector<at::Tensor>& batch);
-/// Gathers input `index` of the graph: Executor::Run::fetch.
-std::function<at::Tensor(size_t)> gather_inputs(const graph::Graph&, DeviceMemory&);
-
-/// A gradient or a loss that is not finite: thrown on every rank alike, so that the job could go on.
-class NotFinite : public JobError {
- public:
-  using JobError::JobError;
-};
-
 class Interpreter {
  public:
   /// Collective. References must outlive the interpreter. The group is the world.
-  Interpreter(comm::Group&, const lower::Program&, DeviceMemory&, Update);
+  Interpreter(comm::Group& world, DeviceMemory&, Update);
 
-  /// Collective. Throws NotFinite, on every rank and before any weight changes, when the gradient or a
-  /// microbatch's loss is not finite; what else it throws may be this rank's alone.
-  StepOutcome run(const StepRequest&);
+  /// For Programs with exchanges. Must outlive the interpreter.
+  void set_exchanger(Exchanger* exchanger) { exchanger_ = exchanger; }
 
-  /// Room for gradients on their way to their owners.
-  int64_t buffer_bytes() const;
+  /// Collective for a Program that has collectives. Throws NotFinite, on every rank and before any weight changes,
+  /// when the gradient or a microbatch's loss is not finite; what else it throws may be this rank's alone.
+  StepOutcome run(Execution&, const Request&);
+
+  /// For gradients on their way to their owners.
+  int64_t window_bytes() const { return sums_.window_bytes(); }
 
  private:
-  using GradientSink = std::function<void(size_t contribution, const at::Tensor&)>;
-  void run_microbatch(int64_t microbatch, const StepRequest&, const Arena::Placement&, const GradientSink&);
-  void compute(const lower::Instruction&, const StepRequest&);
-  void round(const lower::Instruction&, const StepRequest&);
-  void add_slot(const lower::Instruction&);
-  void reduce_scatter();
-  void sum_roots(size_t unit, size_t contribution, Range elements, std::span<float> into);
-  void all_reduce_norm(const StepRequest&);
-  void check_losses(const StepRequest&) const;
-  void all_gather_gradients();
-  void update();
-  void all_gather();
-  void barrier();
+  using Instruction = lower::Instruction;
+  struct Now {  // the run that is under way
+    Execution& execution;
+    const Request& request;
+    const lower::Program& program;
+  };
+  void execute(const Instruction&, Now&);
+  void load(const Instruction&, Now&);
+  void run_segment(const Instruction&, Now&);
+  void fetch(const Instruction&, Now&);
+  void exchange(const Instruction&, Now&);
+  void begin(const Instruction&, Now&);
+  void sum(const Instruction&, Now&);
+  void all_reduce(const Instruction&, Now&);
+  void all_gather(const Instruction&, Now&);
+  void meet(const Instruction&, Now&);
+  void act(const Now&, std::string_view what) const;
 
   comm::Group& world_;
-  const lower::Program& program_;
   DeviceMemory& memory_;
-  const lower::Storage& storage_;
   Update update_;
-  std::optional<GradientStream> stream_;  // with rounds
+  GradientSums sums_;
+  Exchanger* exchanger_ = nullptr;
   StepOutcome outcome_;
-  std::vector<double> losses_;  // of all microbatches
+  std::vector<int64_t> microbatch_;  // by frame
   float divisor_ = 1;
-  std::vector<std::vector<std::byte>> scratch_;  // one per root, for transports that cannot read in place
-  std::vector<float> sum_;
 };
 
 }  // namespace shoal::run

@@ -25,8 +25,6 @@ void rethrow_with_place(const comm::Communicator& communicator) {
   } catch (const Error& error) {
     if (error.exit_code() == 2) std::throw_with_nested(InputError(sentence(error.what())));
     std::throw_with_nested(JobError(sentence(error.what())));
-  } catch (const BrokenInvariant& error) {
-    std::throw_with_nested(JobError(sentence(cat("internal error: ", error.what()))));
   } catch (const std::exception& error) {
     if (is_out_of_memory(error))
       std::throw_with_nested(JobError(sentence(

@@ -6,10 +6,10 @@
 #include <new>
 
 #include "base/fault.h"
-#include "base/text.h"
 #include "comm/agree.h"
 #include "comm/comm.h"
 #include "comm/launch.h"
+#include "kernels/cpu/cpu_device.h"
 #include "run/live_tensors.h"
 #include "run/user_code.h"
 #include "shoal/error.h"
@@ -21,7 +21,10 @@ World::World(int, char**) : World(comm::from_environment()) {
   comm::survive_full_files();
 }
 World::World(std::unique_ptr<comm::Communicator> communicator)
+    : World(std::move(communicator), kernels::cpu()) {}
+World::World(std::unique_ptr<comm::Communicator> communicator, kernels::Device& device)
     : communicator_(std::move(communicator)),
+      device_(&device),
       agreement_(std::make_unique<comm::Agreement>(*communicator_)),
       live_tensors_(std::make_unique<run::LiveTensors>()) {}
 World::~World() = default;
@@ -31,6 +34,7 @@ World& World::operator=(World&&) noexcept = default;
 int World::rank() const { return communicator_->rank(); }
 int World::size() const { return communicator_->size(); }
 comm::Communicator& World::communicator() { return *communicator_; }
+kernels::Device& World::device() const { return *device_; }
 comm::Agreement& World::agreement() { return *agreement_; }
 run::LiveTensors& World::live_tensors() { return *live_tensors_; }
 
@@ -85,8 +89,6 @@ int guarded_main(int argc, char** argv, const std::function<void(World&)>& body)
   } catch (const std::bad_alloc&) {
     return give_up("memory - the system gives this device no more; use more devices, or smaller microbatches",
                    1);
-  } catch (const BrokenInvariant& error) {
-    return give_up(placed(cat("internal error: ", error.what())), 1);
   } catch (...) {
     return give_up(placed(describe_exception()), 1);
   }

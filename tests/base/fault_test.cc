@@ -38,7 +38,7 @@ TEST(DescribeException, NamesTheTypeAndTheFirstLine) {
 }
 
 TEST(DescribeException, ABrokenInvariantIsALogicErrorOfItsOwn) {
-  EXPECT_EQ(told([] { throw BrokenInvariant("window - read"); }), "shoal::BrokenInvariant: window - read");
+  EXPECT_EQ(told([] { throw BrokenInvariant("window - read"); }), "internal error: window - read");
   EXPECT_THROW(throw BrokenInvariant("x"), std::logic_error);
 }
 

@@ -8,6 +8,7 @@
 #include <source_location>
 
 #include "comm/comm.h"
+#include "kernels/cpu/cpu_device.h"
 #include "models/llama.h"
 #include "shoal/shoal.h"
 #include "support/expect_error.h"
@@ -52,7 +53,7 @@ graph::Graph graph_of(const ToyImpl::Forward& forward) {
   const auto model = with_loss(describe([&] { return Toy(forward); }), call);
   std::vector<graph::TensorType> types;
   for (const torch::Tensor& tensor : sample()) types.push_back(graph::type_of(tensor));
-  return capture::capture_training(model, types, Precision::kFP32);
+  return capture::capture_training(kernels::cpu(), model, types, Precision::kFP32);
 }
 
 void expect_refused(const ToyImpl::Forward& forward, const std::string& message) {
@@ -167,7 +168,8 @@ TEST(Capture, FrozenAndUnusedParametersHaveNoGradient) {
       [] { return Toy([](ToyImpl& toy, const Batch& batch) { return toy.first(batch[0]).pow(2).mean(); }); });
   model.module->first->bias.requires_grad_(false);
   const auto types = std::vector{graph::type_of(sample()[0]), graph::type_of(sample()[1])};
-  const graph::Graph graph = capture::capture_training(with_loss(model, call), types, Precision::kFP32);
+  const graph::Graph graph =
+      capture::capture_training(kernels::cpu(), with_loss(model, call), types, Precision::kFP32);
   ASSERT_EQ(graph.gradients.size(), 1u);
   EXPECT_EQ(graph.gradients[0].parameter, "first.weight");
 }
@@ -289,7 +291,7 @@ TEST(Capture, ABatchNormsStatisticsAreUpdatedApart) {
       with_loss(describe([] { return nn::BatchNorm1d(6); }),
                 [](nn::BatchNorm1d& norm, const Batch& batch) { return norm(batch[0]).pow(3).mean(); });
   const std::vector types = {graph::type_of(sample()[0])};
-  const graph::Graph graph = capture::capture_training(model, types, Precision::kFP32);
+  const graph::Graph graph = capture::capture_training(kernels::cpu(), model, types, Precision::kFP32);
   EXPECT_EQ(graph.buffer_update.buffers,
             (std::vector<std::string>{"running_mean", "running_var", "num_batches_tracked"}));
   EXPECT_EQ(graph.buffer_update.observed.size(), 2u);
@@ -298,7 +300,7 @@ TEST(Capture, ABatchNormsStatisticsAreUpdatedApart) {
 
   // In eval mode the running statistics are read, and nothing changes.
   model.module->eval();
-  const graph::Graph eval = capture::capture_training(model, types, Precision::kFP32);
+  const graph::Graph eval = capture::capture_training(kernels::cpu(), model, types, Precision::kFP32);
   EXPECT_TRUE(eval.buffer_update.buffers.empty());
   EXPECT_EQ(std::ranges::count(eval.inputs, graph::InputKind::kBuffer, &graph::Input::kind), 2);
 }

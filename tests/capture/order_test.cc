@@ -7,6 +7,7 @@
 
 #include "capture/capture.h"
 #include "comm/comm.h"
+#include "kernels/cpu/cpu_device.h"
 #include "shoal/shoal.h"
 #include "support/eager_loop.h"
 
@@ -45,7 +46,7 @@ Batch batch_of(int64_t i) {
 std::string text_of(Critic critic) {
   const std::vector types = {graph::type_of(batch_of(0)[0])};
   return graph::print(
-      capture::capture_training(with_loss(critic, penalised), types, Precision::kFP32));
+      capture::capture_training(kernels::cpu(), with_loss(critic, penalised), types, Precision::kFP32));
 }
 
 TEST(Order, EveryCaptureOfAModelReadsTheSame) {

@@ -10,7 +10,7 @@
 
 #include "capture/random_calls.h"
 #include "graph/operator.h"
-#include "run/random_kernels.h"
+#include "kernels/cpu/random_kernels.h"
 #include "shoal/error.h"
 #include "shoal/shoal.h"
 #include "support/draws.h"
@@ -84,13 +84,13 @@ TEST(RandomOperators, DrawByCounterAndLeaveTheHostsGeneratorAlone) {
       for (const graph::Node& node : draws.graph().nodes) {
         if (node.random < 0) continue;
         ++random;
-        EXPECT_NE(run::find_random_kernel(node.op), nullptr) << node.op;
+        EXPECT_NE(kernels::find_random_kernel(node.op), nullptr) << node.op;
       }
       EXPECT_EQ(random, 1) << graph::print(draws.graph());
       EXPECT_TRUE(draws.graph().constants.empty());
       const Tensor numbers = draws({1, 2, 3});
       EXPECT_TRUE(torch::equal(draws({1, 2, 3}), numbers));
-      for (const run::RandomKey key : {run::RandomKey{0, 2, 3}, {1, 0, 3}, {1, 2, 0}, {1, 2, -4}})
+      for (const kernels::RandomKey key : {kernels::RandomKey{0, 2, 3}, {1, 0, 3}, {1, 2, 0}, {1, 2, -4}})
         EXPECT_FALSE(torch::equal(draws(key), numbers));
     } catch (const std::exception& error) {
       ADD_FAILURE() << error.what();

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "capture/capture.h"
+#include "kernels/cpu/cpu_device.h"
 #include "shoal/shoal.h"
 #include "support/expect_error.h"
 
@@ -232,8 +233,8 @@ TEST_F(Recurrent, ADivisibleLstmIsPrimitivesAWholeOneIsNot) {
   const auto model = with_loss(describe([] { return Layer(Options{.kind = "lstm"}); }), whole);
   const std::vector<graph::TensorType> types = {graph::type_of(sample({.kind = "lstm"}))};
   const auto count = [&](capture::Form form) {
-    return std::ranges::count(capture::capture_training(model, types, Precision::kFP32, form).nodes,
-                              "aten::mkldnn_rnn_layer", &graph::Node::op);
+    const auto graph = capture::capture_training(kernels::cpu(), model, types, Precision::kFP32, form);
+    return std::ranges::count(graph.nodes, "aten::mkldnn_rnn_layer", &graph::Node::op);
   };
   EXPECT_EQ(count(capture::Form::kWhole), 1);
   EXPECT_EQ(count(capture::Form::kDivisible), 0);
@@ -243,7 +244,7 @@ TEST_F(Recurrent, ADivisibleLstmIsPrimitivesAWholeOneIsNot) {
 TEST_F(Recurrent, StepsShareOneContribution) {
   const auto model = with_loss(describe([] { return Layer(Options{.kind = "gru", .layers = 2}); }), whole);
   const std::vector<graph::TensorType> types = {graph::type_of(sample({.kind = "gru"}))};
-  for (const auto& gradient : capture::capture_training(model, types, Precision::kFP32).gradients)
+  for (const auto& gradient : capture::capture_training(kernels::cpu(), model, types, Precision::kFP32).gradients)
     EXPECT_EQ(gradient.contributions.size(), 1u) << gradient.parameter;
 }
 

@@ -29,11 +29,11 @@ void note_process(const std::string& file) {
 const std::map<std::string, std::function<int(Group&, const Arguments&)>> kPrograms = {
     {"sum",  // of the ranks
      [](Group& world, const Arguments&) {
-       const auto window = world.window(sizeof(float));
-       float& mine = *reinterpret_cast<float*>(window->mine().data());
-       mine = static_cast<float>(world.rank());
-       all_reduce(world, *window, 0, 1);
-       if (world.rank() == 0) std::cout << "sum " << mine << std::endl;
+       const float mine = static_cast<float>(world.rank());
+       float sum = 0;
+       all_reduce(world, shoal::comm::DType::kF32, std::as_bytes(std::span(&mine, 1)),
+                  std::as_writable_bytes(std::span(&sum, 1)));
+       if (world.rank() == 0) std::cout << "sum " << sum << std::endl;
        return 0;
      }},
     {"code",  // rank 1 ends with the code given

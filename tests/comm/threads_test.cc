@@ -16,11 +16,11 @@ TEST(Single, IsAWorldOfOne) {
   EXPECT_EQ(world.rank(), 0);
   EXPECT_EQ(world.size(), 1);
   world.barrier();
-  const auto window = world.window(12);
-  const auto floats = reinterpret_cast<float*>(window->mine().data());
-  floats[0] = 1, floats[1] = 2, floats[2] = 3;
-  all_reduce(world, *window, 0, 3);
-  EXPECT_EQ(floats[2], 3);
+  EXPECT_EQ(world.window(12)->mine().size(), 12u);
+  const float mine[3] = {1, 2, 3};
+  float sum[3];
+  all_reduce(world, DType::kF32, std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(sum)));
+  EXPECT_EQ(sum[2], 3);
   std::byte byte{5};
   broadcast(world, 0, {&byte, 1});
   EXPECT_EQ(byte, std::byte{5});

@@ -74,58 +74,7 @@ float leaf(int rank, size_t i) {
                     -20 - static_cast<int>(mixed % 9));
 }
 
-float tree(Range ranks, size_t i) {
-  if (ranks.size() == 1) return leaf(static_cast<int>(ranks.begin), i);
-  int64_t half = 1;
-  while (half * 2 < ranks.size()) half *= 2;
-  return tree({ranks.begin, ranks.begin + half}, i) + tree({ranks.begin + half, ranks.end}, i);
-}
-
-struct Case {
-  size_t offset, count;
-};
-// Fewer elements than ranks, odd counts, more than one pass (65,536) per rank.
-const Case kCases[] = {{0, 0}, {0, 1}, {64, 2}, {4, 5}, {0, 1001}, {128, 65'537}, {0, 200'001}};
-constexpr float kUntouched = -1.5f;
-
-// Runs `collective` on a window with a margin of untouched floats around, and hands over what each element
-// became.
-template <class Collective, class Want>
-void check_window(Group& world, const Case& c, Collective collective, Want want) {
-  const size_t first = c.offset / sizeof(float), floats = first + c.count + 3;
-  const auto window = world.window(floats * sizeof(float));
-  float* const mine = reinterpret_cast<float*>(window->mine().data());
-  for (size_t i = 0; i < floats; ++i)
-    mine[i] = i < first || i >= first + c.count ? kUntouched : leaf(world.rank(), i - first);
-  collective(world, *window, c.offset, c.count);
-  for (size_t i = 0; i < floats; ++i) {
-    const float wanted = i < first || i >= first + c.count ? kUntouched : want(i - first);
-    ASSERT_EQ(std::bit_cast<uint32_t>(mine[i]), std::bit_cast<uint32_t>(wanted))
-        << "element " << i << " of " << c.count;
-    mine[i] = 0;  // at once: nobody may still read it
-  }
-}
-
-// A collective in place, in one go or begun and waited for.
-using InPlace = void (*)(Group&, Window&, size_t, size_t);
-using BeginInPlace = Pending (*)(Group&, Window&, size_t, size_t);
-template <class Want>
-void check_both(Group& world, const Case& c, InPlace whole, BeginInPlace begin, Want want) {
-  check_window(world, c, whole, want);
-  check_window(
-      world, c,
-      [&](Group& group, Window& window, size_t offset, size_t count) {
-        begin(group, window, offset, count).wait();
-      },
-      want);
-}
-
-int owner(const Group& world, size_t count, size_t i) {
-  for (int rank = 0;; ++rank)
-    if (static_cast<int64_t>(i) < share(static_cast<int64_t>(count), world.size(), rank).end) return rank;
-}
-
-// Of private memory: elements of any dtype.
+// Elements of any dtype.
 template <class T>
 T element(int rank, size_t i) {
   if constexpr (std::is_same_v<T, uint16_t>)
@@ -149,7 +98,7 @@ Sum tree_of(Range ranks, size_t i) {
 }
 
 template <class T, class Sum>
-void check_private_sums(Group& world, DType dtype) {
+void check_sums(Group& world, DType dtype) {
   for (const size_t each : {size_t{0}, size_t{1}, size_t{1000}, size_t{70'001} / static_cast<size_t>(world.size())}) {
     const size_t count = each * world.size();
     std::vector<T> mine(count);
@@ -163,11 +112,11 @@ void check_private_sums(Group& world, DType dtype) {
   }
 }
 
-TEST_P(Collectives, SumsOfPrivateMemoryAreTreeSums) {
+TEST_P(Collectives, SumsAreTreeSums) {
   run_well([&](Group& world) {
-    check_private_sums<float, float>(world, DType::kF32);
-    check_private_sums<uint16_t, float>(world, DType::kBF16);
-    check_private_sums<double, double>(world, DType::kF64);
+    check_sums<float, float>(world, DType::kF32);
+    check_sums<uint16_t, float>(world, DType::kBF16);
+    check_sums<double, double>(world, DType::kF64);
     std::vector<std::byte> three(3), four(4);
     EXPECT_THROW(all_reduce(world, DType::kF32, three, four), std::logic_error);
     EXPECT_THROW(all_reduce(world, DType::kF32, four, three), std::logic_error);
@@ -206,42 +155,18 @@ TEST_P(Collectives, BegunAndWaitedFor) {
   });
 }
 
-TEST_P(Collectives, AllReduceIsTheTreeSum) {
-  run_well([&](Group& world) {
-    for (const Case& c : kCases)
-      check_both(world, c, all_reduce, begin_all_reduce, [&](size_t i) { return tree({0, size()}, i); });
-  });
-}
-
-TEST_P(Collectives, ReduceScatterLeavesTheRest) {
-  run_well([&](Group& world) {
-    for (const Case& c : kCases)
-      check_both(world, c, reduce_scatter, begin_reduce_scatter, [&](size_t i) {
-        return owner(world, c.count, i) == world.rank() ? tree({0, size()}, i) : leaf(world.rank(), i);
-      });
-  });
-}
-
-TEST_P(Collectives, AllGatherOfShares) {
-  run_well([&](Group& world) {
-    for (const Case& c : kCases)
-      check_both(world, c, all_gather, begin_all_gather, [&](size_t i) { return leaf(owner(world, c.count, i), i); });
-  });
-}
-
 // Collectives of all kinds one after the other: what one leaves must not disturb the next.
 TEST_P(Collectives, InAnyOrder) {
   run_well([&](Group& world) {
     std::mt19937 random(5);
-    const auto window = world.window(4000);
-    float* const mine = reinterpret_cast<float*>(window->mine().data());
     for (int round = 0; round < 60; ++round) {
       const size_t count = random() % 1000;
       switch (random() % 4) {
         case 0: {
-          for (size_t i = 0; i < count; ++i) mine[i] = leaf(world.rank(), i);
-          all_reduce(world, *window, 0, count);
-          for (size_t i = 0; i < count; ++i) ASSERT_EQ(mine[i], tree({0, size()}, i));
+          std::vector<float> mine(count), sum(count);
+          for (size_t i = 0; i < count; ++i) mine[i] = element<float>(world.rank(), i);
+          all_reduce(world, DType::kF32, std::as_bytes(std::span(mine)), std::as_writable_bytes(std::span(sum)));
+          for (size_t i = 0; i < count; ++i) ASSERT_EQ(sum[i], (tree_of<float, float>({0, size()}, i)));
           break;
         }
         case 1: {

@@ -108,7 +108,7 @@ TEST_P(Groups, ThatOverlapBeginInAnyOrder) {
   run_well([&](Group& world) {
     struct Pair {
       Group group;
-      std::shared_ptr<Window> window;
+      float mine[2], sum[2];
     };
     std::vector<Pair> pairs;  // to the left of a rank lies its rank - 1
     int right = 0;
@@ -116,24 +116,22 @@ TEST_P(Groups, ThatOverlapBeginInAnyOrder) {
       const std::vector<int> list = {first, (first + 1) % size()};
       if (world.rank() != list[0] && world.rank() != list[1]) continue;
       if (world.rank() == list[0]) right = static_cast<int>(pairs.size());
-      Group group(world.communicator(), list);
-      auto window = group.window(2 * sizeof(float));
-      pairs.push_back({std::move(group), std::move(window)});
+      pairs.push_back({Group(world.communicator(), list), {}, {}});
+      pairs.back().group.staging();  // made now, since making it waits
     }
     ASSERT_EQ(pairs.size(), 2u);
     for (int round = 0; round < 50; ++round) {
-      for (Pair& pair : pairs) {
-        auto* const mine = reinterpret_cast<float*>(pair.window->mine().data());
-        mine[0] = static_cast<float>(world.rank()), mine[1] = static_cast<float>(round);
-      }
+      for (Pair& pair : pairs)
+        pair.mine[0] = static_cast<float>(world.rank()), pair.mine[1] = static_cast<float>(round);
       std::optional<Pending> pending[2];
       for (const int which : {right, 1 - right})
-        pending[which].emplace(begin_all_reduce(pairs[which].group, *pairs[which].window, 0, 2));
+        pending[which].emplace(begin_all_reduce(pairs[which].group, DType::kF32,
+                                                std::as_bytes(std::span(pairs[which].mine)),
+                                                std::as_writable_bytes(std::span(pairs[which].sum))));
       for (const auto& begun : pending) begun->wait();
       for (Pair& pair : pairs) {
-        const auto* const mine = reinterpret_cast<const float*>(pair.window->mine().data());
-        ASSERT_EQ(mine[0], static_cast<float>(pair.group.world_rank(0) + pair.group.world_rank(1)));
-        ASSERT_EQ(mine[1], static_cast<float>(2 * round));
+        ASSERT_EQ(pair.sum[0], static_cast<float>(pair.group.world_rank(0) + pair.group.world_rank(1)));
+        ASSERT_EQ(pair.sum[1], static_cast<float>(2 * round));
       }
     }
   });

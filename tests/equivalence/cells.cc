@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "comm/group.h"
+#include "lower/program.h"
 #include "models/gpt.h"
 #include "models/llama.h"
 #include "models/mlp.h"
@@ -108,6 +109,28 @@ std::string name_of(const Layout& layout) {
   return cat("dp=", layout.dp, ",tp=", layout.tp, ",zero=", layout.zero, ",servers=", layout.servers);
 }
 
+// What a device has is what its Program said that it would have, within 2 %.
+void check_memory(const Trainer& trainer) {
+  const Trainer::Memory got = trainer.memory(), want = trainer.planned_memory();
+  const auto check = [](const char* kind, int64_t measured, int64_t planned) {
+    if (std::abs(measured - planned) * 50 > planned)
+      throw JobError(cat("memory - ", kind, ": measured ", measured, " bytes, the Program says ", planned));
+  };
+  check("weights", got.weights, want.weights);
+  check("gradients", got.gradients, want.gradients);
+  check("optimizer", got.optimizer, want.optimizer);
+  check("activations", got.activations, want.activations);
+  check("buffers", got.buffers, want.buffers);
+  check("windows", got.windows, want.windows);
+}
+
+void check_program_text(const Trainer& trainer) {
+  const std::string plan = trainer.plan(), text = plan.substr(0, plan.find("memory of this device"));
+  const lower::Program program = lower::parse_program(text);
+  if (lower::print(program) != text || !(lower::parse_program(lower::print(program)) == program))
+    throw JobError("program - text: it does not read back to the same");
+}
+
 CellResult run_cell(World& world, const Cell& cell, const Layout& layout, const fs::path& folder,
                     const fs::path& resume_from) {
   CellResult result;
@@ -118,6 +141,8 @@ CellResult run_cell(World& world, const Cell& cell, const Layout& layout, const 
       const StepResult r = trainer.step([&](int64_t m) { return batch_of(cell, step, m); });
       result.whole.losses += bits_of(r.loss);
       if (step + 1 == kHalf) {
+        check_memory(trainer);
+        check_program_text(trainer);
         const double loss = trainer.evaluate(3, [&](int64_t i) { return batch_of(cell, 1000, i); });
         result.whole.losses += cat("(", bits_of(static_cast<float>(loss)), ")");
         first_half = result.whole.losses;

@@ -2,11 +2,11 @@
 #include <gtest/gtest.h>
 
 #include "comm/comm.h"
+#include "kernels/cpu/reproducible.h"
 #include "models/gpt.h"
 #include "models/llama.h"
 #include "models/mlp.h"
 #include "models/resnet.h"
-#include "run/reproducible.h"
 #include "shoal/shoal.h"
 #include "support/eager_loop.h"
 
@@ -30,7 +30,7 @@ void expect_same_bits(const torch::Tensor& got, const torch::Tensor& want, const
 class EagerTest : public testing::TestWithParam<int64_t> {
  protected:
   void SetUp() override {
-    run::make_reproducible();
+    kernels::make_reproducible();
     torch::set_num_threads(1);
   }
 };

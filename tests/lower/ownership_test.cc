@@ -39,8 +39,8 @@ std::string name(const Layout& layout) {
          " zero=" + std::to_string(layout.zero) + " servers=" + std::to_string(layout.servers);
 }
 
-bool covers(const std::vector<Piece>& pieces, const Piece& part) {
-  return std::any_of(pieces.begin(), pieces.end(), [&](const Piece& piece) {
+bool covers(const std::vector<Shard>& pieces, const Shard& part) {
+  return std::any_of(pieces.begin(), pieces.end(), [&](const Shard& piece) {
     return piece.unit == part.unit && piece.elements.contains(part.elements);
   });
 }
@@ -52,7 +52,7 @@ TEST(Ownership, EveryBlockIsInOneShare) {
     const Ownership ownership(storage, layout);
     std::vector<int> shares(static_cast<size_t>(storage.num_blocks), 0);
     for (int rank = 0; rank < ownership.num_ranks(); ++rank) {
-      for (const Piece& piece : ownership.share(rank)) {
+      for (const Shard& piece : ownership.share(rank)) {
         const Unit& unit = storage.units[piece.unit];
         EXPECT_EQ(piece.elements.begin % kBlockElements, 0);
         EXPECT_TRUE(piece.elements.end % kBlockElements == 0 || piece.elements.end == unit.numel);
@@ -81,12 +81,12 @@ TEST(Ownership, HoldsKeepsAndOwnsWhatTheLayoutSays) {
     SCOPED_TRACE(name(layout));
     const Ownership ownership(storage, layout);
     for (int rank = 0; rank < ownership.num_ranks(); ++rank) {
-      const Role& role = ownership.role(rank);
+      const mesh::Role& role = ownership.role(rank);
       EXPECT_EQ(role.computes, rank < layout.dp * layout.tp);
       const size_t parts = static_cast<size_t>(4 / layout.tp);
       EXPECT_EQ(ownership.held(rank).size(), role.computes ? 2 + parts : 0);
       for (size_t u : ownership.held(rank)) {
-        const Piece whole{u, {0, storage.units[u].numel}};
+        const Shard whole{u, {0, storage.units[u].numel}};
         EXPECT_EQ(ownership.gradient_group(rank, u), role.tp) << "it sums gradients of its own group";
         if (layout.zero == 0) {
           EXPECT_TRUE(covers(ownership.owned(rank), whole));
@@ -101,7 +101,7 @@ TEST(Ownership, HoldsKeepsAndOwnsWhatTheLayoutSays) {
       if (layout.zero > 0) {
         EXPECT_EQ(ownership.owned(rank), ownership.share(rank));
       }
-      EXPECT_EQ(ownership.slot_bytes(rank) > 0, role.computes && layout.zero < 2);
+      EXPECT_EQ(ownership.accumulator_bytes(rank) > 0, role.computes && layout.zero < 2);
     }
   }
 }
@@ -117,7 +117,7 @@ TEST(Ownership, SharesAreEven) {
     const Ownership ownership(storage, {.dp = dp});
     for (int rank = 0; rank < dp; ++rank) {
       int64_t elements = 0;
-      for (const Piece& piece : ownership.share(rank)) elements += piece.elements.size();
+      for (const Shard& piece : ownership.share(rank)) elements += piece.elements.size();
       EXPECT_NEAR(static_cast<double>(elements), 6.4e6 / static_cast<double>(dp), kBlockElements) << dp;
     }
   }
@@ -130,17 +130,17 @@ TEST(Ownership, AddressesAreAlignedAndApart) {
     const Ownership ownership(storage, layout);
     for (int rank = 0; rank < ownership.num_ranks(); ++rank) {
       std::map<int64_t, int64_t> weights, slots;  // begin -> end
-      for (const Piece& piece : ownership.kept(rank)) {
+      for (const Shard& piece : ownership.kept(rank)) {
         const int64_t offset = ownership.weight_offset(rank, piece.unit, piece.elements.begin);
         EXPECT_EQ(offset % kAlignment, 0);
         weights[offset] =
             offset + piece.elements.size() *
                          static_cast<int64_t>(comm::element_bytes(storage.units[piece.unit].dtype));
       }
-      if (ownership.slot_bytes(rank) > 0)
+      if (ownership.accumulator_bytes(rank) > 0)
         for (size_t u : ownership.held(rank))
           for (size_t c = 0; c < storage.units[u].contributions.size(); ++c) {
-            const int64_t offset = ownership.slot_offset(rank, u, c);
+            const int64_t offset = ownership.accumulator_offset(rank, u, c);
             EXPECT_EQ(offset % kAlignment, 0);
             slots[offset] = offset + storage.units[u].numel * 4;
           }
@@ -149,7 +149,7 @@ TEST(Ownership, AddressesAreAlignedAndApart) {
       EXPECT_LE(end, ownership.weight_bytes(rank));
       end = 0;
       for (const auto& [from, to] : slots) EXPECT_GE(from, std::exchange(end, to));
-      EXPECT_LE(end, ownership.slot_bytes(rank));
+      EXPECT_LE(end, ownership.accumulator_bytes(rank));
     }
   }
 }
@@ -164,9 +164,9 @@ TEST(Ownership, Prints) {
   const Storage storage = plan_storage(graph::parse(graph_text()));
   EXPECT_EQ(print(Ownership(storage, {.dp = 1, .tp = 2, .servers = 1})),
             "rank 0 dp=0 tp=0: computes with 4 units, owns 0 elements; keeps weights 3.4 MiB, gradients 3.4 "
-            "MiB a slot\n"
+            "MiB an accumulator\n"
             "rank 1 dp=0 tp=1: computes with 4 units, owns 0 elements; keeps weights 3.4 MiB, gradients 3.4 "
-            "MiB a slot\n"
+            "MiB an accumulator\n"
             "rank 2 server: computes nothing, owns 1100003 elements; keeps weights 4.2 MiB\n");
 }
 

@@ -13,7 +13,7 @@
 #include "graph/graph.h"
 #include "graph/ivalue.h"
 #include "graph/operator.h"
-#include "run/kernels.h"
+#include "kernels/cpu/kernels.h"
 #include "shoal/error.h"
 
 namespace shoal::ops {
@@ -41,8 +41,8 @@ inline std::vector<at::Tensor> run_node(const graph::Node& node, const std::vect
     op = "aten::convolution_backward";
     stack.insert(stack.begin() + 3, std::vector<int64_t>{stack[0].toTensor().size(1)});
   }
-  if (const run::Kernel kernel = run::find_kernel(op))
-    kernel(stack, {{1, 2, 3}, 0, nullptr});
+  if (const kernels::Kernel kernel = kernels::find_kernel(op))
+    kernel(stack, {{1, 2, 3}, 0});
   else
     graph::operator_handle(op).callBoxed(stack);
   std::vector<at::Tensor> results;

@@ -8,6 +8,7 @@
 
 #include "calls.h"
 #include "capture/capture.h"
+#include "kernels/cpu/cpu_device.h"
 #include "models/gpt.h"
 #include "models/llama.h"
 #include "models/mlp.h"
@@ -176,7 +177,7 @@ graph::Graph graph_of(const Model& model, const std::vector<graph::TensorType>& 
     return batch[1].is_floating_point() ? torch::mse_loss(out, batch[1])
                                         : torch::cross_entropy_loss(out.flatten(0, 1), batch[1].flatten());
   };
-  return capture::capture_training(with_loss(model, loss), types, Precision::kFP32);
+  return capture::capture_training(kernels::cpu(), with_loss(model, loss), types, Precision::kFP32);
 }
 
 // Also: how long one question takes. Planning asks some hundred thousand.
@@ -218,7 +219,7 @@ TEST(OpsDivide, NothingIsKnownWithoutARule) {
   EXPECT_EQ(divide(call.graph, call.node, {true, 0}, {0, 1}, 2), std::nullopt);
   EXPECT_TRUE(divisions(call.graph, call.node, 2).empty());
   EXPECT_EQ(pass_sums(call.graph, call.node, {true}), std::nullopt);
-  EXPECT_FALSE(is_view(call.graph, call.node));
+  EXPECT_FALSE(costs_nothing(call.graph, call.node));
   EXPECT_EQ(cost(call.graph, call.node).bytes, 4 * (24 + 24));
   EXPECT_EQ(cost(call.graph, call.node).flops, 4 * (24 + 24));  // one for each byte
 }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "samples.h"
@@ -11,7 +12,10 @@
 namespace shoal::ops {
 namespace {
 
-constexpr const char* kTable = "ops_proof.txt";  // beside the test, in the build folder
+// Beside the test program, wherever it is started.
+std::filesystem::path table_path() {
+  return std::filesystem::read_symlink("/proc/self/exe").replace_filename("ops_proof.txt");
+}
 
 std::string op_of(const std::string& sample) { return sample.substr(0, sample.find('(')); }
 
@@ -95,7 +99,7 @@ TEST(OpsProof, EveryRowSaysWhatHoldsAndNothingElse) {
                                  ", by dtype:", dtypes, "; calls divided and compared: ", runs_made);
   table << counts << "\n";
   std::cout << table.str();
-  std::ofstream(kTable) << table.str();
+  std::ofstream(table_path()) << table.str();
   EXPECT_GE(rows, 400);
 }
 

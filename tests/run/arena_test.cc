@@ -5,11 +5,28 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <optional>
+
+#include "kernels/cpu/cpu_device.h"
 
 namespace shoal::run {
 namespace {
 
 const Arena::Placement kNowhere;
+
+// A whole run in one scope.
+struct OneRun {
+  OneRun(Arena& arena, const Arena::Placement& placement) : arena(arena) {
+    arena.begin();
+    scope.emplace(arena, placement);
+  }
+  ~OneRun() {
+    scope.reset();
+    arena.end();
+  }
+  Arena& arena;
+  std::optional<Arena::Scope> scope;
+};
 
 // Two temporaries and a result that outlives the run.
 torch::Tensor work(int64_t size) {
@@ -19,12 +36,12 @@ torch::Tensor work(int64_t size) {
 }
 
 TEST(Arena, ReplaysTheSamePlacesWithoutTheUsualAllocator) {
-  Arena arena;
+  Arena arena(kernels::cpu());
   std::vector<const void*> places;
   for (int run = 0; run < 5; ++run) {
     torch::Tensor result;
     {
-      const Arena::Scope scope(arena, kNowhere);
+      const OneRun run_of(arena, kNowhere);
       const torch::Tensor a = torch::ones({1000});
       places.push_back(a.data_ptr());
       result = (a * 3).sum();
@@ -38,10 +55,10 @@ TEST(Arena, ReplaysTheSamePlacesWithoutTheUsualAllocator) {
 }
 
 TEST(Arena, WhatOutlivesARunKeepsItsNumbers) {
-  Arena arena;
+  Arena arena(kernels::cpu());
   std::vector<torch::Tensor> kept;
   for (int run = 0; run < 6; ++run) {
-    const Arena::Scope scope(arena, kNowhere);
+    const OneRun run_of(arena, kNowhere);
     kept.push_back(torch::full({500}, static_cast<float>(run)));
     work(2000);
   }
@@ -50,9 +67,9 @@ TEST(Arena, WhatOutlivesARunKeepsItsNumbers) {
 }
 
 TEST(Arena, MemoryOfOneIsNotReusedWhileItLives) {
-  Arena arena;
+  Arena arena(kernels::cpu());
   for (int run = 0; run < 5; ++run) {
-    const Arena::Scope scope(arena, kNowhere);
+    const OneRun run_of(arena, kNowhere);
     std::vector<torch::Tensor> live;
     for (int i = 0; i < 20; ++i) {
       live.push_back(torch::full({100 + i}, static_cast<float>(i)));
@@ -65,9 +82,9 @@ TEST(Arena, MemoryOfOneIsNotReusedWhileItLives) {
 }
 
 TEST(Arena, ARunThatDiffersIsStillRight) {
-  Arena arena;
+  Arena arena(kernels::cpu());
   for (int64_t size : {10, 10, 10, 99, 10, 10, 10, 77, 10, 55, 10, 10, 44, 10}) {
-    const Arena::Scope scope(arena, kNowhere);
+    const OneRun run_of(arena, kNowhere);
     EXPECT_EQ(work(size).item<float>(), static_cast<float>(3 * size));
   }
 }
@@ -85,11 +102,11 @@ TEST(Arena, TheFirstRunsMemoryIsGivenBack) {
   GTEST_SKIP() << "the address sanitizer keeps freed memory for a while";
 #endif
   constexpr int64_t kTensors = 256, kElements = 1 << 18;
-  Arena arena;
+  Arena arena(kernels::cpu());
   std::vector<torch::Tensor> lives_on;
   const int64_t before = resident_bytes();
   for (int run = 0; run < 4; ++run) {
-    const Arena::Scope scope(arena, kNowhere);
+    const OneRun run_of(arena, kNowhere);
     std::vector<torch::Tensor> all;
     for (int64_t i = 0; i < kTensors; ++i) all.push_back(torch::ones({kElements}));
     lives_on.push_back(torch::ones({100}));
@@ -100,11 +117,11 @@ TEST(Arena, TheFirstRunsMemoryIsGivenBack) {
 }
 
 TEST(Arena, OutputsLieWhereTheyArePlaced) {
-  Arena arena;
+  Arena arena(kernels::cpu());
   alignas(64) float place[256] = {};
   const Arena::Placement placement = [&](int output) { return output == 7 ? place : nullptr; };
   for (int run = 0; run < 4; ++run) {
-    const Arena::Scope scope(arena, placement);
+    const OneRun run_of(arena, placement);
     const torch::Tensor a = torch::ones({256}), b = a * 5;
     arena.mark_output(b.data_ptr(), b.nbytes(), 7);
     if (run >= 2) {

@@ -6,7 +6,8 @@
 #include <functional>
 
 #include "capture/capture.h"
-#include "run/executor.h"
+#include "kernels/cpu/cpu_device.h"
+#include "run/frame.h"
 
 namespace shoal::test {
 
@@ -18,20 +19,18 @@ class Draws {
   explicit Draws(const Function& function, const torch::Tensor& like)
       : like_(like),
         graph_(capture::capture_forward(
-            module_, [&](const Batch& batch) { return function(batch[0]); },
+            kernels::cpu(), module_, [&](const Batch& batch) { return function(batch[0]); },
             std::vector{graph::type_of(like)}, Precision::kFP32)),
-        executor_(graph_) {}
+        compiled_(graph_, kernels::cpu()),
+        frame_(compiled_) {}
 
-  torch::Tensor operator()(run::RandomKey key) {
+  torch::Tensor operator()(kernels::RandomKey key) {
     std::vector<torch::Tensor> inputs;
     for (const graph::Input& input : graph_.inputs)
       inputs.push_back(input.kind == graph::InputKind::kBatch ? like_ : torch::Tensor());
     torch::Tensor result;
-    run::Executor::Run run;
-    run.inputs = inputs;
-    run.random = key;
-    run.sink = [&](int, const torch::Tensor& value) { result = value.clone(); };
-    executor_.run(run);
+    frame_.run_all({.inputs = inputs, .random = key},
+                   [&](int, const torch::Tensor& value) { result = value.clone(); });
     return result;
   }
 
@@ -41,7 +40,8 @@ class Draws {
   torch::nn::Module module_;
   torch::Tensor like_;
   graph::Graph graph_;
-  run::Executor executor_;
+  run::CompiledGraph compiled_;
+  run::Frame frame_;
 };
 
 }  // namespace shoal::test

@@ -1,4 +1,4 @@
-// Our own operators on a range of the classes of a vocabulary (run/vocabulary_kernels.cc), which begins at
+// Our own operators on a range of the classes of a vocabulary (kernels/cpu/vocabulary_kernels.cc), which begins at
 // `first`.
 #include "ops/rules.h"
 

@@ -1,0 +1,29 @@
+// A training run from a recipe: the loop around Trainer, and the files it leaves.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "app/progress.h"
+#include "app/recipe.h"
+#include "shoal/world.h"
+
+namespace shoal::app {
+
+struct JobOptions {
+  std::filesystem::path out;                    // exists
+  std::optional<std::filesystem::path> resume;  // the checkpoint to go on from
+  int64_t until = 0;                            // the step to end after; 0: the recipe's last
+  bool profile = false;
+  std::string program = "shoal";  // as the user calls it, for what to try next
+  std::string resume_command;     // what goes on from the last checkpoint of this run
+};
+
+/// Collective: every device calls it with the same arguments; `progress` speaks on rank 0 alone. In `out` it
+/// leaves metrics.jsonl, recipe.toml, plan.txt and checkpoints/. A wish to stop (Ctrl-C) ends it with a
+/// checkpoint and JobError "stopped at step 12".
+void run_job(World&, const Recipe&, const JobOptions&, Progress& progress);
+
+}  // namespace shoal::app

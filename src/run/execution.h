@@ -1,0 +1,47 @@
+// A Program of this device with what it takes to run it: the graph, compiled, frames, and the memory of the model.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "lower/local_graph.h"
+#include "lower/program.h"
+#include "run/buffer_updates.h"
+#include "run/device_memory.h"
+#include "run/externals.h"
+#include "run/frame.h"
+#include "run/live_tensors.h"
+
+namespace shoal::run {
+
+/// Belongs to one thread.
+class Execution {
+ public:
+  /// `program` is of `local`; `live` and `device` must outlive this.
+  Execution(lower::LocalGraph local, lower::Program program, const lower::Storage&, LiveTensors& live,
+            kernels::Device& device);
+  Execution(const Execution&) = delete;
+  Execution& operator=(const Execution&) = delete;
+
+  const lower::LocalGraph local;
+  const lower::Program program;
+  const std::vector<lower::Contribution> contributions;  // of the graph's gradients
+  CompiledGraph graph;
+  BufferUpdates buffers;
+  Externals externals;  // bound by whoever runs it
+
+  Frame& frame(int number) { return *frames_.at(static_cast<size_t>(number)); }
+  /// The most bytes that its frames had at a time, as measured.
+  int64_t frame_bytes() const;
+
+ private:
+  std::vector<std::unique_ptr<Frame>> frames_;
+};
+
+/// The graph's inputs from what the device keeps, the externals as they were bound last, and the batch.
+/// Undefined are constants, which the graph has, and parameters that are fetched.
+std::vector<at::Tensor> bind_inputs(const graph::Graph&, const DeviceMemory&, const Externals&,
+                                    const std::vector<at::Tensor>& batch);
+
+}  // namespace shoal::run

@@ -1,0 +1,156 @@
+#include "run/gradient_sums.h"
+
+#include <chrono>
+
+#include "base/text.h"
+#include "comm/reduce.h"
+#include "shoal/error.h"
+
+namespace shoal::run {
+namespace {
+
+class AddSeconds {
+ public:
+  explicit AddSeconds(double& to) : to_(to) {}
+  ~AddSeconds() { to_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  double& to_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+c10::ScalarType scalar_type(comm::DType dtype) {
+  return dtype == comm::DType::kBF16 ? at::kBFloat16 : at::kFloat;
+}
+
+}  // namespace
+
+GradientSums::GradientSums(const comm::Group& world, DeviceMemory& memory)
+    : memory_(memory), device_(memory.device()), storage_(memory.storage()) {
+  if (memory.ownership().shards_gradients()) ring_.emplace(world, memory);
+}
+
+comm::DType GradientSums::kernel_dtype(const lower::Contribution& target) const {
+  return storage_.units[target.unit].contributions[target.index];
+}
+
+void* GradientSums::place_of(int accumulator, const lower::Contribution& target, bool adds, bool widens) {
+  if (adds || (widens && kernel_dtype(target) != comm::DType::kF32)) return nullptr;
+  return memory_.accumulator(accumulator, target.unit, target.index);
+}
+
+void GradientSums::store(int accumulator, const lower::Contribution& target, const at::Tensor& gradient, bool adds,
+                         bool widens) {
+  std::byte* const place = memory_.accumulator(accumulator, target.unit, target.index);
+  if (gradient.const_data_ptr() == place) return;
+  if (adds) {
+    const at::Tensor dense = gradient.contiguous();
+    const auto from = dense.scalar_type() == at::kBFloat16 ? comm::DType::kBF16 : comm::DType::kF32;
+    device_.add_into({reinterpret_cast<float*>(place), static_cast<size_t>(dense.numel())},
+                     static_cast<const std::byte*>(dense.const_data_ptr()), from);
+    return;
+  }
+  const comm::DType dtype = widens ? comm::DType::kF32 : kernel_dtype(target);
+  device_.view(place, gradient.sizes(), scalar_type(dtype)).copy_(gradient);
+}
+
+void GradientSums::add(int accumulator, int from) {
+  for (const size_t u : memory_.ownership().held(memory_.rank()))
+    for (size_t c = 0; c < storage_.units[u].contributions.size(); ++c)
+      device_.add_into({reinterpret_cast<float*>(memory_.accumulator(accumulator, u, c)),
+                        static_cast<size_t>(storage_.units[u].numel)},
+                       memory_.accumulator(from, u, c), comm::DType::kF32);
+}
+
+void GradientSums::begin(const lower::Bucket& bucket, const std::vector<at::Tensor>* gradients) {
+  if (gradients == nullptr) return ring_->begin({});
+  ring_->begin([&](std::byte* place) {
+    for (size_t i = 0; i < bucket.size(); ++i) {
+      const lower::BucketItem& item = bucket[i];
+      const at::Tensor dense = (*gradients)[i].contiguous();
+      const auto width = static_cast<int64_t>(dense.element_size());
+      device_.copy(place + item.offset,
+                   static_cast<const std::byte*>(dense.const_data_ptr()) + item.elements.begin * width,
+                   static_cast<size_t>(item.elements.size() * width));
+    }
+  });
+}
+
+void GradientSums::sum_begun(const lower::Bucket& bucket, int active, const std::vector<lower::Sum>& sums) {
+  ring_->sum_begun(active, [&] {
+    for (const lower::BucketItem& item : bucket) {
+      const comm::DType dtype = kernel_dtype(item.target);
+      const auto width = static_cast<int64_t>(comm::element_bytes(dtype));
+      for (OwnedShard& owned : memory_.owned_of(item.target.unit)) {
+        const Range elements = intersect(owned.shard.elements, item.elements);
+        if (elements.empty()) continue;
+        const auto bytes = static_cast<size_t>(elements.size() * width);
+        const int64_t offset = item.offset + (elements.begin - item.elements.begin) * width;
+        for (const lower::Sum& sum : sums) {
+          const int64_t begin = sum.microbatches.begin;  // a subtree is the tree of its own size
+          std::vector<comm::Root> roots;
+          for (const lower::PartialSum& term : sum.terms) {
+            const Range leaves{term.microbatches.begin - begin, term.microbatches.end - begin};
+            if (term.dp < 0) {
+              roots.push_back({leaves,
+                               reinterpret_cast<const std::byte*>(memory_.shard_accumulator(
+                                   term.accumulator, owned, item.target.index, elements.begin)),
+                               comm::DType::kF32});
+            } else {
+              if (term.dp != ring_->rank()) memory_.traffic().gradients += static_cast<int64_t>(bytes);
+              roots.push_back({leaves, ring_->read(term.dp, offset, bytes), dtype});
+            }
+          }
+          const AddSeconds timer(seconds_.sum);
+          device_.sum_roots(
+              sum.microbatches.size(), roots,
+              {memory_.shard_accumulator(sum.accumulator, owned, item.target.index, elements.begin),
+               static_cast<size_t>(elements.size())});
+        }
+      }
+    }
+  });
+}
+
+void GradientSums::sum_terms(const lower::Sum& total, const lower::Contribution& target, Range elements,
+                             std::span<float> into) {
+  std::vector<comm::Root> roots;
+  scratch_.resize(total.terms.size());
+  for (size_t t = 0; t < total.terms.size(); ++t) {
+    const lower::PartialSum& term = total.terms[t];
+    const comm::DType dtype = term.in_fp32 ? comm::DType::kF32 : kernel_dtype(target);
+    const std::byte* const data =
+        term.dp < 0 ? reinterpret_cast<const std::byte*>(memory_.shard_accumulator(
+                          term.accumulator, memory_.owner_of(target.unit, elements), target.index, elements.begin))
+                    : memory_.read_sum(term, target.unit, target.index, elements, dtype, scratch_[t]);
+    roots.push_back({term.microbatches, data, dtype});
+  }
+  if (roots.size() == 1 && roots[0].data == reinterpret_cast<const std::byte*>(into.data())) return;
+  device_.sum_roots(total.microbatches.size(), roots, into);
+}
+
+void GradientSums::sum_share(const lower::Sum& total) {
+  for (const auto& [u, share] : memory_.ownership().share(memory_.rank())) {
+    const lower::Unit& unit = storage_.units[u];
+    for (int64_t begin = share.begin; begin < share.end; begin += kBlockElements) {
+      const Range elements{begin, std::min(begin + kBlockElements, share.end)};
+      const std::span<float> gradient = memory_.gradient(u, elements);
+      sum_terms(total, {u, 0}, elements, gradient);
+      for (size_t c = 1; c < unit.contributions.size(); ++c) {
+        if (!addend_.defined() || addend_.numel() < elements.size())
+          addend_ = device_.empty({elements.size()}, at::kFloat);
+        auto* const addend = addend_.mutable_data_ptr<float>();
+        sum_terms(total, {u, c}, elements, {addend, gradient.size()});
+        device_.add_into(gradient, reinterpret_cast<const std::byte*>(addend), comm::DType::kF32);
+      }
+      memory_.square(unit.first_block + begin / kBlockElements) = device_.sum_of_squares(gradient);
+    }
+  }
+}
+
+SumSeconds GradientSums::take_seconds() {
+  if (ring_) seconds_.wait += ring_->take_wait_seconds();
+  return std::exchange(seconds_, {});
+}
+
+}  // namespace shoal::run

@@ -1,0 +1,36 @@
+// The optimizer's state for the pieces that a device owns, and its step on them.
+#pragma once
+
+#include <ATen/core/TensorBody.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lower/storage.h"
+#include "run/device_memory.h"
+#include "shoal/optimizer.h"
+
+namespace shoal::session {
+
+/// fp32 numbers that an optimizer keeps for each weight.
+int64_t num_states(const Optimizer&);
+
+class OptimizerState {
+ public:
+  OptimizerState(const Optimizer&, const lower::Storage&, const std::vector<run::OwnedShard>&);
+
+  /// One fused call per parameter group. `step` counts from 0; gradients are `divisor` times too large.
+  void apply(std::vector<run::OwnedShard>& owned, int64_t step, double lr_factor, float divisor);
+
+  /// What a checkpoint holds beside the weights, by role; one tensor per owned piece, fp32.
+  std::map<std::string, std::vector<at::Tensor>>& state() { return state_; }
+  int64_t bytes() const;
+
+ private:
+  Optimizer optimizer_;
+  std::vector<bool> decays_;  // by owned piece
+  std::map<std::string, std::vector<at::Tensor>> state_;
+};
+
+}  // namespace shoal::session
