@@ -120,7 +120,8 @@ class Trainer {
     int64_t windows = 0;      // what is on its way to other devices
     int64_t total() const { return weights + gradients + optimizer + activations + buffers + windows; }
   };
-  /// As it was allocated, and of activations as it was measured: 0 before the third microbatch.
+  /// As it was allocated, and of activations as it was measured in the first microbatch. What kernels need for
+  /// themselves while they run is not in it.
   Memory memory() const;
   /// As the Programs say that run (docs/program.md): what memory() is measured against.
   Memory planned_memory() const;

@@ -24,6 +24,8 @@ int64_t bytes_of(const graph::TensorType& type) {
 
 bool is_exchange(const Node& node) { return node.op == "shoal::exchange"; }
 bool is_fetch(const Node& node) { return node.op == "shoal::fetch"; }
+// Of a view that LibTorch promises nobody to see as one, the schema says nothing.
+bool has_memory_of_argument(const Node& node) { return graph::is_view(node) || node.op == "aten::_unsafe_view"; }
 
 class Cutter {
  public:
@@ -107,7 +109,7 @@ class Cutter {
   void find_memory() {
     for (size_t id = 0; id < memory_of_.size(); ++id) memory_of_[id] = static_cast<ValueId>(id);
     for (const Node& node : graph_.nodes) {
-      if (is_exchange(node) || is_fetch(node) || !graph::is_view(node)) continue;
+      if (is_exchange(node) || is_fetch(node) || !has_memory_of_argument(node)) continue;
       ValueId from = kNoValue;
       graph::for_each_input(node, [&](ValueId id) { from = from == kNoValue ? id : from; });
       for (const ValueId id : node.results)

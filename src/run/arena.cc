@@ -91,7 +91,6 @@ bool Arena::release(void* data) {
 
 bool Arena::plan() noexcept try {
   const int64_t total = place_entries();
-  peak_bytes_ = most_at_a_time();
   give_region_back();
   constexpr int64_t kHugePage = 2 << 20;
   region_bytes_ = static_cast<size_t>((total + kHugePage - 1) / kHugePage * kHugePage);
@@ -105,19 +104,6 @@ bool Arena::plan() noexcept try {
   return true;
 } catch (const std::bad_alloc&) {
   return false;
-}
-
-// Of the recorded run.
-int64_t Arena::most_at_a_time() const {
-  std::map<int64_t, int64_t> changes;  // by event
-  for (const Entry& entry : entries_) {
-    if (entry.died < 0) continue;
-    changes[entry.born] += align_up(static_cast<int64_t>(entry.bytes));
-    changes[entry.died] -= align_up(static_cast<int64_t>(entry.bytes));
-  }
-  int64_t now = 0, most = 0;
-  for (const auto& [event, change] : changes) most = std::max(most, now += change);
-  return most;
 }
 
 // By size, largest first, each at the lowest offset where no entry alive at the same time lies.

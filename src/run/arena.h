@@ -61,8 +61,6 @@ class Arena final : public kernels::AllocationHook {
 
   /// Size of the region; 0 until the first replayed run.
   size_t bytes() const { return region_bytes_; }
-  /// The most bytes that were there at a time in the recorded run, places of 64 bytes counted whole; 0 before.
-  int64_t peak_bytes() const { return peak_bytes_; }
 
   // For the device only.
   c10::DataPtr allocate(size_t bytes) override;
@@ -79,7 +77,6 @@ class Arena final : public kernels::AllocationHook {
 
   bool plan() noexcept;     // false: there is no memory for it
   int64_t place_entries();  // the bytes that they take
-  int64_t most_at_a_time() const;
 
   void give_region_back() noexcept;
 
@@ -96,7 +93,6 @@ class Arena final : public kernels::AllocationHook {
   const Placement* placement_ = nullptr;
   std::byte* region_ = nullptr;
   size_t region_bytes_ = 0;
-  int64_t peak_bytes_ = 0;
 };
 
 }  // namespace shoal::run

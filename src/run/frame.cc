@@ -46,12 +46,18 @@ void Frame::begin(const Start& start) {
   random_ = start.random;
   sequential_random_ = start.sequential_random;
   inputs_delivered_ = false;
+  if (peak_bytes_ == 0) {
+    meter_.emplace();
+    for (const at::Tensor& value : values_)
+      if (value.defined()) meter_->ignore(value);
+  }
   arena_.begin();
 }
 
 void Frame::end() {
   std::ranges::fill(values_, at::Tensor());
   undelivered_.clear();
+  meter_.reset();
   if (arena_.is_running()) arena_.end();
 }
 
@@ -92,10 +98,41 @@ void Frame::run(Range nodes, const Sink& sink, const Arena::Placement& placement
     for (const auto& [id, index] : step.outputs) deliver(value(id), index, sink);
     for (const ValueId id : step.last_uses) drop(id);
   }
-  if (nodes.end == std::ssize(graph_.nodes)) compiled_.types_checked_ = true;
+  if (nodes.end < std::ssize(graph_.nodes)) return;
+  compiled_.types_checked_ = true;
+  if (meter_) peak_bytes_ = meter_->peak_bytes();
 }
 
-void Frame::drop(ValueId id) { values_[static_cast<size_t>(id)] = at::Tensor(); }
+void Frame::drop(ValueId id) {
+  at::Tensor& tensor = values_[static_cast<size_t>(id)];
+  if (meter_ && tensor.defined()) meter_->remove(tensor);
+  tensor = at::Tensor();
+}
+
+void Frame::set(ValueId id, at::Tensor tensor) {
+  if (meter_) meter_->add(tensor);
+  values_[static_cast<size_t>(id)] = std::move(tensor);
+}
+
+void Frame::Meter::ignore(const at::Tensor& tensor) {
+  storages_.try_emplace(tensor.storage().unsafeGetStorageImpl(), Storage{1, 0});
+}
+
+void Frame::Meter::add(const at::Tensor& tensor) {
+  const void* const storage = tensor.storage().unsafeGetStorageImpl();
+  const auto [entry, is_new] = storages_.try_emplace(storage, Storage{0, 0});
+  ++entry->second.values;
+  if (!is_new) return;
+  entry->second.bytes = align_up(static_cast<int64_t>(tensor.storage().nbytes()));
+  peak_ = std::max(peak_, now_ += entry->second.bytes);
+}
+
+void Frame::Meter::remove(const at::Tensor& tensor) {
+  const auto entry = storages_.find(tensor.storage().unsafeGetStorageImpl());
+  if (entry == storages_.end() || --entry->second.values > 0) return;
+  now_ -= entry->second.bytes;
+  storages_.erase(entry);
+}
 
 std::vector<at::Tensor> Frame::arguments(size_t n) const {
   std::vector<at::Tensor> tensors;
@@ -105,8 +142,16 @@ std::vector<at::Tensor> Frame::arguments(size_t n) const {
 
 void Frame::define(size_t n, std::span<const at::Tensor> results) {
   const graph::Node& node = graph_.nodes[n];
-  for (size_t i = 0; i < node.results.size(); ++i)
-    if (node.results[i] != kNoValue) values_[static_cast<size_t>(node.results[i])] = results[i];
+  const bool are_peers = node.op == "shoal::exchange";  // then they lie in the peers' memory
+  for (size_t i = 0; i < node.results.size(); ++i) {
+    if (node.results[i] == kNoValue) continue;
+    if (!are_peers) {
+      set(node.results[i], results[i]);
+      continue;
+    }
+    if (meter_) meter_->ignore(results[i]);
+    values_[static_cast<size_t>(node.results[i])] = results[i];
+  }
   for (const auto& [id, index] : compiled_.steps_[n].outputs) undelivered_.emplace_back(value(id), index);
   for (const ValueId id : compiled_.steps_[n].last_uses) drop(id);
 }
@@ -154,8 +199,7 @@ void Frame::execute(const Step& step) {
       if (step.node->part == graph::kWhole && got != want) compiled_.restrided_.insert(id);
     }
     const bool moves = !compiled_.restrided_.empty() && compiled_.restrided_.contains(id);
-    values_[static_cast<size_t>(id)] =
-        moves ? compiled_.device().restride(tensor, graph_.type(id).strides) : tensor;
+    set(id, moves ? compiled_.device().restride(tensor, graph_.type(id).strides) : tensor);
   });
 }
 

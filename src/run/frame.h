@@ -3,7 +3,9 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
+#include <unordered_map>
 
 #include "base/blocks.h"
 #include "run/arena.h"
@@ -52,7 +54,10 @@ class Frame {
   // --- For what happens between two runs, at nodes that communicate ---
   const at::Tensor& value(graph::ValueId id) const { return values_[static_cast<size_t>(id)]; }
   void drop(graph::ValueId id);
-  void replace(graph::ValueId id, at::Tensor tensor) { values_[static_cast<size_t>(id)] = std::move(tensor); }
+  void replace(graph::ValueId id, at::Tensor tensor) {
+    drop(id);
+    set(id, std::move(tensor));
+  }
   /// The values that node `n` reads, in order.
   std::vector<at::Tensor> arguments(size_t n) const;
   /// Its results are these, and what nobody reads after it is dropped. What of them leaves the graph is delivered
@@ -62,13 +67,32 @@ class Frame {
   Arena::Scope scope() { return {arena_, nowhere_}; }
 
   size_t arena_bytes() const { return arena_.bytes(); }
-  /// The most bytes of values, and of what kernels needed, at a time; 0 before the third microbatch.
-  int64_t peak_bytes() const { return arena_.peak_bytes(); }
+  /// The most bytes that values had at a time, as measured in the first microbatch; 0 before it has run. What
+  /// kernels need for themselves meanwhile is not among them: arena_bytes() has both.
+  int64_t peak_bytes() const { return peak_bytes_; }
 
  private:
   using Step = CompiledGraph::Step;
   void execute(const Step&);
   void deliver(const at::Tensor&, int index, const Sink&);
+  void set(graph::ValueId id, at::Tensor);
+
+  // Memory of values while the first microbatch runs; that of inputs and peers is not the frame's.
+  class Meter {
+   public:
+    void ignore(const at::Tensor&);
+    void add(const at::Tensor&);
+    void remove(const at::Tensor&);
+    int64_t peak_bytes() const { return peak_; }
+
+   private:
+    struct Storage {
+      int values;
+      int64_t bytes;
+    };
+    std::unordered_map<const void*, Storage> storages_;
+    int64_t now_ = 0, peak_ = 0;
+  };
 
   CompiledGraph& compiled_;
   const graph::Graph& graph_;
@@ -77,6 +101,8 @@ class Frame {
   bool sequential_random_ = false;
   bool inputs_delivered_ = false;
   std::vector<std::pair<at::Tensor, int>> undelivered_;  // results of nodes that communicate, and their outputs
+  std::optional<Meter> meter_;
+  int64_t peak_bytes_ = 0;
   Arena arena_;
   Arena::Placement nowhere_;
 };

@@ -82,12 +82,22 @@ class CommandTest(CommandBase):
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             self.assertIn("Usage: shoal", done.stdout)
 
+    def test_a_plan_is_printed_without_devices(self):
+        done = self.shoal("plan", "r.toml", "--devices", "3", "--layout", "dp=3,zero=3", "--rank", "2")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"(?s)^program training rank=2 microbatches=6 layout=dp=3,zero=3\n.*\n  fetch F0 %f0\n")
+        self.assertEqual(len(re.findall(r"(?m)^rank \d: weights .* activations ", done.stdout)), 3)
+        every = self.shoal("plan", "r.toml", "--devices", "2", "--all")  # the layout of a run that names none
+        self.assertEqual(re.findall(r"(?m)^program training rank=(\d) microbatches=6 layout=dp=2$", every.stdout), ["0", "1"])
+        wrong = self.shoal("plan", "r.toml", "--devices", "2", "--rank", "2")
+        self.assertEqual((wrong.returncode, wrong.stderr), (2, "shoal: --rank - got 2, want 0 to 1\n"))
+
     def test_a_command_line_that_cannot_be_read(self):
         def said(*arguments):
             done = self.shoal(*arguments)
             self.assertEqual(done.returncode, 2)
             return done.stderr
-        commands = "want a command: train, generate, run, data or checkpoint"
+        commands = "want a command: train, plan, generate, run, data or checkpoint"
         self.assertEqual(said("trian"), f'shoal: got "trian", {commands}; did you mean train?\n')
         self.assertEqual(said("Train", "r.toml", "--until", "3"), f'shoal: got "Train", {commands}; did you mean train?\n')
         self.assertEqual(said("nosuchcommand"), f'shoal: got "nosuchcommand", {commands}\n')
