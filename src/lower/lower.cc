@@ -134,7 +134,7 @@ class Lowering {
       const bool replaces =
           rounds || (root && (root->in_fp32 ||
                               storage.units[piece.unit].contributions[0] == comm::DType::kF32));
-      if (!replaces) sum.bytes += align_up(piece.elements.size() * kFloatBytes);
+      if (!replaces) sum.bytes += piece.elements.size() * kFloatBytes;
     }
     if (rounds || (root && root->in_fp32)) sum.inside = rounds ? 0 : root->accumulator;
     program_.buffers.push_back(sum);
