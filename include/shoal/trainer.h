@@ -9,6 +9,7 @@
 #include <string>
 
 #include "shoal/layout.h"
+#include "shoal/memory.h"
 #include "shoal/model.h"
 #include "shoal/optimizer.h"
 #include "shoal/world.h"
@@ -110,18 +111,8 @@ class Trainer {
   /// the devices that keep it. For inspection; any device may call it alone.
   at::Tensor parameter(const std::string& name) const;
 
-  /// Memory of this device, in bytes. The batch is not among it.
-  struct Memory {
-    int64_t weights = 0;      // as forward reads them, and masters where these are kept apart
-    int64_t gradients = 0;    // accumulators and sums
-    int64_t optimizer = 0;    // its state
-    int64_t activations = 0;  // the most at a time, fetched parameters among them
-    int64_t buffers = 0;      // the module's frozen parameters and buffers
-    int64_t windows = 0;      // what is on its way to other devices
-    int64_t total() const { return weights + gradients + optimizer + activations + buffers + windows; }
-  };
-  /// As it was allocated, and of activations as it was measured in the first microbatch. What kernels need for
-  /// themselves while they run is not in it.
+  using Memory = shoal::Memory;  // of this device
+  /// As it was allocated, and of activations as it was measured in the first microbatch.
   Memory memory() const;
   /// As the Programs say that run (docs/program.md): what memory() is measured against.
   Memory planned_memory() const;

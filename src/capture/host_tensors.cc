@@ -112,8 +112,12 @@ at::Tensor HostTensors::promote(const at::Tensor& tensor) {
   if (!made_.contains(storage_of(tensor))) return tensor;
   const auto made = made_.extract(storage_of(tensor));
   const auto count = static_cast<int64_t>(made.mapped().nbytes()) / static_cast<int64_t>(tensor.element_size());
-  at::Tensor all = at::empty({0}, tensor.options().requires_grad(false));
-  all.set_(made.mapped(), 0, {count}, {1});
+  at::Tensor all;
+  {
+    const c10::impl::ExcludeDispatchKeyGuard real(c10::DispatchKey::Functionalize);
+    all = at::empty({0}, tensor.options().requires_grad(false));
+    all.set_(made.mapped(), 0, {count}, {1});
+  }
   const at::Tensor twin = wrap(recording_.ghost_of_constant(all));
   recording_.shared_.add(text_of(tensor), all, twin, /*is_own=*/false);
   tensor.storage().unsafeGetStorageImpl()->release_data_and_set_meta_custom_data_ptr_error_msg_(

@@ -55,6 +55,19 @@ bool is_like(const c10::IValue& a, const c10::IValue& b) {
   return true;
 }
 
+// What memory held before is nobody's number: the code writes it before it reads it, but may hand it to an operator
+// first (a scatter into empty_like), where it would tell two calls apart that do the same.
+void clear_if_empty(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> results) {
+  const std::string& name = op.schema().name();
+  if (!name.starts_with("aten::empty") && !name.starts_with("aten::new_empty")) return;
+  for (const c10::IValue& result : results)
+    for_each_tensor(result, [](const at::Tensor& tensor) {
+      if (is_ghostly(tensor) || !is_on_host(tensor)) return;
+      const c10::Storage& storage = plain(tensor).storage();
+      if (storage.nbytes() > 0) std::memset(storage.mutable_data(), 0, storage.nbytes());
+    });
+}
+
 bool has_hooks(const at::Tensor& tensor) {
   return tensor.requires_grad() && !torch::autograd::impl::hooks(tensor).empty();
 }
@@ -80,6 +93,7 @@ void Trace::begin(const c10::OperatorHandle& op, c10::ArrayRef<c10::IValue> argu
 void Trace::end(c10::ArrayRef<c10::IValue> results) {
   Step& step = steps_.back();
   step.results = results.vec();
+  clear_if_empty(step.op, results);
   for (const c10::IValue& result : results)
     for_each_tensor(result, [&](const at::Tensor& tensor) { step.on_host &= !is_ghostly(tensor); });
 }
@@ -108,7 +122,10 @@ class Replay : public Interception {
     const size_t count = op.schema().arguments().size();
     if (step.op != op || step.gradients != at::GradMode::is_enabled() || !matches(step, torch::jit::last(*stack, count)))
       differ();
-    if (step.on_host) return op.callBoxed(stack);
+    if (step.on_host) {
+      op.callBoxed(stack);
+      return clear_if_empty(op, torch::jit::last(*stack, op.schema().returns().size()));
+    }
     torch::jit::drop(*stack, count);
     stack->insert(stack->end(), step.results.begin(), step.results.end());
   }

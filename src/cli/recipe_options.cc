@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include "app/recipe_keys.h"
 #include "shoal/error.h"
 
 namespace shoal::cli {

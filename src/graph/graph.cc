@@ -8,6 +8,8 @@ int64_t TensorType::numel() const {
   return n;
 }
 
+int64_t TensorType::bytes() const { return numel() * static_cast<int64_t>(c10::elementSize(dtype)); }
+
 bool TensorType::is_contiguous() const {
   if (numel() == 0) return true;
   int64_t expected = 1;

@@ -28,6 +28,7 @@ struct TensorType {
   std::vector<int64_t> strides;  // in elements
 
   int64_t numel() const;
+  int64_t bytes() const;  // of the elements
   bool is_contiguous() const;
   friend bool operator==(const TensorType&, const TensorType&) = default;
 };

@@ -5,7 +5,7 @@
 namespace shoal::lower {
 namespace {
 
-// The graph's contributions in the order in which an executor delivers them: those that are inputs, then by
+// The graph's contributions in the order in which a frame delivers them: those that are inputs, then by
 // node.
 std::vector<size_t> delivery_order(const graph::Graph& graph) {
   std::map<graph::ValueId, std::vector<size_t>> by_value;

@@ -49,6 +49,8 @@ void fetch_outputs(graph::Graph& graph, const std::map<size_t, int64_t>& units) 
 
 }  // namespace
 
+bool is_fetch(const Node& node) { return node.op == "shoal::fetch"; }
+
 graph::Graph fetch_weights(graph::Graph graph, const Ownership& ownership, int rank) {
   const Storage& storage = ownership.storage();
   std::map<size_t, int64_t> units;  // by input that is fetched

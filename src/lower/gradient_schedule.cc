@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "comm/reduce.h"
+#include "mesh/layout.h"
 #include "mesh/role.h"
 #include "shoal/error.h"
 
@@ -119,13 +120,13 @@ GradientSchedule schedule_gradients(int64_t num_microbatches, const Layout& layo
                          " (train.microbatches), since a microbatch is never divided; raise microbatches or "
                          "use fewer devices"));
   GradientSchedule schedule{.num_microbatches = num_microbatches};
-  if (layout.zero >= 2 && layout.servers == 0) {
+  if (mesh::shards_gradients(layout)) {
     for (int64_t m = 0; m < num_microbatches; ++m) schedule.dealt.push_back(static_cast<int>(m % layout.dp));
     schedule.rounds = rounds(num_microbatches, layout.dp, &schedule.num_accumulators);
     return schedule;
   }
   const mesh::Role role = mesh::role_of(layout, rank);
-  const bool replicated = layout.zero == 0 && layout.servers == 0;
+  const bool replicated = mesh::replicates_optimizer(layout);
   for (int d = 0; d < layout.dp; ++d) {
     const Range mine = share(num_microbatches, layout.dp, d);
     schedule.dealt.insert(schedule.dealt.end(), static_cast<size_t>(mine.size()), d);

@@ -14,7 +14,8 @@ namespace shoal::lower {
 
 class HappensBefore {
  public:
-  explicit HappensBefore(size_t num_ranks) : clocks_(num_ranks, std::vector<int64_t>(num_ranks, 0)) {}
+  explicit HappensBefore(size_t num_ranks)
+      : clocks_(num_ranks, std::vector<int64_t>(num_ranks, 0)), posted_(num_ranks) {}
 
   /// A device goes on to its next instruction.
   void tick(int rank) { ++clock(rank)[static_cast<size_t>(rank)]; }
@@ -24,14 +25,14 @@ class HappensBefore {
     enum class Kind { kMeet, kBegun, kSummed };
     Kind kind;
     int group;
-    int64_t number;
-    friend auto operator<=>(const Event&, const Event&) = default;
+    int64_t number;  // of the same kind and group; small, since there is a place for each
   };
   /// A device has come to an event, and says what it brings; whoever waits for it knows all that it did before.
   void post(int rank, const Event&, int64_t brings);
   /// False: `of` has not come to the event yet.
   bool await(int rank, int of, const Event&);
-  int64_t brought(int rank, const Event& event) const { return events_.at({rank, event}).brings; }
+  /// What the device, which has come to it, brought.
+  int64_t brought(int rank, const Event& event) const { return find(rank, event)->brings; }
 
   // --- Shared memory ---
   /// A part of a buffer of one device.
@@ -50,15 +51,16 @@ class HappensBefore {
  private:
   std::vector<int64_t>& clock(int rank) { return clocks_[static_cast<size_t>(rank)]; }
   struct Posted {
-    std::vector<int64_t> clock;
-    int64_t brings;
+    std::vector<int64_t> clock;  // empty: not yet
+    int64_t brings = -1;
   };
+  const Posted* find(int rank, const Event&) const;
   struct Uses {
     int64_t written = 0;          // the writer's time
     std::map<int, int64_t> read;  // the readers' times
   };
   std::vector<std::vector<int64_t>> clocks_;  // by rank: what it knows of each rank's time
-  std::map<std::pair<int, Event>, Posted> events_;
+  std::vector<std::map<std::pair<Event::Kind, int>, std::vector<Posted>>> posted_;  // by rank, kind and group, number
   std::map<Cell, Uses> cells_;
 };
 

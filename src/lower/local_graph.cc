@@ -23,10 +23,6 @@ bool is_reduce(const Node& node) {
 
 const std::vector<ValueId>& sources(const Node& node) { return std::get<TensorList>(node.arguments[0]).ids; }
 
-int64_t bytes_of(const TensorType& type) {
-  return type.numel() * static_cast<int64_t>(c10::elementSize(type.dtype));
-}
-
 class Localiser {
  public:
   Localiser(const Graph& from, int64_t tp, int rank) : from_(from) {
@@ -105,7 +101,7 @@ class Localiser {
           pieces.runs.push_back(run);
           const TensorType type = type_of(node, run);
           exchange.shown[static_cast<size_t>(rank)].push_back({offsets[static_cast<size_t>(rank)], type});
-          offsets[static_cast<size_t>(rank)] += align_up(bytes_of(type));
+          offsets[static_cast<size_t>(rank)] += align_up(type.bytes());
           if (rank == out_.rank) {
             pieces.values.push_back(add_piece(node, run, type));
             shown_here.push_back(pieces.values.back());
@@ -184,7 +180,7 @@ class Localiser {
     const bool takes_a_part = node.op == "shoal::reduce_cut" || node.op == "shoal::recut_part";
     for (size_t i = 0; i < pieces.runs.size(); ++i) {
       if (held(out_.rank).contains(pieces.runs[i])) continue;
-      const int64_t bytes = bytes_of(out_.graph.type(pieces.values[i]));
+      const int64_t bytes = out_.graph.type(pieces.values[i]).bytes();
       out_.bytes_read += takes_a_part ? bytes / from_.num_parts : bytes;
     }
     out_.graph.nodes.push_back(std::move(node));
@@ -195,6 +191,8 @@ class Localiser {
 };
 
 }  // namespace
+
+bool is_exchange(const Node& node) { return node.op == "shoal::exchange"; }
 
 Range parts_of(int64_t num_parts, int64_t tp, int rank) {
   const int64_t each = num_parts / tp;

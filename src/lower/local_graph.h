@@ -33,6 +33,8 @@ struct LocalGraph {
   int64_t bytes_read = 0;  // of peers' memory, in one run of the graph
 };
 
+bool is_exchange(const graph::Node&);
+
 /// REQUIRES: tp divides graph.num_parts, 0 <= rank < tp.
 LocalGraph local_graph(const graph::Graph& divided, int64_t tp, int rank);
 

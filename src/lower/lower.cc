@@ -1,6 +1,8 @@
 #include "lower/lower.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <set>
 
 #include "lower/fetch_weights.h"
@@ -12,7 +14,6 @@ namespace shoal::lower {
 namespace {
 
 using Kind = Instruction::Kind;
-using graph::ValueId;
 
 constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
 
@@ -65,9 +66,7 @@ class Lowering {
     if (role_.computes) {
       actions_ = cut_segments(local_, {}, program_);
       add_common_buffers();
-      add({.kind = Kind::kLoad, .frame = 0, .microbatch = 0});
-      for (const Action& action : actions_) std::visit([&](auto a) { add_action(a, {.microbatch = 0}); }, action);
-      add({.kind = Kind::kFree, .frame = 0});
+      add_microbatch(0, {});
     }
     return std::move(program_);
   }
@@ -140,30 +139,33 @@ class Lowering {
     program_.buffers.push_back(sum);
   }
 
-  // --- What one run of the graph becomes ---
-  void add_action(RunSegment action, Instruction base) {
-    base.kind = Kind::kRun;
-    base.frame = 0;
-    base.index = action.segment;
-    base.microbatch = -1;
-    if (program_.segments[static_cast<size_t>(action.segment)].gradients.empty())
-      base.accumulator = -1, base.adds = base.widens = false;
-    add(std::move(base));
+  // --- One run of the graph. `run`: what a segment does with its gradients; `fill`: what comes when a bucket is full
+  void add_microbatch(int64_t microbatch, const Instruction& run, const std::function<void(int bucket)>& fill = {}) {
+    add({.kind = Kind::kLoad, .frame = 0, .microbatch = microbatch});
+    for (const Action& action : actions_) {
+      if (const auto* segment = std::get_if<RunSegment>(&action))
+        add_segment(segment->segment, run);
+      else if (const auto* exchange = std::get_if<RunExchange>(&action))
+        add({.kind = Kind::kExchange, .group = tp_, .frame = 0, .index = exchange->exchange});
+      else if (const auto* fetch = std::get_if<RunFetch>(&action))
+        add({.kind = Kind::kFetch, .frame = 0, .index = fetch->fetch});
+      else
+        fill(std::get<FillBucket>(action).bucket);
+    }
+    add({.kind = Kind::kFree, .frame = 0});
   }
-  void add_action(RunExchange action, const Instruction&) {
-    add({.kind = Kind::kExchange, .group = tp_, .frame = 0, .index = action.exchange});
+  void add_segment(int index, const Instruction& run) {
+    const bool has_gradients = !program_.segments[static_cast<size_t>(index)].gradients.empty();
+    Instruction instruction = has_gradients ? run : Instruction{};
+    instruction.kind = Kind::kRun;
+    instruction.frame = 0;
+    instruction.index = index;
+    add(std::move(instruction));
   }
-  void add_action(RunFetch action, const Instruction&) {
-    add({.kind = Kind::kFetch, .frame = 0, .index = action.fetch});
-  }
-  void add_action(FillBucket, const Instruction&) {}
 
   void add_step(const GradientSchedule::Step& step) {
-    add({.kind = Kind::kLoad, .frame = 0, .microbatch = step.microbatch});
-    const Instruction base{
-        .kind = Kind::kRun, .accumulator = step.accumulator, .adds = step.adds, .widens = step.widens};
-    for (const Action& action : actions_) std::visit([&](auto a) { add_action(a, base); }, action);
-    add({.kind = Kind::kFree, .frame = 0});
+    add_microbatch(step.microbatch,
+                   {.accumulator = step.accumulator, .adds = step.adds, .widens = step.widens});
     for (const auto& [into, from] : step.then)
       add({.kind = Kind::kAdd, .accumulator = into, .from = from});
   }
@@ -181,18 +183,10 @@ class Lowering {
       add({.kind = Kind::kBegin, .group = dp_, .frame = frame, .index = bucket, .round = round.microbatches});
       if (bucket >= kLag) sum(bucket - kLag);
     };
-    if (microbatch < round.microbatches.end) {
-      add({.kind = Kind::kLoad, .frame = 0, .microbatch = microbatch});
-      for (const Action& action : actions_) {
-        if (const auto* fill = std::get_if<FillBucket>(&action))
-          begin(fill->bucket, 0);
-        else
-          std::visit([&](auto a) { add_action(a, {}); }, action);
-      }
-      add({.kind = Kind::kFree, .frame = 0});
-    } else {
+    if (microbatch < round.microbatches.end)
+      add_microbatch(microbatch, {}, [&](int bucket) { begin(bucket, 0); });
+    else
       for (int bucket = 0; bucket < count; ++bucket) begin(bucket, -1);
-    }
     for (int bucket = std::max(0, count - kLag); bucket < count; ++bucket) sum(bucket);
   }
 
@@ -214,10 +208,14 @@ LocalGraph localise(const graph::Graph& divided, const Ownership& ownership, int
 template <class Lower>
 Lowered lower_all(const graph::Graph& divided, const Ownership& ownership, int rank, const Lower& lower) {
   Lowered lowered;
+  std::map<int, LocalGraph> locals;  // by tensor-parallel coordinate, where nothing else tells devices apart
   for (int r = 0; r < ownership.num_ranks(); ++r) {
-    LocalGraph local = localise(divided, ownership, r);
+    const int tp = ownership.role(r).tp;
+    if (ownership.shards_parameters() || !locals.contains(tp))
+      locals.insert_or_assign(tp, localise(divided, ownership, r));
+    const LocalGraph& local = locals.at(tp);
     lowered.programs.push_back(lower(local, r));
-    if (r == rank) lowered.local = std::move(local);
+    if (r == rank) lowered.local = local;
   }
   program_check(lowered.programs);
   return lowered;

@@ -13,11 +13,11 @@
 // servers everything over the servers.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "lower/storage.h"
+#include "mesh/layout.h"
 #include "mesh/role.h"
 #include "shoal/layout.h"
 
@@ -61,9 +61,9 @@ class Ownership {
   int64_t accumulator_offset(int rank, size_t unit, size_t contribution) const;
 
   // --- What the layout is, in the words of the settings ---
-  bool replicates_optimizer() const { return layout_.zero == 0 && layout_.servers == 0; }
-  bool shards_gradients() const { return layout_.zero >= 2 && layout_.servers == 0; }
-  bool shards_parameters() const { return layout_.zero >= 3 && layout_.servers == 0; }
+  bool replicates_optimizer() const { return mesh::replicates_optimizer(layout_); }
+  bool shards_gradients() const { return mesh::shards_gradients(layout_); }
+  bool shards_parameters() const { return mesh::shards_parameters(layout_); }
 
  private:
   struct Rank {

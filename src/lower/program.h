@@ -98,7 +98,7 @@ struct Instruction {
     kReplay,         // buffers that forward changes: the updates of all microbatches in order
     kBarrier,
   };
-  Kind kind;
+  Kind kind = Kind::kRun;
   int group = -1;  // of RankGroups; -1: it concerns no other device
   int frame = -1;
   int index = -1;

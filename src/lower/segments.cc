@@ -6,7 +6,7 @@
 
 #include "base/text.h"
 #include "graph/operator.h"
-#include "shoal/error.h"
+#include "lower/fetch_weights.h"
 
 namespace shoal::lower {
 namespace {
@@ -18,12 +18,6 @@ using graph::ValueId;
 
 constexpr size_t kNever = static_cast<size_t>(-1);
 
-int64_t bytes_of(const graph::TensorType& type) {
-  return align_up(type.numel() * static_cast<int64_t>(c10::elementSize(type.dtype)));
-}
-
-bool is_exchange(const Node& node) { return node.op == "shoal::exchange"; }
-bool is_fetch(const Node& node) { return node.op == "shoal::fetch"; }
 // Of a view that LibTorch promises nobody to see as one, the schema says nothing.
 bool has_memory_of_argument(const Node& node) { return graph::is_view(node) || node.op == "aten::_unsafe_view"; }
 
@@ -32,11 +26,13 @@ class Cutter {
   Cutter(const Graph& graph, std::vector<Bucket> buckets, Program& program)
       : graph_(graph),
         program_(program),
+        inputs_(graph.values.size(), nullptr),
         made_by_(graph.values.size(), kNever),
         last_use_(graph.values.size(), 0),
         memory_of_(graph.values.size()),
         memory_uses_(graph.values.size(), 0) {
     program_.buckets = std::move(buckets);
+    for (const graph::Input& input : graph.inputs) inputs_[at(input.value)] = &input;
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
       for (const ValueId id : graph.nodes[n].results)
         if (id != kNoValue) made_by_[at(id)] = last_use_[at(id)] = n;
@@ -72,7 +68,7 @@ class Cutter {
 
  private:
   static size_t at(ValueId id) { return static_cast<size_t>(id); }
-  bool is_made(ValueId id) const { return made_by_[at(id)] != kNever; }
+  bool is_made(ValueId id) const { return inputs_[at(id)] == nullptr; }
 
   // Where each output goes: the loss, a contribution to a gradient, what buffer updates observe. With buckets
   // a contribution lives until the last bucket with some of it is full.
@@ -124,7 +120,7 @@ class Cutter {
     for (const ValueId id : graph_.nodes[n].results) {
       if (id == kNoValue) continue;
       const ValueId memory = memory_of_[at(id)];
-      if (memory_uses_[at(memory)]++ == 0 && has_bytes(memory)) live_bytes_ += bytes_of(graph_.type(memory));
+      if (memory_uses_[at(memory)]++ == 0 && has_bytes(memory)) live_bytes_ += align_up(graph_.type(memory).bytes());
     }
   }
   void leave(size_t n) {
@@ -139,23 +135,11 @@ class Cutter {
         for (const BucketItem& item : program_.buckets[static_cast<size_t>(b)]) look(item.value);
     for (const ValueId id : gone) {
       const ValueId memory = memory_of_[at(id)];
-      if (--memory_uses_[at(memory)] == 0 && has_bytes(memory)) live_bytes_ -= bytes_of(graph_.type(memory));
+      if (--memory_uses_[at(memory)] == 0 && has_bytes(memory)) live_bytes_ -= align_up(graph_.type(memory).bytes());
     }
   }
 
   void note(ValueId id) { program_.values[id] = graph_.type(id); }
-  bool is_batch(ValueId id) const {
-    return std::ranges::any_of(graph_.inputs, [&](const graph::Input& input) {
-      return input.value == id && input.kind == graph::InputKind::kBatch;
-    });
-  }
-  std::string parameter(ValueId id) const {
-    for (const graph::Input& input : graph_.inputs)
-      if (input.value == id && input.kind == graph::InputKind::kParameter)
-        return input.part == graph::kWhole ? input.name : cat(input.name, "#", input.part);
-    return {};
-  }
-
   void close_segment(size_t begin, size_t end) {
     const bool delivers_inputs =
         end == graph_.nodes.size() && program_.segments.empty() && has_input_outputs();
@@ -180,9 +164,11 @@ class Cutter {
     for (size_t n = begin; n < end; ++n) {
       graph::for_each_input(graph_.nodes[n], [&](ValueId id) {
         if (inside(made_by_[at(id)]) || !seen.insert(id).second) return;
-        if (const std::string name = parameter(id); !name.empty())
-          segment.parameters.push_back(name);
-        else if (is_made(id) || is_batch(id))
+        const graph::Input* const input = inputs_[at(id)];
+        if (input && input->kind == graph::InputKind::kParameter)
+          segment.parameters.push_back(input->part == graph::kWhole ? input->name
+                                                                    : cat(input->name, "#", input->part));
+        else if (!input || input->kind == graph::InputKind::kBatch)
           read.insert(id);
       });
       for (const ValueId id : graph_.nodes[n].results) {
@@ -222,7 +208,7 @@ class Cutter {
     ExchangeOperands exchange{.node = n};
     for (const ValueId id : std::get<graph::TensorList>(node.arguments[0]).ids) {
       exchange.shows.push_back(id);
-      exchange.bytes += bytes_of(graph_.type(id));
+      exchange.bytes += align_up(graph_.type(id).bytes());
     }
     for (const ValueId id : node.results) {
       if (id == kNoValue) continue;
@@ -267,7 +253,8 @@ class Cutter {
 
   const Graph& graph_;
   Program& program_;
-  std::vector<size_t> made_by_, last_use_;  // by value: nodes
+  std::vector<const graph::Input*> inputs_;  // by value; null for what a node makes
+  std::vector<size_t> made_by_, last_use_;   // by value: nodes
   std::map<ValueId, std::vector<Output>> outputs_;
   std::vector<ValueId> undelivered_;  // came from others; the next segment delivers what of it leaves the graph
   std::map<size_t, std::vector<int>> fills_;  // buckets, by the node after which they are full

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -26,9 +25,10 @@ struct SymbolicFrame {
   std::vector<std::pair<Instruction::Kind, int>> order;  // in which they came
 };
 
-struct RingPlace {
-  int bucket = -1;
-  int64_t microbatch = -1;
+struct BegunBucket {
+  int bucket;
+  Range round;
+  int64_t microbatch;  // whose gradients it has; -1: this device gave none
 };
 
 struct SymbolicDevice {
@@ -42,16 +42,16 @@ struct SymbolicDevice {
   std::map<int, std::vector<std::pair<Instruction::Kind, int>>> orders;  // by frame: of its first microbatch
   std::map<int, std::map<int, Partial>> accumulators;
   std::set<int64_t> losses, loaded, observed;
-  bool has_squares = false, has_norm = false, is_updated = false, is_replayed = false;
+  bool has_sum = false, has_squares = false, has_norm = false, is_updated = false, is_replayed = false;
   bool sum_is_gathered = false, weights_are_gathered = false;
-  std::optional<Range> sum;
   std::map<int, int> weights;  // by the rank that owns them: of which step they are
-  std::vector<RingPlace> begun;                    // since the start
-  std::vector<std::pair<int, Range>> begun_calls;  // bucket and round
-  size_t waited = 0;
+  std::vector<BegunBucket> begun;  // since the start
+  int64_t num_summed = 0;          // of them
+  std::vector<int> groups;       // by the Program's: the same for all members
   std::map<int, int64_t> calls;  // by group: collectives so far
   int exchanges = 0;
   std::set<graph::ValueId> received;
+  std::set<int> contributions;    // to gradients, that its segments give to accumulators
   std::set<graph::ValueId> made;  // values that instructions make; a batch tensor is there as long as its frame
 };
 

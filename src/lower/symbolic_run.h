@@ -29,20 +29,16 @@ class SymbolicRun {
   void begin_step(SymbolicDevice& device);
   void run_step();
   void end_step(SymbolicDevice& device, bool trains);
-  bool observes() const;
-
   void check_all_computed();
 
   // --- Time ---
   using Event = HappensBefore::Event;
   static constexpr int kLosses = 0, kSquares = 1;
-  static constexpr size_t kEnd = static_cast<size_t>(-1);
 
   void write(SymbolicDevice& device, Buffer::Kind kind, int number, int part);
   void read(SymbolicDevice& device, int from, Buffer::Kind kind, int number, int part);
-  int group_of(const SymbolicDevice& device, const Instruction& i) const {
-    const RankGroup& group = device.program->groups[static_cast<size_t>(i.group)];
-    return groups_.at({group.name, group.ranks});
+  static int group_of(const SymbolicDevice& device, const Instruction& i) {
+    return device.groups[static_cast<size_t>(i.group)];
   }
   const std::vector<int>& members(const SymbolicDevice& device, const Instruction& i) const;
   // Every collective begins so: all members have come.
@@ -85,8 +81,8 @@ class SymbolicRun {
 
   const std::vector<Program>& programs_;
   std::vector<SymbolicDevice> devices_;
-  std::map<std::pair<std::string, std::vector<int>>, int> groups_;  // by name and ranks
   HappensBefore order_;
+  bool observes_ = false;  // some segment does
 };
 
 /// Throws JobError that marks the instruction; one past the last is the end.

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "comm/reduce.h"
+#include "mesh/layout.h"
 
 namespace shoal::lower {
 
@@ -33,37 +34,41 @@ bool SymbolicRun::add(SymbolicDevice& device, const Instruction& i) {
 
 bool SymbolicRun::begin(SymbolicDevice& device, const Instruction& i) {
   const auto number = std::ssize(device.begun);
-  if (number >= kBuckets)  // the place is free once all have summed what it held
+  if (i.frame >= 0 && number >= kBuckets)  // the place is free once all have summed what it held
     for (const int rank : members(device, i))
       if (!order_.await(device.rank, rank, {Event::Kind::kSummed, group_of(device, i), number - kBuckets})) return false;
   const int64_t mine = i.round.begin + device.role.dp;
-  RingPlace place{i.index, -1};
+  BegunBucket begun{i.index, i.round, -1};
   if (i.frame < 0) {
     if (mine < i.round.end) fail(device, "it has a microbatch in this round");
   } else {
     SymbolicFrame& frame = loaded_frame(device, i);
     if (frame.microbatch != mine || mine >= i.round.end) fail(device, "the frame's microbatch is of another round");
     once(device, frame, frame.buckets, i);
-    for (const BucketItem& item : device.program->buckets[static_cast<size_t>(i.index)])
+    const Bucket& bucket = device.program->buckets[static_cast<size_t>(i.index)];
+    for (const BucketItem& item : bucket)
       if (device.made.contains(item.value)) take(device, frame, item.value);
-    for (const BucketItem& item : device.program->buckets[static_cast<size_t>(i.index)])
+    for (const BucketItem& item : bucket)
       if (item.drops) frame.values.erase(item.value);
-    place.microbatch = frame.microbatch;
+    begun.microbatch = frame.microbatch;
     write(device, Buffer::Kind::kBucket, static_cast<int>(number % kBuckets), 0);
   }
-  device.begun.push_back(place);
-  device.begun_calls.emplace_back(i.index, i.round);
+  device.begun.push_back(begun);
   order_.post(device.rank, {Event::Kind::kBegun, group_of(device, i), number}, -1);
   return true;
 }
 
 bool SymbolicRun::sum_bucket(SymbolicDevice& device, const Instruction& i) {
   const std::vector<int>& ranks = members(device, i);
-  const size_t number = device.waited;
-  if (number >= device.begun.size() || device.begun_calls[number] != std::pair(i.index, i.round))
+  const int64_t number = device.num_summed;
+  const auto is_next = [&] {
+    const BegunBucket& next = device.begun[static_cast<size_t>(number)];
+    return next.bucket == i.index && next.round == i.round;
+  };
+  if (number >= std::ssize(device.begun) || !is_next())
     fail(device, "it is not the bucket that was begun next");
   for (const int rank : ranks)
-    if (!order_.await(device.rank, rank, {Event::Kind::kBegun, group_of(device, i), static_cast<int64_t>(number)})) return false;
+    if (!order_.await(device.rank, rank, {Event::Kind::kBegun, group_of(device, i), number})) return false;
   int64_t next_leaf = i.round.begin;
   for (const Sum& sum : i.sums) {
     int64_t reached = sum.microbatches.begin;
@@ -77,8 +82,8 @@ bool SymbolicRun::sum_bucket(SymbolicDevice& device, const Instruction& i) {
       if (term.dp < 0 || static_cast<size_t>(term.dp) >= ranks.size() || term.accumulator != -1 || term.in_fp32 || term.microbatches.size() != 1)
         fail(device, "a term is no bucket's");
       const int rank = ranks[static_cast<size_t>(term.dp)];
-      const RingPlace& place = at(rank).begun.at(number);
-      if (place.bucket != i.index || place.microbatch != term.microbatches.begin || term.microbatches.begin != next_leaf)
+      const BegunBucket& theirs = at(rank).begun.at(static_cast<size_t>(number));
+      if (theirs.bucket != i.index || theirs.microbatch != term.microbatches.begin || term.microbatches.begin != next_leaf)
         fail(device, cat("rank ", rank, " has no gradients of microbatch ", term.microbatches.begin, " there"));
       read(device, rank, Buffer::Kind::kBucket, static_cast<int>(number % kBuckets), 0);
       ++next_leaf;
@@ -91,8 +96,8 @@ bool SymbolicRun::sum_bucket(SymbolicDevice& device, const Instruction& i) {
     into = {sum.microbatches, true};
   }
   if (next_leaf != i.round.end) fail(device, "the sums leave a microbatch out");
-  ++device.waited;
-  order_.post(device.rank, {Event::Kind::kSummed, group_of(device, i), static_cast<int64_t>(number)}, -1);
+  ++device.num_summed;
+  order_.post(device.rank, {Event::Kind::kSummed, group_of(device, i), number}, -1);
   return true;
 }
 
@@ -111,7 +116,7 @@ bool SymbolicRun::sum_shard(SymbolicDevice& device, const Instruction& i) {
   const bool reads_others = std::ranges::any_of(i.sums[0].terms, [](const PartialSum& term) { return term.dp >= 0; });
   if (reads_others != (i.group >= 0)) fail(device, "it waits for others where it reads of them, and only there");
   if (reads_others && !meet(device, i)) return false;
-  if (device.sum) fail(device, "the sum is there already");
+  if (device.has_sum) fail(device, "the sum is there already");
   int64_t reached = 0;
   for (const PartialSum& term : i.sums[0].terms) {
     if (term.microbatches.begin != reached) fail(device, "the terms leave a hole");
@@ -128,17 +133,14 @@ bool SymbolicRun::sum_shard(SymbolicDevice& device, const Instruction& i) {
     for (const int rank : ranks_of(device, term.dp)) {
       SymbolicDevice& other = at(rank);
       if (!is_kept_by(other)) fail(device, cat("rank ", rank, " shows no accumulator ", term.accumulator));
-      std::set<int> contributions;
-      for (const Segment& segment : other.program->segments)
-        contributions.insert(segment.gradients.begin(), segment.gradients.end());
-      for (const int contribution : contributions) check_partial(device, other, term, contribution);
+      for (const int contribution : other.contributions) check_partial(device, other, term, contribution);
       if (rank != device.rank) read(device, rank, Buffer::Kind::kAccumulator, term.accumulator, device.rank);
     }
   }
   if (reached != n) fail(device, "the terms leave a hole");
   for (auto& [number, parts] : device.accumulators)
     for (auto& [part, partial] : parts) partial.is_used = true;
-  device.sum = Range{0, n};
+  device.has_sum = true;
   device.has_squares = true;
   write(device, Buffer::Kind::kBoard, 0, kSquares);
   write_sum(device, device.rank);
@@ -183,23 +185,22 @@ bool SymbolicRun::all_reduce(SymbolicDevice& device, const Instruction& i) {
 
 bool SymbolicRun::gathers_weights(const SymbolicDevice& device) {
   const Layout& layout = device.program->layout;
-  return !replicates(device) && (layout.zero < 3 || layout.servers > 0);
+  return !mesh::replicates_optimizer(layout) && !mesh::shards_parameters(layout);
 }
 
 bool SymbolicRun::replicates(const SymbolicDevice& device) {
-  return device.program->layout.zero == 0 && device.program->layout.servers == 0;
+  return mesh::replicates_optimizer(device.program->layout);
 }
 
 bool SymbolicRun::keeps(const SymbolicDevice& device, int rank) {
-  const Layout& layout = device.program->layout;
-  return rank == device.rank || (device.role.computes && (layout.zero < 3 || layout.servers > 0));
+  return rank == device.rank || (device.role.computes && !mesh::shards_parameters(device.program->layout));
 }
 
 bool SymbolicRun::all_gather(SymbolicDevice& device, const Instruction& i) {
   if (!meet(device, i)) return false;
   const bool sums = i.gathered == Buffer::Kind::kSum;
   if (sums ? !replicates(device) : !gathers_weights(device)) fail(device, "this layout does not gather it");
-  if (sums ? !device.sum.has_value() : !device.is_updated) fail(device, "this device's own share of it is not there");
+  if (sums ? !device.has_sum : !device.is_updated) fail(device, "this device's own share of it is not there");
   if (std::exchange(sums ? device.sum_is_gathered : device.weights_are_gathered, true))
     fail(device, "it is gathered already");
   for (const int rank : device.program->peers) {
@@ -207,7 +208,7 @@ bool SymbolicRun::all_gather(SymbolicDevice& device, const Instruction& i) {
     SymbolicDevice& other = at(rank);
     if (sums) {
       const Buffer* const sum = other.program->find(Buffer::Kind::kSum);
-      if (!other.sum || sum->inside < 0) fail(device, cat("rank ", rank, " has no sum to show"));
+      if (!other.has_sum || sum->inside < 0) fail(device, cat("rank ", rank, " has no sum to show"));
       read(device, rank, Buffer::Kind::kAccumulator, sum->inside, rank);
       write_sum(device, rank);
     } else {
@@ -222,7 +223,7 @@ bool SymbolicRun::all_gather(SymbolicDevice& device, const Instruction& i) {
 }
 
 bool SymbolicRun::update(SymbolicDevice& device) {
-  if (!device.sum || !device.has_norm) fail(device, "it has no sum or no norm");
+  if (!device.has_sum || !device.has_norm) fail(device, "it has no sum or no norm");
   if (device.is_updated) fail(device, "the weights are updated already");
   if (replicates(device) && !device.sum_is_gathered) fail(device, "it has its own share of the sum alone");
   device.is_updated = true;

@@ -19,6 +19,11 @@ struct Limits {
   std::vector<std::pair<std::string, int64_t>> divided = {};
 };
 
+// --- What a layout's zero divides over the dp axis; with servers nothing is, since they own all ---
+inline bool replicates_optimizer(const Layout& layout) { return layout.zero == 0 && layout.servers == 0; }
+inline bool shards_gradients(const Layout& layout) { return layout.zero >= 2 && layout.servers == 0; }
+inline bool shards_parameters(const Layout& layout) { return layout.zero >= 3 && layout.servers == 0; }
+
 /// Throws InputError when the layout cannot be: the reason, and at most three layouts near it that work on as
 /// many devices. `place` begins the sentence ("r.toml:16 - layout.mesh").
 void check_layout(const Layout&, const Limits&, const std::string& place);

@@ -1,7 +1,6 @@
 #include "run/arena.h"
 
 #include <algorithm>
-#include <map>
 #include <new>
 #include <utility>
 

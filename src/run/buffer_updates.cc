@@ -22,7 +22,7 @@ BufferUpdates::BufferUpdates(const graph::Graph& graph, kernels::Device& device)
 void BufferUpdates::observe(int64_t microbatch, int index, const at::Tensor& value) {
   auto& values = observed_[microbatch];
   values.resize(graph_.buffer_update.observed.size());
-  // A copy of its own, dense: the executor reuses its memory, and these bytes travel.
+  // A copy of its own, dense: the frame reuses its memory, and these bytes travel.
   at::Tensor copy = device_.empty(value.sizes(), value.scalar_type());
   copy.copy_(value);
   values[static_cast<size_t>(index - first_output_)] = std::move(copy);

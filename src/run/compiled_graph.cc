@@ -2,13 +2,15 @@
 
 #include "graph/ivalue.h"
 #include "graph/operator.h"
+#include "lower/fetch_weights.h"
+#include "lower/local_graph.h"
 
 namespace shoal::run {
 
 using graph::kNoValue;
 using graph::ValueId;
 
-bool communicates(const graph::Node& node) { return node.op == "shoal::exchange" || node.op == "shoal::fetch"; }
+bool communicates(const graph::Node& node) { return lower::is_exchange(node) || lower::is_fetch(node); }
 
 CompiledGraph::CompiledGraph(const graph::Graph& graph, kernels::Device& device, const std::set<ValueId>& kept)
     : graph_(graph), device_(device) {

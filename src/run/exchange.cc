@@ -14,10 +14,7 @@ namespace {
 using Shown = lower::Exchange::Shown;
 
 // As the values of a device lie one after the other.
-Range bytes_of(const Shown& value) {
-  const auto element = static_cast<int64_t>(c10::elementSize(value.type.dtype));
-  return {value.offset, value.offset + value.type.numel() * element};
-}
+Range bytes_of(const Shown& value) { return {value.offset, value.offset + value.type.bytes()}; }
 
 }  // namespace
 

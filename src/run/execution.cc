@@ -26,6 +26,10 @@ Execution::Execution(lower::LocalGraph local_in, lower::Program program_in, cons
     if (buffer.kind == lower::Buffer::Kind::kFrame) frames_.push_back(std::make_unique<Frame>(graph));
 }
 
+void Execution::end_frames() {
+  for (const auto& frame : frames_) frame->end();
+}
+
 int64_t Execution::frame_bytes() const {
   int64_t bytes = 0;
   for (const auto& frame : frames_) bytes += frame->peak_bytes();

@@ -1,7 +1,6 @@
 // A Program of this device with what it takes to run it: the graph, compiled, frames, and the memory of the model.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -32,6 +31,9 @@ class Execution {
   Externals externals;  // bound by whoever runs it
 
   Frame& frame(int number) { return *frames_.at(static_cast<size_t>(number)); }
+  size_t num_frames() const { return frames_.size(); }
+  /// None holds anything more.
+  void end_frames();
   /// The most bytes that its frames had at a time, as measured.
   int64_t frame_bytes() const;
 

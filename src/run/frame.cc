@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "graph/ivalue.h"
+#include "lower/local_graph.h"
 #include "run/out_of_memory.h"
 
 namespace shoal::run {
@@ -142,7 +143,7 @@ std::vector<at::Tensor> Frame::arguments(size_t n) const {
 
 void Frame::define(size_t n, std::span<const at::Tensor> results) {
   const graph::Node& node = graph_.nodes[n];
-  const bool are_peers = node.op == "shoal::exchange";  // then they lie in the peers' memory
+  const bool are_peers = lower::is_exchange(node);  // then they lie in the peers' memory
   for (size_t i = 0; i < node.results.size(); ++i) {
     if (node.results[i] == kNoValue) continue;
     if (!are_peers) {

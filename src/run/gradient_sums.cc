@@ -1,23 +1,11 @@
 #include "run/gradient_sums.h"
 
-#include <chrono>
-
 #include "base/text.h"
 #include "comm/reduce.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
 namespace {
-
-class AddSeconds {
- public:
-  explicit AddSeconds(double& to) : to_(to) {}
-  ~AddSeconds() { to_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
- private:
-  double& to_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 c10::ScalarType scalar_type(comm::DType dtype) {
   return dtype == comm::DType::kBF16 ? at::kBFloat16 : at::kFloat;
@@ -67,90 +55,81 @@ void GradientSums::begin(const lower::Bucket& bucket, const std::vector<at::Tens
   ring_->begin([&](std::byte* place) {
     for (size_t i = 0; i < bucket.size(); ++i) {
       const lower::BucketItem& item = bucket[i];
-      const at::Tensor dense = (*gradients)[i].contiguous();
-      const auto width = static_cast<int64_t>(dense.element_size());
+      const at::Tensor& gradient = (*gradients)[i];
+      const auto width = static_cast<int64_t>(gradient.element_size());
       device_.copy(place + item.offset,
-                   static_cast<const std::byte*>(dense.const_data_ptr()) + item.elements.begin * width,
+                   static_cast<const std::byte*>(gradient.const_data_ptr()) + item.elements.begin * width,
                    static_cast<size_t>(item.elements.size() * width));
     }
   });
 }
 
+template <class Read>
+void GradientSums::sum_terms(const lower::Sum& sum, const lower::Contribution& target, Range elements,
+                             std::span<float> into, const Read& read) {
+  const int64_t begin = sum.microbatches.begin;  // a subtree is the tree of its own size
+  std::vector<comm::Root> roots;
+  for (size_t t = 0; t < sum.terms.size(); ++t) {
+    const lower::PartialSum& term = sum.terms[t];
+    const std::byte* const data =
+        term.dp < 0 ? reinterpret_cast<const std::byte*>(memory_.shard_accumulator(
+                          term.accumulator, memory_.owner_of(target.unit, elements), target.index, elements.begin))
+                    : read(term, t);
+    roots.push_back({{term.microbatches.begin - begin, term.microbatches.end - begin},
+                     data,
+                     term.in_fp32 ? comm::DType::kF32 : kernel_dtype(target)});
+  }
+  if (roots.size() == 1 && roots[0].data == reinterpret_cast<const std::byte*>(into.data())) return;
+  device_.sum_roots(sum.microbatches.size(), roots, into);
+}
+
 void GradientSums::sum_begun(const lower::Bucket& bucket, int active, const std::vector<lower::Sum>& sums) {
   ring_->sum_begun(active, [&] {
     for (const lower::BucketItem& item : bucket) {
-      const comm::DType dtype = kernel_dtype(item.target);
-      const auto width = static_cast<int64_t>(comm::element_bytes(dtype));
+      const auto width = static_cast<int64_t>(comm::element_bytes(kernel_dtype(item.target)));
       for (OwnedShard& owned : memory_.owned_of(item.target.unit)) {
         const Range elements = intersect(owned.shard.elements, item.elements);
         if (elements.empty()) continue;
         const auto bytes = static_cast<size_t>(elements.size() * width);
         const int64_t offset = item.offset + (elements.begin - item.elements.begin) * width;
-        for (const lower::Sum& sum : sums) {
-          const int64_t begin = sum.microbatches.begin;  // a subtree is the tree of its own size
-          std::vector<comm::Root> roots;
-          for (const lower::PartialSum& term : sum.terms) {
-            const Range leaves{term.microbatches.begin - begin, term.microbatches.end - begin};
-            if (term.dp < 0) {
-              roots.push_back({leaves,
-                               reinterpret_cast<const std::byte*>(memory_.shard_accumulator(
-                                   term.accumulator, owned, item.target.index, elements.begin)),
-                               comm::DType::kF32});
-            } else {
-              if (term.dp != ring_->rank()) memory_.traffic().gradients += static_cast<int64_t>(bytes);
-              roots.push_back({leaves, ring_->read(term.dp, offset, bytes), dtype});
-            }
-          }
-          const AddSeconds timer(seconds_.sum);
-          device_.sum_roots(
-              sum.microbatches.size(), roots,
-              {memory_.shard_accumulator(sum.accumulator, owned, item.target.index, elements.begin),
-               static_cast<size_t>(elements.size())});
-        }
+        const auto read = [&](const lower::PartialSum& term, size_t) {
+          if (term.dp != ring_->rank()) memory_.traffic().gradients += static_cast<int64_t>(bytes);
+          return ring_->read(term.dp, offset, bytes);
+        };
+        for (const lower::Sum& sum : sums)
+          sum_terms(sum, item.target, elements,
+                    {memory_.shard_accumulator(sum.accumulator, owned, item.target.index, elements.begin),
+                     static_cast<size_t>(elements.size())},
+                    read);
       }
     }
   });
 }
 
-void GradientSums::sum_terms(const lower::Sum& total, const lower::Contribution& target, Range elements,
-                             std::span<float> into) {
-  std::vector<comm::Root> roots;
-  scratch_.resize(total.terms.size());
-  for (size_t t = 0; t < total.terms.size(); ++t) {
-    const lower::PartialSum& term = total.terms[t];
-    const comm::DType dtype = term.in_fp32 ? comm::DType::kF32 : kernel_dtype(target);
-    const std::byte* const data =
-        term.dp < 0 ? reinterpret_cast<const std::byte*>(memory_.shard_accumulator(
-                          term.accumulator, memory_.owner_of(target.unit, elements), target.index, elements.begin))
-                    : memory_.read_sum(term, target.unit, target.index, elements, dtype, scratch_[t]);
-    roots.push_back({term.microbatches, data, dtype});
-  }
-  if (roots.size() == 1 && roots[0].data == reinterpret_cast<const std::byte*>(into.data())) return;
-  device_.sum_roots(total.microbatches.size(), roots, into);
-}
-
 void GradientSums::sum_share(const lower::Sum& total) {
+  scratch_.resize(total.terms.size());
   for (const auto& [u, share] : memory_.ownership().share(memory_.rank())) {
     const lower::Unit& unit = storage_.units[u];
     for (int64_t begin = share.begin; begin < share.end; begin += kBlockElements) {
       const Range elements{begin, std::min(begin + kBlockElements, share.end)};
       const std::span<float> gradient = memory_.gradient(u, elements);
-      sum_terms(total, {u, 0}, elements, gradient);
+      const auto sum = [&, u = u](size_t contribution, std::span<float> into) {
+        sum_terms(total, {u, contribution}, elements, into, [&](const lower::PartialSum& term, size_t t) {
+          const comm::DType dtype = term.in_fp32 ? comm::DType::kF32 : unit.contributions[contribution];
+          return memory_.read_sum(term, u, contribution, elements, dtype, scratch_[t]);
+        });
+      };
+      sum(0, gradient);
       for (size_t c = 1; c < unit.contributions.size(); ++c) {
         if (!addend_.defined() || addend_.numel() < elements.size())
           addend_ = device_.empty({elements.size()}, at::kFloat);
         auto* const addend = addend_.mutable_data_ptr<float>();
-        sum_terms(total, {u, c}, elements, {addend, gradient.size()});
+        sum(c, {addend, gradient.size()});
         device_.add_into(gradient, reinterpret_cast<const std::byte*>(addend), comm::DType::kF32);
       }
       memory_.square(unit.first_block + begin / kBlockElements) = device_.sum_of_squares(gradient);
     }
   }
-}
-
-SumSeconds GradientSums::take_seconds() {
-  if (ring_) seconds_.wait += ring_->take_wait_seconds();
-  return std::exchange(seconds_, {});
 }
 
 }  // namespace shoal::run

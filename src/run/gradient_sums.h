@@ -12,11 +12,6 @@
 
 namespace shoal::run {
 
-/// Seconds that a step's sums took, and what they waited.
-struct SumSeconds {
-  double sum = 0, wait = 0;
-};
-
 class GradientSums {
  public:
   /// Collective over the world where the layout has buckets. `memory` must outlive this.
@@ -29,7 +24,7 @@ class GradientSums {
   /// accumulator += from, of all that this device holds.
   void add(int accumulator, int from);
 
-  /// REQUIRES, of these two: the layout has buckets. `gradients`: in the order of the bucket's items; null for a
+  /// REQUIRES, of these two: the layout has buckets. `gradients`: contiguous, in the order of the bucket's items; null for a
   /// device without a microbatch.
   void begin(const lower::Bucket&, const std::vector<at::Tensor>* gradients);
   /// Each of the sums, of the bucket's blocks that this device owns; `active` devices have gradients in it.
@@ -40,11 +35,15 @@ class GradientSums {
   void sum_share(const lower::Sum& total);
 
   int64_t window_bytes() const { return ring_ ? ring_->window_bytes() : 0; }
-  SumSeconds take_seconds();
+  /// Seconds in waits for buckets since the last call.
+  double take_wait_seconds() { return ring_ ? ring_->take_wait_seconds() : 0; }
 
  private:
   comm::DType kernel_dtype(const lower::Contribution&) const;
-  void sum_terms(const lower::Sum&, const lower::Contribution&, Range elements, std::span<float> into);
+  // `read(term, t)` gives the data of term t where it is not this device's own shard's.
+  template <class Read>
+  void sum_terms(const lower::Sum&, const lower::Contribution&, Range elements, std::span<float> into,
+                 const Read& read);
 
   DeviceMemory& memory_;
   kernels::Device& device_;
@@ -52,7 +51,6 @@ class GradientSums {
   std::optional<BucketRing> ring_;
   std::vector<std::vector<std::byte>> scratch_;  // one per term, for transports that cannot read in place
   at::Tensor addend_;  // fp32, as many elements as were needed at most
-  SumSeconds seconds_;
 };
 
 }  // namespace shoal::run

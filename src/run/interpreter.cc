@@ -40,13 +40,10 @@ double& part_of(StepSeconds& seconds, Kind kind) {
   }
 }
 
-// What a frame holds is let go, whatever happens.
+// What frames hold is let go, whatever happens.
 struct EndFrames {
   Execution& execution;
-  size_t count;
-  ~EndFrames() {
-    for (size_t f = 0; f < count; ++f) execution.frame(static_cast<int>(f)).end();
-  }
+  ~EndFrames() { execution.end_frames(); }
 };
 
 }  // namespace
@@ -55,16 +52,15 @@ Interpreter::Interpreter(comm::Group& world, DeviceMemory& memory, Update update
     : world_(world), memory_(memory), update_(std::move(update)), sums_(world, memory) {}
 
 StepOutcome Interpreter::run(Execution& execution, const Request& request) {
-  Now now{execution, request, execution.program};
+  const bool shows_numbers = execution.program.find(lower::Buffer::Kind::kBoard) != nullptr;
+  Now now{execution, request, execution.program, shows_numbers};
   outcome_ = {};
   execution.buffers.clear();
   const Traffic before = memory_.traffic();
-  if (now.program.find(lower::Buffer::Kind::kBoard)) memory_.stop() = request.stop ? 1 : 0;
+  if (shows_numbers) memory_.stop() = request.stop ? 1 : 0;
   if (exchanger_) exchanger_->begin(execution.local);
-  const auto frames = static_cast<size_t>(std::ranges::count(
-      now.program.buffers, lower::Buffer::Kind::kFrame, &lower::Buffer::kind));
-  microbatch_.assign(frames, -1);
-  const EndFrames at_last{execution, frames};
+  microbatch_.assign(execution.num_frames(), -1);
+  const EndFrames at_last{execution};
   for (const Instruction& instruction : now.program.instructions) {
     Stopwatch watch;
     const double waited = outcome_.seconds.wait;
@@ -107,16 +103,16 @@ void Interpreter::execute(const Instruction& i, Now& now) {
     case Kind::kReplay:
       return now.execution.buffers.apply(world_, memory_, now.program.num_microbatches);
     case Kind::kBarrier:
-      return meet(i, now);
+      return meet(i);
   }
 }
 
 void Interpreter::act(const Now& now, std::string_view what) const {
-  if (now.program.find(lower::Buffer::Kind::kBoard))
+  if (now.shows_numbers)
     world_.communicator().set_activity(cat("step ", now.request.step, ": ", what));
 }
 
-void Interpreter::meet(const Instruction& i, Now&) {
+void Interpreter::meet(const Instruction& i) {
   if (i.group != 0) throw JobError("interpreter - group: a barrier is the world's");
   Stopwatch watch;
   world_.barrier();
@@ -147,7 +143,7 @@ void Interpreter::run_segment(const Instruction& i, Now& now) {
       if (tensor.numel() != 1)
         throw InputError(cat("loss - shape: got [", join(tensor.sizes(), ","), "] in eval mode, want a scalar"));
       const double loss = tensor.item<double>();
-      if (now.program.find(lower::Buffer::Kind::kBoard))
+      if (now.shows_numbers)
         memory_.loss(microbatch) = loss;
       else
         outcome_.loss = loss;
@@ -198,23 +194,23 @@ void Interpreter::begin(const Instruction& i, Now& now) {
     for (const lower::BucketItem& item : bucket)
       if (item.drops) frame.drop(item.value);
   }
-  outcome_.seconds.wait += sums_.take_seconds().wait;
+  outcome_.seconds.wait += sums_.take_wait_seconds();
 }
 
 void Interpreter::sum(const Instruction& i, Now& now) {
   if (i.index >= 0) {
     sums_.sum_begun(now.program.buckets.at(static_cast<size_t>(i.index)), static_cast<int>(i.round.size()), i.sums);
-    outcome_.seconds.wait += sums_.take_seconds().wait;
+    outcome_.seconds.wait += sums_.take_wait_seconds();
     return;
   }
   act(now, "reduce_scatter gradients");
-  if (i.group >= 0) meet(i, now);
+  if (i.group >= 0) meet(i);
   sums_.sum_share(i.sums.at(0));
 }
 
 void Interpreter::all_reduce(const Instruction& i, Now& now) {
   act(now, "all_reduce norm");
-  meet(i, now);
+  meet(i);
   const Norm norm = read_norm(memory_, now.program, now.request.step, now.request.clip_norm);
   outcome_.loss = norm.loss;
   outcome_.grad_norm = norm.grad_norm;
@@ -225,7 +221,7 @@ void Interpreter::all_reduce(const Instruction& i, Now& now) {
 void Interpreter::all_gather(const Instruction& i, Now& now) {
   const bool sums = i.gathered == lower::Buffer::Kind::kSum;
   act(now, sums ? "all_gather gradients" : "all_gather weights");
-  meet(i, now);
+  meet(i);
   sums ? memory_.gather_gradients() : memory_.gather_weights();
 }
 

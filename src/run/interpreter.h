@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -61,6 +60,7 @@ class Interpreter {
     Execution& execution;
     const Request& request;
     const lower::Program& program;
+    const bool shows_numbers;  // to all devices: it is a step, not an evaluation
   };
   void execute(const Instruction&, Now&);
   void load(const Instruction&, Now&);
@@ -71,7 +71,7 @@ class Interpreter {
   void sum(const Instruction&, Now&);
   void all_reduce(const Instruction&, Now&);
   void all_gather(const Instruction&, Now&);
-  void meet(const Instruction&, Now&);
+  void meet(const Instruction&);
   void act(const Now&, std::string_view what) const;
 
   comm::Group& world_;

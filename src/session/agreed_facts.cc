@@ -65,8 +65,7 @@ std::vector<comm::Fact> facts_of(const Session& session, const Function::Found& 
   std::vector<comm::Fact> facts = facts_of_run(session.definition, session.layout);
   add(facts, facts_of_tensors(session.tensors));
   add(facts, {{"the graph", found.call.text}});
-  if (session.options.tensor_chunks > 1)
-    add(facts, {{"the divided graph", graph::print(found.divided.graph)}});
+  if (!found.divided_text.empty()) add(facts, {{"the divided graph", found.divided_text}});
   if (is_first) add(facts, facts_of_first_numbers(session.model, session.tensors));
   return facts;
 }

@@ -2,9 +2,8 @@
 #include "base/text.h"
 #include "comm/agree.h"
 #include "graph/graph.h"
-#include "session/agreed_facts.h"
-#include "shoal/trainer.h"
 #include "session/tensor_hash.h"
+#include "shoal/trainer.h"
 
 namespace shoal {
 namespace {

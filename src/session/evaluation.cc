@@ -7,7 +7,6 @@
 #include "comm/reduce.h"
 #include "run/interpreter.h"
 #include "run/user_code.h"
-#include "shoal/error.h"
 
 namespace shoal::session {
 namespace {
@@ -41,7 +40,7 @@ double mean_loss(const Session& session, Function& evaluation, Weights& weights,
     const Key key = evaluation.key_of(shapes_of(inputs));
     Function::Found found = evaluation.find(key, place, &weights.storage().cuts);
     Captured& captured =
-        found.known ? *found.known : evaluation.add(key, std::move(found), weights.ownership(), weights.kept());
+        found.known ? *found.known : evaluation.add(key, std::move(found), weights.ownership());
     if (steps.exchanger())
       steps.exchanger()->agree(cat("trainer - ", place),
                        cat("graph ", captured.hash, " of ", print_shapes(captured.key.shapes)));

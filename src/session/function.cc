@@ -2,6 +2,8 @@
 
 #include "base/hash.h"
 #include "capture/hooks.h"
+#include "lower/lower.h"
+#include "session/kept.h"
 
 namespace shoal::session {
 
@@ -24,8 +26,8 @@ capture::Call Function::call_code(const Key& key) const {
   kernels::Device& device = session_.world.device();
   const std::string known = graphs_.text_of(key);
   if (of_ == Of::kTraining)
-    return capture::call_training(device, model, key.shapes, precision, session_.form(), known);
-  return capture::call_forward(device, *model.module, model.loss, key.shapes, precision, session_.form(),
+    return capture::call_training(device, model, key.shapes, precision, form_of(session_.options), known);
+  return capture::call_forward(device, *model.module, model.loss, key.shapes, precision, form_of(session_.options),
                                known);
 }
 
@@ -43,16 +45,22 @@ Function::Found Function::find(const Key& key, const std::string& activity,
     look();
   else
     in_evaluation(*session_.model.module, look);
-  if (!found.known) found.divided = numerics::divide_run(found.call.graph, session_.options.tensor_chunks, cuts);
+  if (found.known) return found;
+  found.divided = numerics::divide_run(found.call.graph, session_.options.tensor_chunks, cuts);
+  const bool is_first = cuts == nullptr;
+  if (of_ == Of::kTraining && session_.options.tensor_chunks > 1 && (is_first || session_.has_peers()))
+    found.divided_text = graph::print(found.divided.graph);
   return found;
 }
 
-Captured& Function::add(const Key& key, Found found, const lower::Ownership& ownership, const lower::Kept& kept) {
+Captured& Function::add(const Key& key, Found found, const lower::Ownership& ownership) {
   const int rank = session_.world.rank();
+  const graph::Graph& divided = found.divided.graph;
   lower::Lowered lowered =
       of_ == Of::kTraining
-          ? lower::lower_training(found.divided.graph, ownership, session_.options.microbatches, rank, kept)
-          : lower::lower_evaluation(found.divided.graph, ownership, rank);
+          ? lower::lower_training(divided, ownership, session_.options.microbatches, rank,
+                                  kept_of(session_.model, session_.tensors, ownership.storage(), session_.options))
+          : lower::lower_evaluation(divided, ownership, rank);
   auto captured = std::make_unique<Captured>(key, found.call, std::move(lowered.local),
                                              std::move(lowered.programs.at(static_cast<size_t>(rank))),
                                              ownership.storage(), session_.world.live_tensors(),

@@ -6,9 +6,9 @@
 #include <map>
 #include <string>
 
-#include "lower/lower.h"
-#include "session/captured_graphs.h"
+#include "lower/ownership.h"
 #include "numerics/divided_run.h"
+#include "session/captured_graphs.h"
 #include "session/session.h"
 
 namespace shoal::session {
@@ -31,13 +31,14 @@ class Function {
     Captured* known = nullptr;  // ran before; null: `call` and `divided` are new
     capture::Call call;
     numerics::DividedRun divided;
+    std::string divided_text;    // of the divided graph, where somebody compares it; "" when nothing is divided
     std::string hash() const;  // of the undivided graph
   };
   /// Calls the model's code; where it has to be captured, `activity` says so. `cuts`: of the run's storage;
   /// null before there is one. Throws InputError for what cannot be captured, or not be divided.
   Found find(const Key&, const std::string& activity, const std::map<std::string, graph::Cut>* cuts);
   /// What is new becomes ready to run: Programs of all ranks, checked together. REQUIRES: found.known is null.
-  Captured& add(const Key&, Found found, const lower::Ownership&, const lower::Kept&);
+  Captured& add(const Key&, Found found, const lower::Ownership&);
 
   /// Seconds by operator since profile(true).
   void profile(bool on);

@@ -5,9 +5,8 @@
 #include <mutex>
 
 #include "base/text.h"
-#include "session/agreed_facts.h"
-#include "shoal/error.h"
 #include "session/tensor_hash.h"
+#include "shoal/error.h"
 
 namespace shoal::session {
 namespace {

@@ -3,15 +3,14 @@
 #include <ATen/Parallel.h>
 
 #include "base/text.h"
-#include "mesh/layout.h"
 #include "kernels/device.h"
-#include "shoal/error.h"
+#include "mesh/layout.h"
 #include "session/run_definition.h"
+#include "shoal/error.h"
 
 namespace shoal::session {
-namespace {
 
-void check(const TrainingModel& model, const TrainerOptions& options) {
+void check_usable(const TrainingModel& model, const TrainerOptions& options) {
   if (!model.module) throw InputError("trainer - model: got an empty module holder");
   if (options.microbatches < 1)
     throw InputError(cat("trainer - microbatches: got ", options.microbatches, ", want 1 or more"));
@@ -33,18 +32,23 @@ void check_is_described(const TrainingModel& model, const capture::NamedTensors&
                          " that describe() saw; register them in the constructor"));
 }
 
-}  // namespace
+Layout layout_of(const TrainerOptions& options, int64_t devices, const std::string& place) {
+  const mesh::Limits limits{devices, options.microbatches, options.tensor_chunks};
+  const Layout layout = options.layout ? *options.layout : mesh::default_layout(limits, place);
+  mesh::check_layout(layout, limits, place);
+  return layout;
+}
 
 Session::Session(World& world_in, TrainingModel model_in, TrainerOptions options_in)
     : world(world_in), model(std::move(model_in)), options(std::move(options_in)) {
-  check(model, options);
+  check_usable(model, options);
   at::set_num_threads(options.threads);
   kind_of_device = world.device().make_reproducible();
-  const mesh::Limits limits{world.size(), options.microbatches, options.tensor_chunks};
-  layout = options.layout ? *options.layout : mesh::default_layout(limits, "trainer - layout");
-  mesh::check_layout(layout, limits, "trainer - layout");
+  layout = layout_of(options, world.size(), "trainer - layout");
   role = mesh::role_of(layout, world.rank());
   schedule = lower::schedule_gradients(options.microbatches, layout, world.rank());
+  for (int64_t m = 0; m < options.microbatches && role.computes; ++m)
+    if (schedule.dealt[static_cast<size_t>(m)] == role.dp) microbatches.push_back(m);
   tensors = capture::named_tensors(*model.module);
   check_is_described(model, tensors);
 }
@@ -55,13 +59,6 @@ void Session::hold_settings() const {
     throw InputError(cat("trainer - device.kind: it was \"", kind_of_device,
                          "\" when the trainer was made and is \"", kind,
                          "\" now; set what decides the bits of a run before, and leave it"));
-}
-
-std::vector<int64_t> Session::microbatches() const {
-  std::vector<int64_t> mine;
-  for (int64_t m = 0; m < options.microbatches && role.computes; ++m)
-    if (schedule.dealt[static_cast<size_t>(m)] == role.dp) mine.push_back(m);
-  return mine;
 }
 
 void Session::define(const std::string& graph_hash, const std::string& divided_hash) {

@@ -4,14 +4,24 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "capture/capture.h"
 #include "lower/gradient_schedule.h"
 #include "mesh/role.h"
-#include "shoal/trainer.h"
 #include "session/calls.h"
+#include "shoal/trainer.h"
 
 namespace shoal::session {
+
+// --- Before there is a run: each throws InputError for what cannot be used ---
+void check_usable(const TrainingModel&, const TrainerOptions&);
+void check_is_described(const TrainingModel&, const capture::NamedTensors&);
+/// The options' layout, or where they name none that of so many devices. `place` begins a sentence.
+Layout layout_of(const TrainerOptions&, int64_t devices, const std::string& place);
+inline capture::Form form_of(const TrainerOptions& options) {
+  return options.tensor_chunks > 1 ? capture::Form::kDivisible : capture::Form::kWhole;
+}
 
 /// Belongs to the World's thread. The World outlives it.
 struct Session {
@@ -29,11 +39,6 @@ struct Session {
   /// is divided.
   void define(const std::string& graph_hash, const std::string& divided_hash);
 
-  capture::Form form() const {
-    return options.tensor_chunks > 1 ? capture::Form::kDivisible : capture::Form::kWhole;
-  }
-  /// The microbatches that this device computes, in order; none for a server.
-  std::vector<int64_t> microbatches() const;
   bool has_peers() const { return world.size() > 1; }
 
   World& world;
@@ -41,8 +46,9 @@ struct Session {
   const TrainerOptions options;
   std::string kind_of_device;
   Layout layout;
-  mesh::Role role;        // of this device
-  lower::GradientSchedule schedule;  // of this device
+  mesh::Role role;                    // of this device
+  lower::GradientSchedule schedule;   // of this device
+  std::vector<int64_t> microbatches;  // that this device computes, in order; none for a server
   capture::NamedTensors tensors;
 
   nlohmann::json definition;                        // of the run; null before the first capture

@@ -7,11 +7,11 @@
 #include "lower/memory.h"
 #include "run/live_tensors.h"
 #include "run/user_code.h"
-#include "shoal/error.h"
 #include "session/agreed_facts.h"
 #include "session/evaluation.h"
 #include "session/training.h"
 #include "session/weights_checkpoint.h"
+#include "shoal/error.h"
 
 namespace shoal {
 namespace {
@@ -205,7 +205,7 @@ Trainer::Memory Trainer::planned_memory() const {
   impl_->training.weights_for("planned_memory");
   Memory planned;
   impl_->for_each_execution([&](const run::Execution& each) {
-    const lower::Memory one = lower::memory_of(each.program);
+    const Memory one = lower::memory_of(each.program);
     planned = {.weights = std::max(planned.weights, one.weights),
                .gradients = std::max(planned.gradients, one.gradients),
                .optimizer = std::max(planned.optimizer, one.optimizer),

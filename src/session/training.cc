@@ -6,8 +6,8 @@
 
 #include "base/hash.h"
 #include "base/text.h"
-#include "shoal/error.h"
 #include "session/agreed_facts.h"
+#include "shoal/error.h"
 
 namespace shoal::session {
 
@@ -37,8 +37,7 @@ Captured& Training::prepare(const Batch& microbatch, const std::string& place, c
   Function::Found found =
       function_.find(key, cat(place, ": capture"), weights_ ? &weights_->storage().cuts : nullptr);
   if (!found.known && !weights_)
-    session_.define(found.hash(),
-                    session_.options.tensor_chunks > 1 ? hash_hex(graph::print(found.divided.graph)) : "");
+    session_.define(found.hash(), found.divided_text.empty() ? "" : hash_hex(found.divided_text));
   if (session_.has_peers()) {
     if (!found.known) add(facts, facts_of(session_, found, /*is_first=*/!weights_));
     facts.push_back({.name = "graph of this step", .value = found.hash(), .is_hash = true});
@@ -50,7 +49,7 @@ Captured& Training::prepare(const Batch& microbatch, const std::string& place, c
     weights_->check_trains_the_same(found.divided.graph, key);
   else
     weights_ = std::make_unique<Weights>(session_, found.divided, key);
-  Captured& captured = function_.add(key, std::move(found), weights_->ownership(), weights_->kept());
+  Captured& captured = function_.add(key, std::move(found), weights_->ownership());
   if (!steps_) steps_ = std::make_unique<TrainingStep>(session_, *weights_, captured);
   return captured;
 }
@@ -58,7 +57,7 @@ Captured& Training::prepare(const Batch& microbatch, const std::string& place, c
 StepResult Training::step(const std::function<Batch(int64_t)>& microbatch) {
   session_.hold_settings();
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<int64_t> mine = session_.microbatches();
+  const std::vector<int64_t>& mine = session_.microbatches;
   const int64_t first_index = mine.empty() ? 0 : mine.front();
   std::optional<Batch> first = contiguous(microbatch(first_index));
   const int64_t samples_each = check_batch(*first, session_.world.device());

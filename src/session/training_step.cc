@@ -20,7 +20,7 @@ TrainingStep::TrainingStep(const Session& session, Weights& weights, const Captu
 
 StepResult TrainingStep::run(Captured& captured, const std::function<Batch(int64_t)>& batch) {
   const TrainerOptions& options = session_.options;
-  const std::vector<int64_t> mine = session_.microbatches();
+  const std::vector<int64_t>& mine = session_.microbatches;
   if (!mine.empty()) captured.execution.externals.bind();
   const run::Request request{.batch = batch,
                              .random = {options.seed, session_.steps, 0},

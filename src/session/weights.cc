@@ -11,15 +11,8 @@
 namespace shoal::session {
 namespace {
 
-lower::Storage storage_of(const graph::Graph& graph) {
-  lower::Storage storage = lower::plan_storage(graph);
-  if (storage.units.empty())
-    throw InputError("trainer - model: it has no parameter that takes part in the loss");
-  return storage;
-}
-
 // Every device that computes keeps whole parameters, and all that write to them write alike.
-bool lends(const Layout& layout) { return layout.servers == 0 && layout.zero < 3; }
+bool lends(const Layout& layout) { return layout.servers == 0 && !mesh::shards_parameters(layout); }
 
 // The memory for gradients is laid out once, with a place for each use of a parameter.
 void check_same_uses(const lower::Storage& now, const lower::Storage& first) {
@@ -34,6 +27,13 @@ void check_same_uses(const lower::Storage& now, const lower::Storage& first) {
 }
 
 }  // namespace
+
+lower::Storage storage_of(const graph::Graph& graph) {
+  lower::Storage storage = lower::plan_storage(graph);
+  if (storage.units.empty())
+    throw InputError("trainer - model: it has no parameter that takes part in the loss");
+  return storage;
+}
 
 Weights::Weights(const Session& session, const numerics::DividedRun& first, const Key& key)
     : session_(session),

@@ -8,17 +8,19 @@
 #include <vector>
 
 #include "comm/group.h"
-#include "lower/lower.h"
 #include "lower/ownership.h"
 #include "lower/storage.h"
+#include "numerics/divided_run.h"
 #include "run/device_memory.h"
 #include "session/captured_graphs.h"
-#include "numerics/divided_run.h"
 #include "session/module_link.h"
 #include "session/optimizer_state.h"
 #include "session/session.h"
 
 namespace shoal::session {
+
+/// Throws InputError for a graph that trains nothing.
+lower::Storage storage_of(const graph::Graph&);
 
 /// Belongs to its trainer's thread. What it gives out lives as long as it does.
 class Weights {
@@ -36,9 +38,6 @@ class Weights {
   run::DeviceMemory& memory() { return *memory_; }
   OptimizerState& optimizer() { return *optimizer_; }
   ModuleLink* link() { return link_ ? &*link_ : nullptr; }  // null for a described module
-
-  /// What lowering has to know of it.
-  lower::Kept kept() const { return {num_states(session_.options.optimizer), memory_->module_bytes()}; }
 
   /// Throws InputError when a graph, captured as `key`, trains other parameters than the first one did, or
   /// uses them otherwise.

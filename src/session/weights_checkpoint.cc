@@ -6,9 +6,9 @@
 
 #include "base/text.h"
 #include "comm/all_or_none.h"
+#include "session/run_definition.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
-#include "session/run_definition.h"
 
 namespace shoal::session {
 namespace {
@@ -101,13 +101,13 @@ void read(const Session& session, Weights& weights, const state::Checkpoint& che
                  [&](size_t tensor, Range elements, const at::Tensor& value) {
                    checkpoint.read(index[tensor], elements, mutable_bytes_of(value));
                  });
+  const std::vector<capture::NamedTensor> all = session.tensors.all();
   const auto unowned = weights.memory().unowned();
   size_t tensor = wanted.size() - unowned.size();
   for (const auto& [name, value] : unowned) {
     const at::Tensor fresh = at::empty(value.sizes(), value.options());
     checkpoint.read(index[tensor++], {0, value.numel()}, mutable_bytes_of(fresh));
-    for (const capture::NamedTensor& named : session.tensors.all())
-      if (named.name == name) weights.install(named, fresh);
+    weights.install(*std::ranges::find(all, name, &capture::NamedTensor::name), fresh);
   }
 }
 

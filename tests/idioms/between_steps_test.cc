@@ -128,6 +128,27 @@ TEST(Idioms, OfWhatDiffersByMicrobatch) {
       Want::kRefused, "microbatch 1: the model's code does something else with it than with microbatch 0");
 }
 
+// What is filled holds, before, what memory held before: nobody's number.
+TEST(Idioms, OfMemoryThatIsFilled) {
+  const auto with_dirty_memory = [](const std::function<torch::Tensor()>& order) {
+    return [order] {
+      Idiom<TwoLayers> idiom{[] { return TwoLayers(); }, [order](TwoLayers& net, const Batch& batch) {
+                               return torch::cross_entropy_loss(net(batch[0]).index_select(1, order()), batch[1]);
+                             }};
+      idiom.data = [](int64_t step, int64_t m) {
+        std::vector<torch::Tensor> left;
+        for (int i = 0; i < 64; ++i) left.push_back(torch::full({3}, 100 * step + m + 1, torch::kLong));
+      };
+      return idiom;
+    };
+  };
+  try_idiom("numbers of a list", with_dirty_memory([] { return torch::tensor({2, 0, 1}); }));
+  try_idiom("the inverse of an order", with_dirty_memory([] {
+              const torch::Tensor order = torch::tensor({2, 0, 1});
+              return torch::empty_like(order).scatter_(0, order, torch::arange(3));
+            }));
+}
+
 TEST(Idioms, OfHooksWithTheStateOfNow) {
   try_idiom("a hook on a value, registered after its last use", [] {
     auto factor = std::make_shared<double>(1);

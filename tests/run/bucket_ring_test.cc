@@ -19,9 +19,8 @@ TEST(BucketRing, EveryDeviceReadsWhatEachHasShown) {
   const test::ProgramModel model = test::program_model(true, 1);
   const Layout layout{.dp = kDevices, .zero = 2};
   World::threads(kDevices, [&](World& world) {
-    comm::Group group(world.communicator());
-    const lower::Ownership ownership(model.storage, layout);
-    DeviceMemory memory(group, ownership, lower::schedule_gradients(3, layout, world.rank()), world.device());
+    test::ModelMemory kept(world, model, layout, 3, world.device());
+    auto& [group, ownership, memory] = kept;
     BucketRing ring(group, memory);
     std::mt19937 random(static_cast<unsigned>(world.rank()));
     const auto number = [](int device, int bucket) { return static_cast<float>(1000 * device + bucket); };

@@ -25,10 +25,8 @@ TEST(BufferUpdatesTest, AreReplayedInTheOrderOfMicrobatches) {
     std::mutex mutex;
     const Layout layout{.dp = devices};
     World::threads(devices, [&](World& world) {
-      comm::Group group(world.communicator());
-      const lower::Ownership ownership(model.storage, layout);
-      DeviceMemory memory(group, ownership, lower::schedule_gradients(kMicrobatches, layout, world.rank()), world.device());
-      for (const auto& [name, value] : model.numbers) memory.install(name, value, model.dtypes.at(name));
+      test::ModelMemory kept(world, model, layout, kMicrobatches, world.device());
+      auto& [group, ownership, memory] = kept;
       BufferUpdates updates(model.graph, world.device());
       for (int64_t m = kMicrobatches; m-- > 0;) {
         if (m % devices != world.rank()) continue;
@@ -58,10 +56,8 @@ TEST(BufferUpdatesTest, AreReplayedInTheOrderOfMicrobatches) {
 TEST(BufferUpdatesTest, AMicrobatchThatNobodyObservedIsADefect) {
   const test::ProgramModel model = test::program_model(false, 1);
   World::threads(1, [&](World& world) {
-    comm::Group group(world.communicator());
-    const lower::Ownership ownership(model.storage, {});
-    DeviceMemory memory(group, ownership, lower::schedule_gradients(1, {}, 0), world.device());
-    for (const auto& [name, value] : model.numbers) memory.install(name, value, model.dtypes.at(name));
+    test::ModelMemory kept(world, model, {}, 1, world.device());
+    auto& [group, ownership, memory] = kept;
     BufferUpdates updates(model.graph, world.device());
     EXPECT_THROW(updates.apply(group, memory, 1), JobError);
   });

@@ -15,10 +15,8 @@ TEST(DeviceMemoryTest, KeepsAndGathersWhatWasInstalled) {
     for (const Layout& layout : chunks == 1 ? test::layouts_of_every_kind() : test::divided_layouts()) {
       SCOPED_TRACE(print(layout));
       World::threads(static_cast<int>(layout.devices()), [&](World& world) {
-        comm::Group group(world.communicator());
-        const lower::Ownership ownership(model.storage, layout);
-        DeviceMemory memory(group, ownership, lower::schedule_gradients(3, layout, world.rank()), world.device());
-        for (const auto& [name, value] : model.numbers) memory.install(name, value, model.dtypes.at(name));
+        test::ModelMemory kept(world, model, layout, 3, world.device());
+        auto& [group, ownership, memory] = kept;
         group.barrier();
         for (const auto& [name, value] : model.numbers) {
           EXPECT_TRUE(torch::equal(memory.whole(name), value)) << name;
@@ -47,10 +45,8 @@ TEST(DeviceMemoryTest, WeightsFollowTheirMasters) {
   for (const Layout& layout : {Layout{.dp = 3}, Layout{.dp = 2, .zero = 3}, Layout{.dp = 2, .servers = 2}}) {
     SCOPED_TRACE(print(layout));
     World::threads(static_cast<int>(layout.devices()), [&](World& world) {
-      comm::Group group(world.communicator());
-      const lower::Ownership ownership(model.storage, layout);
-      DeviceMemory memory(group, ownership, lower::schedule_gradients(3, layout, world.rank()), world.device());
-      for (const auto& [name, value] : model.numbers) memory.install(name, value, model.dtypes.at(name));
+      test::ModelMemory parts(world, model, layout, 3, world.device());
+      auto& [group, ownership, memory] = parts;
       group.barrier();
       for (OwnedShard& owned : memory.owned()) owned.master.add_(1);
       memory.publish_masters();
@@ -69,9 +65,8 @@ TEST(DeviceMemoryTest, WeightsFollowTheirMasters) {
 TEST(DeviceMemoryTest, BuffersAreInstalledWhereTheyLie) {
   const test::ProgramModel model = test::program_model(false, 1);
   World::threads(1, [&](World& world) {
-    comm::Group group(world.communicator());
-    const lower::Ownership ownership(model.storage, {});
-    DeviceMemory memory(group, ownership, lower::schedule_gradients(1, {}, 0), world.device());
+    test::ModelMemory parts(world, model, {}, 1, world.device());
+    run::DeviceMemory& memory = parts.memory;
     const std::string name = "norm.running_mean";
     memory.install(name, model.numbers.at(name), torch::kFloat);
     const at::Tensor kept = memory.value(name, graph::kWhole);

@@ -19,6 +19,7 @@
 #include "run/exchange.h"
 #include "run/execution.h"
 #include "run/interpreter.h"
+#include "session/batch.h"
 #include "shoal/shoal.h"
 
 namespace shoal::test {
@@ -96,18 +97,15 @@ inline ProgramModel program_model(bool words, int64_t chunks, Precision precisio
       return {at::randn({6, 8}, random), at::randn({6, 16}, random)};
     };
   }
-  std::vector<graph::TensorType> types;
-  for (const at::Tensor& tensor : model.batch(0)) types.push_back(graph::type_of(tensor));
+  const session::Shapes types = session::shapes_of(model.batch(0));
   graph::Graph captured = capture::capture_training(
       device, training, types, precision, chunks > 1 ? capture::Form::kDivisible : capture::Form::kWhole);
   model.graph = numerics::divide_run(std::move(captured), chunks, nullptr).graph;
   model.storage = lower::plan_storage(model.graph);
-  const capture::NamedTensors tensors = capture::named_tensors(*module);
-  for (const auto* list : {&tensors.parameters, &tensors.buffers})
-    for (const capture::NamedTensor& named : *list) {
-      model.numbers[named.name] = named.tensor.detach().clone();
-      model.dtypes[named.name] = capture::compute_dtype(*module, named, precision);
-    }
+  for (const capture::NamedTensor& named : capture::named_tensors(*module).all()) {
+    model.numbers[named.name] = named.tensor.detach().clone();
+    model.dtypes[named.name] = capture::compute_dtype(*module, named, precision);
+  }
   return model;
 }
 
@@ -115,6 +113,20 @@ inline std::vector<lower::Program> programs_of(const ProgramModel& model, const 
   const lower::Ownership ownership(model.storage, layout);
   return lower::lower_training(model.graph, ownership, microbatches, 0).programs;
 }
+
+/// What one device keeps of the model, with its first numbers.
+struct ModelMemory {
+  ModelMemory(World& world, const ProgramModel& model, const Layout& layout, int64_t microbatches,
+              kernels::Device& device)
+      : group(world.communicator()),
+        ownership(model.storage, layout),
+        memory(group, ownership, lower::schedule_gradients(microbatches, layout, world.rank()), device) {
+    for (const auto& [name, value] : model.numbers) memory.install(name, value, model.dtypes.at(name));
+  }
+  comm::Group group;
+  const lower::Ownership ownership;
+  run::DeviceMemory memory;
+};
 
 struct Ran {
   std::vector<double> losses;                 // by step
@@ -130,11 +142,8 @@ inline Ran run_programs(const ProgramModel& model, const std::vector<lower::Prog
   World::threads(static_cast<int>(layout.devices()), [&](World& world) {
     const int rank = world.rank();
     const lower::Program& program = programs[static_cast<size_t>(rank)];
-    comm::Group group(world.communicator());
-    const lower::Ownership ownership(model.storage, layout);
-    run::DeviceMemory memory(group, ownership,
-                             lower::schedule_gradients(program.num_microbatches, layout, rank), device);
-    for (const auto& [name, value] : model.numbers) memory.install(name, value, model.dtypes.at(name));
+    ModelMemory kept(world, model, layout, program.num_microbatches, device);
+    auto& [group, ownership, memory] = kept;
     run::Interpreter interpreter(group, memory, [](std::vector<run::OwnedShard>& owned, float divisor) {
       const c10::InferenceMode no_autograd;
       for (run::OwnedShard& piece : owned) piece.master.sub_(piece.gradient * (0.1F / divisor));

@@ -6,7 +6,7 @@
 namespace shoal::kernels {
 
 /// The one CPU of this process. For where a caller brings no Device: a World that is given none, and the entry
-/// points that have no World (describe, check_capture, plan_programs). All else is handed its Device.
+/// points that have no World (describe, check_capture, plan_programs, TextModel). All else is handed its Device.
 Device& cpu();
 
 }  // namespace shoal::kernels

@@ -187,7 +187,7 @@ void from_to_or_last(const Tensor& out, const Stack& s, const Context& context) 
   whole_numbers(out, from, last - static_cast<uint64_t>(from) + 1, context);
 }
 
-// --- Results: dense, as capture predicts them (shape_rules.cc) ---
+// --- Results: dense, as capture predicts them (Device::infer_shapes) ---
 
 std::optional<at::ScalarType> optional_dtype(const c10::IValue& value) {
   return value.isNone() ? std::nullopt : std::optional(value.toScalarType());
