@@ -29,6 +29,7 @@ struct TrainerOptions {
 
   // --- Where it runs: no bit depends on it. ---
   std::optional<Layout> layout = {};  // none: every device takes its share of the microbatches
+  std::vector<std::string> stages = {};  // with pp: the parameters at which stages 1, 2, ... begin; none: balanced
 };
 
 /// What one step did. The same on every device, but for `bytes_read` and `seconds`.

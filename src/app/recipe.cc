@@ -386,6 +386,7 @@ TrainerOptions trainer_options(const Recipe& recipe) {
   options.tensor_chunks = recipe.numerics.tensor_chunks;
   options.threads = static_cast<int>(recipe.layout.threads);
   options.layout = recipe.named_layout();
+  if (recipe.layout.stages != "auto") options.stages = split(recipe.layout.stages, ',');
   return options;
 }
 

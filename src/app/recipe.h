@@ -50,6 +50,7 @@ struct Recipe {
   struct Layout {
     int64_t devices = 1;
     std::string mesh = "auto";
+    std::string stages = "auto";  // or names with commas between
     int64_t threads = 1;
   } layout;
   struct Numerics {

@@ -105,6 +105,8 @@ std::vector<Key> make_keys() {
        "processes that train together; the bits do not depend on it"},
       {"layout", "mesh", TextField{[](R& r) -> auto& { return r.layout.mesh; }, {}}, kOptional, "", {},
        "how the devices divide the work, as `\"dp=2,tp=2\"` (see commands.md) or the path of a plan file; `\"auto\"`: they share out the microbatches"},
+      {"layout", "stages", TextField{[](R& r) -> auto& { return r.layout.stages; }, {}}, kOptional, "", {},
+       "with `pp`: the parameters at which stages 1, 2, ... begin, with commas between, as `\"blocks.4.norm1.weight\"`; `\"auto\"`: stages that cost alike"},
       {"layout", "threads", WholeField{[](R& r) -> auto& { return r.layout.threads; }, 1, 1024}, kOptional, "", {},
        "threads of a device; another number may give other bits"},
 

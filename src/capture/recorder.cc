@@ -2,12 +2,15 @@
 
 #include <ATen/ExpandUtils.h>
 #include <ATen/FunctionalTensorWrapper.h>
+#include <ATen/SequenceNumber.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_strided.h>
 #include <ATen/ops/equal.h>
+#include <torch/csrc/autograd/function.h>
 #include <torch/library.h>
 
 #include <deque>
+#include <limits>
 
 #include "base/text.h"
 #include "capture/batch_norm.h"
@@ -37,6 +40,14 @@ Recording& active_recording(const c10::OperatorHandle& op) {
 
 void record_boxed(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   active_recording(op).record(op, stack);
+}
+
+// Autograd numbers the calls of forward, and knows in backward whose turn it is.
+int64_t call_of(graph::Phase phase) {
+  if (phase == graph::Phase::kForward) return static_cast<int64_t>(at::sequence_number::peek());
+  const auto now = torch::autograd::get_current_node();
+  const bool is_numbered = now && now->sequence_nr() < static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  return is_numbered ? static_cast<int64_t>(now->sequence_nr()) + 1 : 0;
 }
 
 bool is_host(const c10::IValue& value) { return value.isDevice() && value.toDevice().type() == kernels::kHost; }
@@ -248,6 +259,7 @@ void Recording::record(const c10::OperatorHandle& op, Stack* stack) {
   graph::Node node;
   node.op = name;
   node.phase = phase_;
+  node.call = call_of(phase_);
   if (is_random(op)) node.random = num_random_++;
   Stack metas;
   for (size_t i = 0; i < arguments.size(); ++i) {

@@ -1,5 +1,8 @@
 #include "graph/graph.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace shoal::graph {
 
 int64_t TensorType::numel() const {
@@ -40,9 +43,11 @@ TensorType contiguous_type(const at::Tensor& tensor) {
 
 std::vector<ValueId> outputs(const Graph& graph) {
   std::vector<ValueId> all = graph.results;
-  for (const Gradient& gradient : graph.gradients)
-    all.insert(all.end(), gradient.contributions.begin(), gradient.contributions.end());
-  all.insert(all.end(), graph.buffer_update.observed.begin(), graph.buffer_update.observed.end());
+  const auto add = [&](const std::vector<ValueId>& ids) {
+    std::ranges::copy_if(ids, std::back_inserter(all), [](ValueId id) { return id != kNoValue; });
+  };
+  for (const Gradient& gradient : graph.gradients) add(gradient.contributions);
+  add(graph.buffer_update.observed);
   return all;
 }
 

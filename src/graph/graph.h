@@ -76,6 +76,8 @@ struct Node {
   std::string scope;  // the module path of the parameters it serves, "" when unknown
   int random = -1;    // position among the graph's random nodes: its stream of random numbers; -1: not random
   int part = kWhole;  // in a divided graph: the part it computes
+  int64_t call = 0;   // as autograd counts: a node of backward belongs to the first one of forward whose number is
+                      // not less; 0: unknown. In memory alone, no part of the text
 };
 
 /// An external is a tensor that lives outside of the model (another module's weight, a captured tensor): each
@@ -92,7 +94,7 @@ struct Input {
 };
 
 /// The gradient of one parameter, or of a part of it: the sum, in this order, of its contributions (a tied
-/// weight has several).
+/// weight has several). kNoValue: in a device's graph, one that another stage makes.
 struct Gradient {
   std::string parameter;
   std::vector<ValueId> contributions;
@@ -143,7 +145,8 @@ void for_each_input(NodeType& node, F&& f) {
   }
 }
 
-/// All values that leave the graph: results, contributions in order, then what buffer updates observe.
+/// All values that leave the graph: results, contributions in order, then what buffer updates observe. What another
+/// stage makes is left out.
 std::vector<ValueId> outputs(const Graph&);
 
 // --- text.cc: text form; print(parse(text)) == text ---

@@ -11,7 +11,8 @@ std::vector<size_t> delivery_order(const graph::Graph& graph) {
   std::map<graph::ValueId, std::vector<size_t>> by_value;
   size_t next = 0;
   for (const graph::Gradient& gradient : graph.gradients)
-    for (graph::ValueId id : gradient.contributions) by_value[id].push_back(next++);
+    for (graph::ValueId id : gradient.contributions)
+      if (id != graph::kNoValue) by_value[id].push_back(next++);
   std::vector<size_t> order;
   const auto deliver = [&](graph::ValueId id) {
     if (const auto found = by_value.find(id); found != by_value.end())

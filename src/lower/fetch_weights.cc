@@ -24,6 +24,7 @@ Node fetch_node(const Node& reader, int64_t unit, ValueId value) {
   Node node = fetch_node(unit, value);
   node.phase = reader.phase;
   node.scope = reader.scope;
+  node.call = reader.call;
   return node;
 }
 
@@ -51,7 +52,8 @@ void fetch_outputs(graph::Graph& graph, const std::map<size_t, int64_t>& units) 
 
 bool is_fetch(const Node& node) { return node.op == "shoal::fetch"; }
 
-graph::Graph fetch_weights(graph::Graph graph, const Ownership& ownership, int rank) {
+LocalGraph fetch_weights(LocalGraph local, const Ownership& ownership, int rank) {
+  graph::Graph& graph = local.graph;
   const Storage& storage = ownership.storage();
   std::map<size_t, int64_t> units;  // by input that is fetched
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
@@ -61,7 +63,7 @@ graph::Graph fetch_weights(graph::Graph graph, const Ownership& ownership, int r
     if (unit && !ownership.keeps(rank, *unit, {0, storage.units[*unit].numel}))
       units[i] = static_cast<int64_t>(*unit);
   }
-  if (units.empty()) return graph;
+  if (units.empty()) return local;
 
   const GatherPlan plan = plan_gathers(graph);
   std::vector<bool> moves(graph.nodes.size(), false);
@@ -78,7 +80,9 @@ graph::Graph fetch_weights(graph::Graph graph, const Ownership& ownership, int r
   graph.nodes.clear();
   fetch_outputs(graph, units);
   std::map<ValueId, ValueId> now;  // what stands for a parameter, or a view of it
+  std::vector<int64_t> begins_at;  // by node before: what comes with it
   for (size_t n = 0; n < before.size(); ++n) {
+    begins_at.push_back(n == 0 ? 0 : std::ssize(graph.nodes));
     if (moves[n]) continue;
     for (const ParameterUse* use : begins[n]) {
       const ValueId parameter = graph.inputs[use->input].value;
@@ -104,7 +108,11 @@ graph::Graph fetch_weights(graph::Graph graph, const Ownership& ownership, int r
         for (const ValueId id : before[view].results) now.erase(id);
     }
   }
-  return graph;
+  begins_at.push_back(std::ssize(graph.nodes));
+  for (StageBlock& block : local.blocks)
+    block.nodes = {begins_at[static_cast<size_t>(block.nodes.begin)], begins_at[static_cast<size_t>(block.nodes.end)]};
+  local.origins.clear();
+  return local;
 }
 
 }  // namespace shoal::lower

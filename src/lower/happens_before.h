@@ -22,7 +22,7 @@ class HappensBefore {
 
   // --- Waiting ---
   struct Event {
-    enum class Kind { kMeet, kBegun, kSummed };
+    enum class Kind { kMeet, kBegun, kSummed, kSent, kReleased };
     Kind kind;
     int group;
     int64_t number;  // of the same kind and group; small, since there is a place for each

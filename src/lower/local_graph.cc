@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "comm/reduce.h"
@@ -25,7 +26,7 @@ const std::vector<ValueId>& sources(const Node& node) { return std::get<TensorLi
 
 class Localiser {
  public:
-  Localiser(const Graph& from, int64_t tp, int rank) : from_(from) {
+  Localiser(const Graph& from, int64_t tp, int rank, const std::vector<int>& blocks) : from_(from), blocks_(blocks) {
     out_.tp = tp;
     out_.rank = rank;
     Graph& graph = out_.graph;
@@ -50,7 +51,7 @@ class Localiser {
         add_group(n, end);
         n = end;
       } else {
-        if (mine(nodes[n].part)) out_.graph.nodes.push_back(nodes[n]);
+        if (mine(nodes[n].part)) add(nodes[n], n);
         ++n;
       }
     }
@@ -58,6 +59,11 @@ class Localiser {
   }
 
  private:
+  void add(Node node, size_t origin) {
+    out_.graph.nodes.push_back(std::move(node));
+    out_.origins.push_back(origin);
+  }
+
   Range held(int64_t rank) const { return parts_of(from_.num_parts, out_.tp, static_cast<int>(rank)); }
   bool mine(int part) const { return part == kWhole || held(out_.rank).contains({part, part + 1}); }
 
@@ -69,6 +75,7 @@ class Localiser {
     for (; end < from_.nodes.size(); ++end) {
       const Node& node = from_.nodes[end];
       if (!is_join(node) && !is_reduce(node)) break;
+      if (!blocks_.empty() && blocks_[end] != blocks_[begin]) break;
       if (std::any_of(sources(node).begin(), sources(node).end(),
                       [&](ValueId id) { return made.contains(id); }))
         break;
@@ -103,7 +110,7 @@ class Localiser {
           exchange.shown[static_cast<size_t>(rank)].push_back({offsets[static_cast<size_t>(rank)], type});
           offsets[static_cast<size_t>(rank)] += align_up(type.bytes());
           if (rank == out_.rank) {
-            pieces.values.push_back(add_piece(node, run, type));
+            pieces.values.push_back(add_piece(n, run, type));
             shown_here.push_back(pieces.values.back());
           } else {
             pieces.values.push_back(out_.graph.add_value(type));
@@ -127,12 +134,13 @@ class Localiser {
     node.results = received;
     node.phase = from_.nodes[begin].phase;
     node.scope = from_.nodes[begin].scope;
-    out_.graph.nodes.push_back(std::move(node));
+    node.call = from_.nodes[begin].call;
+    add(std::move(node), begin);
     for (int64_t bytes : offsets) out_.half_bytes = std::max(out_.half_bytes, bytes);
     out_.exchanges.push_back(std::move(exchange));
     for (size_t n = begin; n < end; ++n)
       if (mine(from_.nodes[n].part))
-        add_reader(from_.nodes[n], all.at({sources(from_.nodes[n])[0], is_reduce(from_.nodes[n])}));
+        add_reader(n, all.at({sources(from_.nodes[n])[0], is_reduce(from_.nodes[n])}));
   }
 
   bool first_of_its_kind(size_t n, size_t begin) const {
@@ -155,7 +163,8 @@ class Localiser {
     const bool widened = run.size() > 1 && type.dtype == c10::ScalarType::BFloat16;
     return graph::contiguous_type(widened ? c10::ScalarType::Float : type.dtype, type.shape);
   }
-  ValueId add_piece(const Node& node, Range run, const TensorType& type) {
+  ValueId add_piece(size_t reader, Range run, const TensorType& type) {
+    const Node& node = from_.nodes[reader];
     const auto first = sources(node).begin() + run.begin;
     if (run.size() == 1) return *first;
     const std::vector<ValueId> leaves(first, first + run.size());
@@ -166,11 +175,13 @@ class Localiser {
     sum.results = {out_.graph.add_value(type)};
     sum.phase = node.phase;
     sum.scope = node.scope;
-    out_.graph.nodes.push_back(sum);
+    sum.call = node.call;
+    add(sum, reader);
     return sum.results[0];
   }
 
-  void add_reader(Node node, const Pieces& pieces) {
+  void add_reader(size_t reader, const Pieces& pieces) {
+    Node node = from_.nodes[reader];
     std::get<TensorList>(node.arguments[0]).ids = pieces.values;
     if (is_reduce(node)) {
       std::vector<int64_t> leaves;
@@ -183,10 +194,11 @@ class Localiser {
       const int64_t bytes = out_.graph.type(pieces.values[i]).bytes();
       out_.bytes_read += takes_a_part ? bytes / from_.num_parts : bytes;
     }
-    out_.graph.nodes.push_back(std::move(node));
+    add(std::move(node), reader);
   }
 
   const Graph& from_;
+  const std::vector<int>& blocks_;
   LocalGraph out_;
 };
 
@@ -199,10 +211,12 @@ Range parts_of(int64_t num_parts, int64_t tp, int rank) {
   return {rank * each, (rank + 1) * each};
 }
 
-LocalGraph local_graph(const Graph& divided, int64_t tp, int rank) {
-  if (tp > 1) return Localiser(divided, tp, rank).run();
+LocalGraph local_graph(const Graph& divided, int64_t tp, int rank, const std::vector<int>& blocks) {
+  if (tp > 1) return Localiser(divided, tp, rank, blocks).run();
   LocalGraph alone;
   alone.graph = divided;
+  alone.origins.resize(divided.nodes.size());
+  std::iota(alone.origins.begin(), alone.origins.end(), size_t{0});
   return alone;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/blocks.h"
 #include "graph/graph.h"
+#include "lower/stages.h"
 
 namespace shoal::lower {
 
@@ -24,6 +25,23 @@ struct Exchange {
   std::vector<std::vector<Shown>> shown;  // by device of the group
 };
 
+/// Values that go from one stage to another once for each microbatch (stage_graph.h).
+struct Transfer {
+  int number = 0;      // among those of the whole pipeline: the same on both sides
+  bool sends = false;  // else it receives
+  int peer = 0;        // the other's place on the pp axis
+  std::vector<graph::ValueId> values;
+  int64_t bytes = 0;   // that they take, each after how it lies in memory
+  static constexpr int64_t kHeadBytes = 128;
+};
+
+/// A pass of a stage: what a turn of the schedule runs.
+struct StageBlock {
+  int stage = 0;
+  Stages::Work work = Stages::Work::kForward;
+  Range nodes;
+};
+
 struct LocalGraph {
   int64_t tp = 1;
   int rank = 0;        // in the group
@@ -31,12 +49,15 @@ struct LocalGraph {
   std::vector<Exchange> exchanges;
   int64_t half_bytes = 0;  // the largest exchange
   int64_t bytes_read = 0;  // of peers' memory, in one run of the graph
+  std::vector<size_t> origins;        // by node: the one of the divided graph that it comes from; until fetches come
+  std::vector<Transfer> transfers;    // of this device; nodes `shoal::send` and `shoal::receive` refer to them
+  std::vector<StageBlock> blocks;     // of a pipeline, in order; empty: the graph is one
 };
 
 bool is_exchange(const graph::Node&);
 
-/// REQUIRES: tp divides graph.num_parts, 0 <= rank < tp.
-LocalGraph local_graph(const graph::Graph& divided, int64_t tp, int rank);
+/// REQUIRES: tp divides graph.num_parts, 0 <= rank < tp. `blocks`: by node; those of unlike blocks share no exchange.
+LocalGraph local_graph(const graph::Graph& divided, int64_t tp, int rank, const std::vector<int>& blocks = {});
 
 /// A device's window for exchanges has two halves of this size, used in turn: for `bytes` at a time, or for what
 /// comes in pieces of it.

@@ -1,14 +1,19 @@
 #include "lower/lower.h"
 
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <map>
 #include <set>
 
+#include "base/text.h"
 #include "lower/fetch_weights.h"
+#include "lower/pipeline_schedule.h"
 #include "lower/program_check.h"
 #include "lower/segments.h"
+#include "lower/stage_graph.h"
 #include "mesh/device_mesh.h"
+#include "shoal/error.h"
 
 namespace shoal::lower {
 namespace {
@@ -30,19 +35,27 @@ class Lowering {
     for (const size_t unit : ownership.held(rank))
       for (const auto& [owner, elements] : ownership.sharers(unit)) peers.insert(owner);
     program_.peers.assign(peers.begin(), peers.end());
+    std::set<int> stages;
+    for (const Shard& piece : ownership.share(rank))
+      for (size_t c = 0; c < ownership.storage().units[piece.unit].contributions.size(); ++c)
+        stages.insert(ownership.pp_of(piece.unit, c));
+    if (layout().pp > 1) program_.stages.assign(stages.begin(), stages.end());
+    program_.pp_of_loss = ownership.pp_of_loss();
   }
 
   Program training(const Kept& kept) {
     const GradientSchedule schedule =
         schedule_gradients(program_.num_microbatches, program_.layout, rank_);
     program_.dealt = schedule.dealt;
-    if (role_.computes)
+    if (role_.computes) {
       actions_ = cut_segments(
           local_, ownership_.shards_gradients() ? plan_buckets(local_.graph, ownership_.storage()) : std::vector<Bucket>(),
           program_);
+      plan_turns();
+    }
     add_training_buffers(schedule, kept);
-    for (const GradientSchedule::Step& step : schedule.steps) add_step(step);
-    for (const GradientSchedule::Round& round : schedule.rounds) add_round(round);
+    for (const BlockTurn& turn : turns_) schedule.rounds.empty() ? add_step(turn, schedule) : add_round(turn, schedule);
+    if (!schedule.rounds.empty() && role_.computes) end_rounds(schedule);
     const bool rounds = !schedule.rounds.empty();
     add({.kind = Kind::kReduceScatter, .group = rounds ? -1 : kWorld, .sums = {schedule.total()}});
     add({.kind = Kind::kAllReduce, .group = kWorld});
@@ -65,8 +78,10 @@ class Lowering {
     program_.dealt = {role_.dp};
     if (role_.computes) {
       actions_ = cut_segments(local_, {}, program_);
+      for (int block = 0; block < std::ssize(actions_); ++block) turns_.push_back({block, 0, 0});
+      mark_turns();
       add_common_buffers();
-      add_microbatch(0, {});
+      for (const BlockTurn& turn : turns_) add_block(turn, 0, {});
     }
     return std::move(program_);
   }
@@ -97,7 +112,13 @@ class Lowering {
     if (!role_.computes) return;
     int64_t frame = 0;
     for (const Segment& segment : program_.segments) frame = std::max(frame, segment.peak_bytes);
-    program_.buffers.push_back({.kind = Buffer::Kind::kFrame, .bytes = frame});
+    for (int f = 0; f < num_frames_; ++f) program_.buffers.push_back({.kind = Buffer::Kind::kFrame, .number = f, .bytes = frame});
+    for (const TransferOperands& transfer : program_.transfers)
+      if (transfer.sends)
+        program_.buffers.push_back({.kind = Buffer::Kind::kTransfer,
+                                    .number = transfer.number,
+                                    .bytes = transfer.slots * transfer.bytes,
+                                    .is_shared = true});
     if (layout().tp > 1)
       program_.buffers.push_back(
           {.kind = Buffer::Kind::kExchange, .bytes = 2 * exchange_half_bytes(local_.half_bytes), .is_shared = true});
@@ -130,64 +151,145 @@ class Lowering {
     Buffer sum{.kind = Buffer::Kind::kSum};
     const PartialSum* const root = role_.computes ? schedule.root_of(role_.dp) : nullptr;
     for (const Shard& piece : ownership_.owned(rank_)) {
-      const bool replaces =
-          rounds || (root && (root->in_fp32 ||
-                              storage.units[piece.unit].contributions[0] == comm::DType::kF32));
+      const bool replaces = rounds || (root && ownership_.makes(rank_, piece.unit, 0) &&
+                                       (root->in_fp32 || storage.units[piece.unit].contributions[0] == comm::DType::kF32));
       if (!replaces) sum.bytes += piece.elements.size() * kFloatBytes;
     }
     if (rounds || (root && root->in_fp32)) sum.inside = rounds ? 0 : root->accumulator;
     program_.buffers.push_back(sum);
   }
 
-  // --- One run of the graph. `run`: what a segment does with its gradients; `fill`: what comes when a bucket is full
-  void add_microbatch(int64_t microbatch, const Instruction& run, const std::function<void(int bucket)>& fill = {}) {
-    add({.kind = Kind::kLoad, .frame = 0, .microbatch = microbatch});
-    for (const Action& action : actions_) {
+  // --- What the device computes in turn: blocks of its graph, each over one of its own microbatches
+  struct BlockTurn {
+    int block;
+    int64_t number;  // of the device's microbatches
+    int frame;
+    bool begins = false, ends = false;  // its work on the microbatch
+  };
+
+  // Without a pipeline the graph is one block. In one, the schedule says the order; microbatches take the first frame
+  // that is free.
+  void plan_turns() {
+    const int64_t count = std::ranges::count(program_.dealt, role_.dp);
+    if (local_.blocks.empty()) {
+      for (int64_t m = 0; m < count; ++m) turns_.push_back({0, m, 0});
+    } else {
+      const auto block_of = [&](const Turn& turn) {
+        const Stages::Work work = turn.pass == Turn::Pass::kForward          ? Stages::Work::kForward
+                                  : turn.pass == Turn::Pass::kWeightGradient ? Stages::Work::kWeightGradient
+                                                                             : Stages::Work::kBackward;
+        const auto found = std::ranges::find_if(
+            local_.blocks, [&](const StageBlock& block) { return block.stage == turn.stage && block.work == work; });
+        return static_cast<int>(found - local_.blocks.begin());
+      };
+      const Grid grid = schedule_pipeline(layout(), count);
+      for (const Turn& turn : grid[static_cast<size_t>(role_.pp)])
+        turns_.push_back({block_of(turn), turn.microbatch, 0});
+    }
+    mark_turns();
+  }
+  void mark_turns() {
+    std::map<int64_t, size_t> last;
+    for (size_t t = 0; t < turns_.size(); ++t) last[turns_[t].number] = t;
+    std::map<int64_t, int> frames;
+    std::set<int> free;
+    for (size_t t = 0; t < turns_.size(); ++t) {
+      BlockTurn& turn = turns_[t];
+      turn.begins = !frames.contains(turn.number);
+      if (turn.begins) {
+        if (free.empty()) free.insert(num_frames_++);
+        frames[turn.number] = free.extract(free.begin()).value();
+      }
+      turn.frame = frames[turn.number];
+      turn.ends = last[turn.number] == t;
+      if (turn.ends) free.insert(turn.frame);
+    }
+    plan_slots();
+  }
+  // A sender may be one microbatch ahead of what the receiver's frames have room for.
+  void plan_slots() {
+    const int64_t count = std::ranges::count(program_.dealt, role_.dp);
+    const bool trains = program_.name == "training";
+    for (TransferOperands& transfer : program_.transfers) {
+      const int receiver = transfer.sends ? transfer.peer : role_.pp;
+      const int frames = trains ? in_flight(schedule_pipeline(layout(), count)[static_cast<size_t>(receiver)]) : 1;
+      transfer.slots = frames + 1;
+      transfer.peer = mesh::rank_of(layout(), transfer.peer, role_.dp, role_.tp);
+    }
+  }
+
+  // `run`: what segments do with their gradients; `fill`: what comes when a bucket is full.
+  void add_block(const BlockTurn& turn, int64_t microbatch, const Instruction& run,
+                 const std::function<void(int bucket)>& fill = {}) {
+    if (turn.begins) add({.kind = Kind::kLoad, .frame = turn.frame, .microbatch = microbatch});
+    for (const Action& action : actions_[static_cast<size_t>(turn.block)]) {
       if (const auto* segment = std::get_if<RunSegment>(&action))
-        add_segment(segment->segment, run);
+        add_segment(segment->segment, turn.frame, run);
       else if (const auto* exchange = std::get_if<RunExchange>(&action))
-        add({.kind = Kind::kExchange, .group = tp_, .frame = 0, .index = exchange->exchange});
+        add({.kind = Kind::kExchange, .group = tp_, .frame = turn.frame, .index = exchange->exchange});
       else if (const auto* fetch = std::get_if<RunFetch>(&action))
-        add({.kind = Kind::kFetch, .frame = 0, .index = fetch->fetch});
+        add({.kind = Kind::kFetch, .frame = turn.frame, .index = fetch->fetch});
+      else if (const auto* transfer = std::get_if<RunTransfer>(&action))
+        add({.kind = program_.transfers[static_cast<size_t>(transfer->transfer)].sends ? Kind::kSend : Kind::kReceive,
+             .frame = turn.frame,
+             .index = transfer->transfer});
       else
         fill(std::get<FillBucket>(action).bucket);
     }
-    add({.kind = Kind::kFree, .frame = 0});
+    if (turn.ends) add({.kind = Kind::kFree, .frame = turn.frame});
   }
-  void add_segment(int index, const Instruction& run) {
-    const bool has_gradients = !program_.segments[static_cast<size_t>(index)].gradients.empty();
-    Instruction instruction = has_gradients ? run : Instruction{};
+  bool gives_gradients(int segment) const { return !program_.segments[static_cast<size_t>(segment)].gradients.empty(); }
+  void add_segment(int index, int frame, const Instruction& run) {
+    Instruction instruction = gives_gradients(index) ? run : Instruction{};
     instruction.kind = Kind::kRun;
-    instruction.frame = 0;
+    instruction.frame = frame;
     instruction.index = index;
     add(std::move(instruction));
   }
 
-  void add_step(const GradientSchedule::Step& step) {
-    add_microbatch(step.microbatch,
-                   {.accumulator = step.accumulator, .adds = step.adds, .widens = step.widens});
+  void add_step(const BlockTurn& turn, const GradientSchedule& schedule) {
+    const GradientSchedule::Step& step = schedule.steps[static_cast<size_t>(turn.number)];
+    add_block(turn, step.microbatch, {.accumulator = step.accumulator, .adds = step.adds, .widens = step.widens});
+    // Blocks of a pipeline run ahead of each other: each adds what it gave.
+    const bool is_one = program_.blocks.empty();
+    if (!is_one && std::ranges::none_of(program_.blocks[static_cast<size_t>(turn.block)].segments,
+                                        [&](int segment) { return gives_gradients(segment); }))
+      return;
     for (const auto& [into, from] : step.then)
-      add({.kind = Kind::kAdd, .accumulator = into, .from = from});
+      add({.kind = Kind::kAdd, .index = is_one ? -1 : turn.block, .accumulator = into, .from = from});
   }
 
   // Buckets are summed kBuckets / 2 behind, so that owners seldom wait for each other. A device without a
   // microbatch in the round sums what the others made.
-  void add_round(const GradientSchedule::Round& round) {
-    constexpr int kLag = kBuckets / 2;
-    const int64_t microbatch = round.microbatches.begin + role_.dp;
-    const auto count = static_cast<int>(program_.buckets.size());
-    const auto sum = [&](int bucket) {
-      add({.kind = Kind::kReduceScatter, .group = dp_, .index = bucket, .round = round.microbatches, .sums = round.sums});
-    };
-    const auto begin = [&](int bucket, int frame) {
-      add({.kind = Kind::kBegin, .group = dp_, .frame = frame, .index = bucket, .round = round.microbatches});
-      if (bucket >= kLag) sum(bucket - kLag);
-    };
-    if (microbatch < round.microbatches.end)
-      add_microbatch(microbatch, {}, [&](int bucket) { begin(bucket, 0); });
-    else
-      for (int bucket = 0; bucket < count; ++bucket) begin(bucket, -1);
-    for (int bucket = std::max(0, count - kLag); bucket < count; ++bucket) sum(bucket);
+  struct BegunBucket {
+    int bucket;
+    const GradientSchedule::Round* round;
+  };
+  void begin_bucket(int bucket, const GradientSchedule::Round& round, int frame) {
+    constexpr size_t kLag = kBuckets / 2;
+    add({.kind = Kind::kBegin, .group = dp_, .frame = frame, .index = bucket, .round = round.microbatches});
+    begun_.push_back({bucket, &round});
+    if (begun_.size() > kLag) sum_buckets(kLag);
+  }
+  void sum_buckets(size_t left) {
+    for (; begun_.size() > left; begun_.pop_front())
+      add({.kind = Kind::kReduceScatter,
+           .group = dp_,
+           .index = begun_.front().bucket,
+           .round = begun_.front().round->microbatches,
+           .sums = begun_.front().round->sums});
+  }
+  void add_round(const BlockTurn& turn, const GradientSchedule& schedule) {
+    const GradientSchedule::Round& round = schedule.rounds[static_cast<size_t>(turn.number)];
+    add_block(turn, round.microbatches.begin + role_.dp, {},
+              [&](int bucket) { begin_bucket(bucket, round, turn.frame); });
+    if (program_.blocks.empty()) sum_buckets(0);
+  }
+  void end_rounds(const GradientSchedule& schedule) {
+    const GradientSchedule::Round& round = schedule.rounds.back();
+    if (round.microbatches.begin + role_.dp >= round.microbatches.end)
+      for (int bucket = 0; bucket < std::ssize(program_.buckets); ++bucket) begin_bucket(bucket, round, -1);
+    sum_buckets(0);
   }
 
   const LocalGraph& local_;
@@ -195,25 +297,50 @@ class Lowering {
   const mesh::Role role_;
   const int rank_;
   int dp_ = -1, tp_ = -1;  // groups
-  std::vector<Action> actions_;
+  std::vector<std::vector<Action>> actions_;  // by block
+  std::vector<BlockTurn> turns_;
+  int num_frames_ = 0;
+  std::deque<BegunBucket> begun_;
   Program program_;
 };
 
-LocalGraph localise(const graph::Graph& divided, const Ownership& ownership, int rank) {
-  LocalGraph local = local_graph(divided, ownership.layout().tp, ownership.role(rank).tp);
-  if (ownership.shards_parameters()) local.graph = fetch_weights(std::move(local.graph), ownership, rank);
+LocalGraph localise(const graph::Graph& divided, const Stages& stages, const Ownership& ownership, int rank) {
+  const Layout& layout = ownership.layout();
+  const mesh::Role& role = ownership.role(rank);
+  const bool splits_backward = layout.schedule == Schedule::kZeroBubble;
+  const std::vector<int> blocks = stages.count > 1 ? stages.blocks(splits_backward) : std::vector<int>();
+  LocalGraph local = local_graph(divided, layout.tp, role.tp, blocks);
+  local = stage_graph(std::move(local), stages, layout, role.pp, splits_backward);
+  if (ownership.shards_parameters()) local = fetch_weights(std::move(local), ownership, rank);
   return local;
+}
+
+// Another shape of microbatch, or evaluation, may use a parameter in another stage than where it is kept.
+void check_holds(const LocalGraph& local, const Ownership& ownership, int rank) {
+  if (ownership.layout().pp == 1 || ownership.shards_parameters()) return;
+  std::set<graph::ValueId> read;
+  for (const graph::Node& node : local.graph.nodes)
+    graph::for_each_input(node, [&](graph::ValueId id) { read.insert(id); });
+  for (const graph::Input& input : local.graph.inputs) {
+    const auto unit = ownership.storage().find(input.name, input.part);
+    if (input.kind == graph::InputKind::kParameter && unit && read.contains(input.value) && !ownership.holds(rank, *unit))
+      throw InputError(cat("pipeline - parameter ", input.name, ": it is used now in a stage that did not use it when "
+                           "training began; name the stages otherwise, or use fewer"));
+  }
 }
 
 template <class Lower>
 Lowered lower_all(const graph::Graph& divided, const Ownership& ownership, int rank, const Lower& lower) {
+  const Stages stages = assign_stages(divided, ownership.cut());
   Lowered lowered;
-  std::map<int, LocalGraph> locals;  // by tensor-parallel coordinate, where nothing else tells devices apart
+  std::map<std::pair<int, int>, LocalGraph> locals;  // by pp and tp coordinate, where nothing else tells devices apart
   for (int r = 0; r < ownership.num_ranks(); ++r) {
-    const int tp = ownership.role(r).tp;
-    if (ownership.shards_parameters() || !locals.contains(tp))
-      locals.insert_or_assign(tp, localise(divided, ownership, r));
-    const LocalGraph& local = locals.at(tp);
+    const std::pair key(ownership.role(r).pp, ownership.role(r).tp);
+    if (ownership.shards_parameters() || !locals.contains(key)) {
+      locals.insert_or_assign(key, localise(divided, stages, ownership, r));
+      if (ownership.role(r).computes) check_holds(locals.at(key), ownership, r);
+    }
+    const LocalGraph& local = locals.at(key);
     lowered.programs.push_back(lower(local, r));
     if (r == rank) lowered.local = local;
   }
@@ -222,6 +349,15 @@ Lowered lower_all(const graph::Graph& divided, const Ownership& ownership, int r
 }
 
 }  // namespace
+
+Ownership own(const graph::Graph& divided, const Storage& storage, const Layout& layout, StageCut cut) {
+  if (layout.pp == 1) return {storage, layout};
+  if (cut.empty()) cut = balanced_cut(divided, layout.stages());
+  if (std::ssize(cut) + 1 != layout.stages())
+    throw InputError(cat("pipeline - stages: got ", cut.size(), " parameters at which stages begin, want ", layout.stages() - 1));
+  const StageUses uses(divided, assign_stages(divided, cut), storage);
+  return {storage, layout, std::move(cut), uses};
+}
 
 Lowered lower_training(const graph::Graph& divided, const Ownership& ownership, int64_t num_microbatches, int rank,
                        const Kept& kept) {

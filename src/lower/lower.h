@@ -13,6 +13,10 @@ struct Kept {
   int64_t module_bytes = 0;      // of frozen parameters and buffers
 };
 
+/// How the model is cut for a layout, from the graph that a run began with: `cut`, or where it is empty the balanced
+/// one. Throws InputError for a cut that the model or the layout cannot have.
+Ownership own(const graph::Graph& divided, const Storage&, const Layout&, StageCut cut = {});
+
 /// The Programs of all ranks, checked together, and what `rank` runs of the divided graph: its parts, with
 /// exchanges (local_graph.h), and with zero = 3 fetches of what others keep (fetch_weights.h).
 struct Lowered {

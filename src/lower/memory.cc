@@ -28,11 +28,19 @@ Memory memory_of(const Program& program) {
       case Buffer::Kind::kBucket:
       case Buffer::Kind::kBoard:
       case Buffer::Kind::kExchange:
+      case Buffer::Kind::kTransfer:
         memory.windows += buffer.bytes;
         break;
     }
   }
   return memory;
+}
+
+int64_t transfer_bytes(const Program& program) {
+  int64_t bytes = 0;
+  for (const Buffer& buffer : program.buffers)
+    if (buffer.kind == Buffer::Kind::kTransfer) bytes += buffer.bytes;
+  return bytes;
 }
 
 int64_t model_bytes(const Ownership& ownership, const GradientSchedule& schedule, int rank) {

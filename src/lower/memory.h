@@ -11,6 +11,8 @@
 namespace shoal::lower {
 
 Memory memory_of(const Program&);
+/// Of its windows those for transfers to other stages, of which each Program has its own.
+int64_t transfer_bytes(const Program&);
 
 /// Before there is a Program: weights, accumulators, masters and the state of the largest optimizer.
 int64_t model_bytes(const Ownership&, const GradientSchedule&, int rank);

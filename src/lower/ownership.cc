@@ -4,14 +4,17 @@
 #include <numeric>
 
 #include "base/text.h"
+#include "lower/pipeline_schedule.h"
 #include "mesh/device_mesh.h"
 #include "shoal/error.h"
 
 namespace shoal::lower {
 
-Ownership::Ownership(const Storage& storage, const Layout& layout)
+Ownership::Ownership(const Storage& storage, const Layout& layout, StageCut cut, const StageUses& uses)
     : storage_(storage),
       layout_(layout),
+      cut_(std::move(cut)),
+      pp_of_loss_(device_of_stage(layout, uses.of_result)),
       ranks_(static_cast<size_t>(layout.devices())),
       sharers_(storage.units.size()) {
   if (storage.num_parts % layout.tp != 0)
@@ -21,21 +24,36 @@ Ownership::Ownership(const Storage& storage, const Layout& layout)
     return static_cast<int>(unit.part * layout.tp / storage.num_parts);
   };
   const mesh::DeviceMesh mesh = mesh::mesh_of(layout);
-  std::vector<size_t> whole;
-  std::vector<std::vector<size_t>> divided(static_cast<size_t>(layout.tp));
+  std::vector<std::vector<bool>> reads(storage.units.size());  // by unit and pp coordinate
+  for (size_t u = 0; u < storage.units.size(); ++u) {
+    reads[u].resize(static_cast<size_t>(layout.pp));
+    for (const int stage : uses.readers[u]) reads[u][static_cast<size_t>(device_of_stage(layout, stage))] = true;
+    for (const int stage : uses.contributions[u])
+      contribution_pp_.resize(u + 1), contribution_pp_[u].push_back(device_of_stage(layout, stage));
+    const bool is_shared = std::ranges::count(reads[u], true) > 1;
+    if (is_shared && shards_gradients())
+      throw InputError(cat("layout - zero: got zero=", layout.zero, " with ", storage.units[u].parameter,
+                           ", which more than one stage uses; zero=2 and zero=3 sum gradients within a stage, so use "
+                           "zero=1, or fewer stages"));
+  }
+  // By pp and tp coordinate.
+  std::vector<std::vector<size_t>> whole(static_cast<size_t>(layout.pp));
+  std::vector<std::vector<size_t>> divided(static_cast<size_t>(layout.pp * layout.tp));
   for (size_t u = 0; u < storage.units.size(); ++u) {
     const Unit& unit = storage.units[u];
+    const auto home = static_cast<size_t>(pp_of(u, 0));
     if (unit.part == graph::kWhole)
-      whole.push_back(u);
+      whole[home].push_back(u);
     else
-      divided[static_cast<size_t>(coordinate(unit))].push_back(u);
+      divided[home * static_cast<size_t>(layout.tp) + static_cast<size_t>(coordinate(unit))].push_back(u);
   }
   for (int rank = 0; rank < num_ranks(); ++rank) {
     Rank& r = ranks_[static_cast<size_t>(rank)];
     r.role = mesh::role_of(layout, rank);
     if (!r.role.computes) continue;
     for (size_t u = 0; u < storage.units.size(); ++u)
-      if (storage.units[u].part == graph::kWhole || coordinate(storage.units[u]) == r.role.tp)
+      if (reads[u][static_cast<size_t>(r.role.pp)] &&
+          (storage.units[u].part == graph::kWhole || coordinate(storage.units[u]) == r.role.tp))
         r.held.push_back(u);
   }
 
@@ -46,11 +64,13 @@ Ownership::Ownership(const Storage& storage, const Layout& layout)
     std::iota(servers.begin(), servers.end(), mesh.devices());
     deal(all, servers);
   } else {
-    std::vector<int> everyone(static_cast<size_t>(mesh.devices()));
-    std::iota(everyone.begin(), everyone.end(), 0);
-    deal(whole, everyone);
-    for (int t = 0; t < layout.tp; ++t)
-      deal(divided[static_cast<size_t>(t)], mesh.group(mesh.rank_at({0, t}), "dp"));
+    for (int p = 0; p < layout.pp; ++p) {
+      std::vector<int> everyone(static_cast<size_t>(layout.dp * layout.tp));
+      std::iota(everyone.begin(), everyone.end(), mesh.rank_at({p, 0, 0}));
+      deal(whole[static_cast<size_t>(p)], everyone);
+      for (int t = 0; t < layout.tp; ++t)
+        deal(divided[static_cast<size_t>(p * layout.tp + t)], mesh.group(mesh.rank_at({p, 0, t}), "dp"));
+    }
   }
 
   for (Rank& r : ranks_) {
@@ -104,6 +124,7 @@ void Ownership::place(Rank& r) const {
   for (size_t u : r.held) {
     for (size_t c = 0; c < storage_.units[u].contributions.size(); ++c) {
       r.contributions[u].push_back(r.accumulator_bytes);
+      if (pp_of(u, c) != r.role.pp) continue;  // it has no place
       r.accumulator_bytes += align_up(storage_.units[u].numel * static_cast<int64_t>(sizeof(float)));
     }
   }
@@ -148,7 +169,9 @@ std::string print(const Ownership& ownership) {
   for (int rank = 0; rank < ownership.num_ranks(); ++rank) {
     const mesh::Role& role = ownership.role(rank);
     text += cat(
-        "rank ", rank, role.computes ? cat(" dp=", role.dp, " tp=", role.tp) : " server",
+        "rank ", rank,
+        role.computes ? cat(ownership.layout().pp > 1 ? cat(" pp=", role.pp) : std::string(), " dp=", role.dp, " tp=", role.tp)
+                      : std::string(" server"),
         role.computes ? cat(": computes with ", ownership.held(rank).size(), " units") : ": computes nothing",
         ", owns ", elements(ownership.owned(rank)), " elements; keeps weights ",
         human_bytes(static_cast<uint64_t>(ownership.weight_bytes(rank))));

@@ -3,19 +3,21 @@
 //
 // Three questions, for each rank:
 //   held    whose numbers it computes with: a worker holds the whole units and those parts that its tensor-
-//           parallel coordinate computes; a server holds none.
+//           parallel coordinate computes, of what its stages read; a server holds none.
 //   share   whose gradients it sums, whose squares it reports and which it saves: every block is in one
 //           rank's share.
 //   owned   what it updates, so keeps master weights and optimizer state of: its share; with zero = 0 all
 //           that it holds.
 // A share is a run of whole blocks, one for each *pool* of units: units that are whole are divided over all
-// workers, the parts of one tensor-parallel coordinate over the workers with that coordinate, and with
-// servers everything over the servers.
+// workers of a pp coordinate, the parts of one tensor-parallel coordinate over those of them with that coordinate,
+// and with servers everything over the servers. What several stages read is in the pool of the one that makes the
+// first contribution to its gradient.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "lower/stages.h"
 #include "lower/storage.h"
 #include "mesh/layout.h"
 #include "mesh/role.h"
@@ -25,11 +27,22 @@ namespace shoal::lower {
 
 class Ownership {
  public:
-  /// `storage` must outlive it. REQUIRES: layout.tp divides storage.num_parts.
-  Ownership(const Storage& storage, const Layout& layout);
+  /// `storage` must outlive it. REQUIRES: layout.tp divides storage.num_parts. `cut`: where the stages begin, and
+  /// `uses` what they use. Throws InputError where stages share what the layout cannot sum over them.
+  Ownership(const Storage& storage, const Layout& layout, StageCut cut, const StageUses& uses);
+  /// Of a model that is not cut. REQUIRES: layout.pp == 1.
+  Ownership(const Storage& storage, const Layout& layout) : Ownership(storage, layout, {}, StageUses(storage)) {}
 
   const Storage& storage() const { return storage_; }
   const Layout& layout() const { return layout_; }
+  const StageCut& cut() const { return cut_; }
+  /// The pp coordinate that makes the loss, and a contribution to a gradient.
+  int pp_of_loss() const { return pp_of_loss_; }
+  int pp_of(size_t unit, size_t contribution) const { return contribution_pp_[unit][contribution]; }
+  /// Whether the rank's stages make the contribution.
+  bool makes(int rank, size_t unit, size_t contribution) const {
+    return role(rank).computes && holds(rank, unit) && pp_of(unit, contribution) == role(rank).pp;
+  }
   int num_ranks() const { return static_cast<int>(ranks_.size()); }
   const mesh::Role& role(int rank) const { return of(rank).role; }
 
@@ -81,6 +94,9 @@ class Ownership {
 
   const Storage& storage_;
   Layout layout_;
+  StageCut cut_;
+  int pp_of_loss_ = 0;
+  std::vector<std::vector<int>> contribution_pp_;  // by unit and contribution
   std::vector<Rank> ranks_;
   std::vector<std::vector<Shared>> sharers_;  // by unit
 };

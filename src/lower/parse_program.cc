@@ -171,6 +171,10 @@ Instruction parse_instruction(Words& words, const std::string& name, const Progr
     i.kind = Kind::kExchange;
     i.index = words.number<int>(words.word(), "E");
     i.frame = frame();
+  } else if (name == "send" || name == "receive") {
+    i.kind = name == "send" ? Kind::kSend : Kind::kReceive;
+    i.index = words.number<int>(words.word(), "T");
+    i.frame = frame();
   } else if (name == "free") {
     i.kind = Kind::kFree;
     i.frame = frame();
@@ -179,6 +183,7 @@ Instruction parse_instruction(Words& words, const std::string& name, const Progr
     i.from = accumulator();
     words.expect("+>");
     i.accumulator = accumulator();
+    if (words.at("P")) i.index = words.number<int>(words.word(), "P");
   } else if (name == "begin_reduce_scatter") {
     i.kind = Kind::kBegin;
     i.index = words.number<int>(words.word(), "K");
@@ -242,6 +247,10 @@ Program parse_program(const std::string& text) {
       program.dealt = words.numbers();
     } else if (what == "peers") {
       program.peers = words.numbers();
+    } else if (what == "stages") {
+      program.stages = words.numbers();
+    } else if (what == "loss_stage") {
+      program.pp_of_loss = words.number<int>(words.word());
     } else if (what == "group") {
       RankGroup& group = program.groups.emplace_back();
       group.name = words.word();
@@ -274,6 +283,23 @@ Program parse_program(const std::string& text) {
       fetch.unit = words.number<int>(words.option("unit"));
       words.expect("value");
       fetch.value = words.number<ValueId>(words.word(), "%");
+    } else if (what == "operands" && words.at("T")) {
+      words.word();
+      TransferOperands& transfer = program.transfers.emplace_back();
+      transfer.node = words.number<size_t>(words.option("node"));
+      transfer.number = words.number<int>(words.option("number"));
+      transfer.sends = words.at("to=");
+      transfer.peer = words.number<int>(words.option(transfer.sends ? "to" : "from"));
+      transfer.bytes = words.number(words.option("bytes"));
+      transfer.slots = words.number<int>(words.option("slots"));
+      transfer.values = words.values("values");
+      transfer.drops = words.values("drops");
+    } else if (what == "operands" && words.at("P")) {
+      words.word();
+      BlockOperands& block = program.blocks.emplace_back();
+      block.stage = words.number<int>(words.option("stage"));
+      words.expect("segments");
+      block.segments = words.numbers();
     } else if (what == "operands" && words.at("K")) {
       words.word();
       Bucket& bucket = program.buckets.emplace_back();

@@ -14,7 +14,7 @@ std::vector<int64_t> Program::microbatches() const {
 }
 
 int Program::rank_of_loss(int64_t microbatch) const {
-  return mesh::rank_of(layout, dealt.at(static_cast<size_t>(microbatch)), mesh::role_of(layout, rank).tp);
+  return mesh::rank_of(layout, pp_of_loss, dealt.at(static_cast<size_t>(microbatch)), mesh::role_of(layout, rank).tp);
 }
 
 const Buffer* Program::find(Buffer::Kind kind, int number) const {

@@ -30,6 +30,7 @@ struct Buffer {
     kBucket,       // %b0  a place of the ring of buckets
     kBoard,        // %n   numbers that every device shows: losses, squares of gradients, a wish to stop
     kExchange,     // %x   what the device shows its tensor-parallel peers
+    kTransfer,     // %t0  what the device sends to another stage: the slots of transfer 0
   };
   Kind kind;
   int number = 0;
@@ -77,6 +78,27 @@ struct FetchOperands {
   friend bool operator==(const FetchOperands&, const FetchOperands&) = default;
 };
 
+/// Values that go to another stage, or come from one, once for each microbatch. They lie in the sender's memory, in
+/// `slots` places in turn, for as long as the receiver's frame has the microbatch.
+struct TransferOperands {
+  size_t node = 0;
+  int number = 0;       // among those of all devices of the pipeline
+  bool sends = false;
+  int peer = 0;         // rank
+  std::vector<graph::ValueId> values;
+  std::vector<graph::ValueId> drops;  // that nobody reads after it
+  int64_t bytes = 0;    // of a slot
+  int slots = 1;
+  friend bool operator==(const TransferOperands&, const TransferOperands&) = default;
+};
+
+/// The segments of a pass of a stage; a Program without a pipeline has none of these.
+struct BlockOperands {
+  int stage = 0;
+  std::vector<int> segments;
+  friend bool operator==(const BlockOperands&, const BlockOperands&) = default;
+};
+
 /// What stands in the fields that a kind does not have stays at its default.
 struct Instruction {
   enum class Kind {
@@ -85,8 +107,10 @@ struct Instruction {
                      // `widens`), or added to it when `adds`
     kFetch,          // fetch `index` into `frame`
     kExchange,       // exchange `index` of `frame`
-    kFree,           // `frame` holds nothing more
-    kAdd,            // accumulator += from
+    kSend,           // the values of transfer `index` from `frame` into its next slot, which has been let go
+    kReceive,        // the values of transfer `index` into `frame`, where they lie
+    kFree,           // `frame` holds nothing more; what it received is let go
+    kAdd,            // accumulator += from; with an `index`, what the segments of that block gave
     kBegin,          // the gradients of bucket `index` from `frame` into the ring; no frame: this device has
                      // no microbatch in the `round`
     kReduceScatter,  // with an `index`: what kBegin began; each of the `sums`, of the bucket's blocks that are in
@@ -118,12 +142,16 @@ struct Program {
   int64_t num_microbatches = 1;
   std::vector<int> dealt;  // by microbatch: the dp coordinate that computes it
   std::vector<int> peers;  // whose shards are of parameters that this device computes with or sums
+  std::vector<int> stages = {0};  // pp coordinates whose gradients are in this device's sums
+  int pp_of_loss = 0;
   std::vector<RankGroup> groups;
   std::vector<Buffer> buffers;
   std::map<graph::ValueId, graph::TensorType> values;  // those that leave or enter segments
   std::vector<Segment> segments;
   std::vector<ExchangeOperands> exchanges;
   std::vector<FetchOperands> fetches;
+  std::vector<TransferOperands> transfers;
+  std::vector<BlockOperands> blocks;
   std::vector<Bucket> buckets;
   std::vector<Instruction> instructions;
 

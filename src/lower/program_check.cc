@@ -49,12 +49,22 @@ void check_operands(const std::vector<Program>& programs, size_t rank) {
         need(within(i.index, program.exchanges.size()), "exchange");
         need(i.group >= 0, "group");
         break;
+      case Kind::kSend:
+      case Kind::kReceive: {
+        need(i.frame >= 0, "frame");
+        need(within(i.index, program.transfers.size()), "transfer");
+        const TransferOperands& transfer = program.transfers[static_cast<size_t>(i.index)];
+        need(transfer.sends == (i.kind == Kind::kSend), "transfer in this direction");
+        need(within(transfer.peer, programs.size()) && transfer.slots > 0, "peer");
+        break;
+      }
       case Kind::kFree:
         need(i.frame >= 0, "frame");
         break;
       case Kind::kAdd:
         accumulator(i.accumulator);
         accumulator(i.from);
+        if (i.index != -1) need(within(i.index, program.blocks.size()), "block");
         break;
       case Kind::kBegin:
         need(within(i.index, program.buckets.size()), "bucket");

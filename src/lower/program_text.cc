@@ -56,11 +56,18 @@ std::string print(const Instruction& i, const Program& program) {
     case Kind::kExchange:
       text = cat("exchange E", i.index, frame());
       break;
+    case Kind::kSend:
+      text = cat("send T", i.index, frame());
+      break;
+    case Kind::kReceive:
+      text = cat("receive T", i.index, frame());
+      break;
     case Kind::kFree:
       text = cat("free", frame());
       break;
     case Kind::kAdd:
-      text = cat("add ", accumulator(i.from), " +> ", accumulator(i.accumulator));
+      text = cat("add ", accumulator(i.from), " +> ", accumulator(i.accumulator),
+                 i.index >= 0 ? cat(" P", i.index) : std::string());
       break;
     case Kind::kBegin:
       text = cat("begin_reduce_scatter K", i.index, frame(), " round=", print_range(i.round));
@@ -98,6 +105,8 @@ std::string print(const Program& program) {
                          " layout=", print(program.layout), "\n");
   text += cat("dealt ", join(program.dealt, " "), "\n");
   text += cat("peers ", join(program.peers, " "), "\n");
+  if (program.layout.pp > 1)
+    text += cat("stages ", join(program.stages, " "), "\nloss_stage ", program.pp_of_loss, "\n");
   for (const RankGroup& group : program.groups) text += cat("group ", group.name, " ", join(group.ranks, " "), "\n");
   for (const Buffer& buffer : program.buffers)
     text += cat("buffer ", print_buffer(buffer.kind, buffer.number), " bytes=", buffer.bytes,
@@ -124,6 +133,14 @@ std::string print(const Program& program) {
   for (size_t f = 0; f < program.fetches.size(); ++f)
     text += cat("operands F", f, " node=", program.fetches[f].node, " unit=", program.fetches[f].unit, " value %",
                 program.fetches[f].value, "\n");
+  for (size_t t = 0; t < program.transfers.size(); ++t) {
+    const TransferOperands& transfer = program.transfers[t];
+    text += cat("operands T", t, " node=", transfer.node, " number=", transfer.number, transfer.sends ? " to=" : " from=",
+                transfer.peer, " bytes=", transfer.bytes, " slots=", transfer.slots, print_values("values", transfer.values),
+                print_values("drops", transfer.drops), "\n");
+  }
+  for (size_t b = 0; b < program.blocks.size(); ++b)
+    text += cat("operands P", b, " stage=", program.blocks[b].stage, " segments ", join(program.blocks[b].segments, " "), "\n");
   for (size_t b = 0; b < program.buckets.size(); ++b) {
     text += cat("operands K", b);
     for (const BucketItem& item : program.buckets[b]) text += print(item);

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "graph/operator.h"
 #include "lower/fetch_weights.h"
+#include "lower/stage_graph.h"
 
 namespace shoal::lower {
 namespace {
@@ -18,13 +19,38 @@ using graph::ValueId;
 
 constexpr size_t kNever = static_cast<size_t>(-1);
 
+bool is_transfer(const Node& node) { return is_send(node) || is_receive(node); }
+// Their results lie in peers' memory.
+bool is_from_peers(const Node& node) { return is_exchange(node) || is_receive(node); }
+
 // Of a view that LibTorch promises nobody to see as one, the schema says nothing.
 bool has_memory_of_argument(const Node& node) { return graph::is_view(node) || node.op == "aten::_unsafe_view"; }
 
 class Cutter {
  public:
-  Cutter(const Graph& graph, std::vector<Bucket> buckets, Program& program)
-      : graph_(graph),
+  Cutter(const LocalGraph& local, std::vector<Bucket> buckets, Program& program)
+      : Cutter(local, local.graph, std::move(buckets), program) {}
+
+  std::vector<std::vector<Action>> run() {
+    if (local_.blocks.empty()) {
+      run({0, std::ssize(graph_.nodes)});
+      return {std::move(actions_)};
+    }
+    std::vector<std::vector<Action>> all;
+    for (const StageBlock& block : local_.blocks) {
+      const auto before = std::ssize(program_.segments);
+      run(block.nodes);
+      BlockOperands& operands = program_.blocks.emplace_back(BlockOperands{block.stage, {}});
+      for (auto s = before; s < std::ssize(program_.segments); ++s) operands.segments.push_back(static_cast<int>(s));
+      all.push_back(std::exchange(actions_, {}));
+    }
+    return all;
+  }
+
+ private:
+  Cutter(const LocalGraph& local, const Graph& graph, std::vector<Bucket> buckets, Program& program)
+      : local_(local),
+        graph_(graph),
         program_(program),
         inputs_(graph.values.size(), nullptr),
         made_by_(graph.values.size(), kNever),
@@ -42,15 +68,16 @@ class Cutter {
     find_memory();
   }
 
-  std::vector<Action> run() {
-    size_t begin = 0;
-    fill_buckets(kNever);  // of gradients that are inputs
-    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+  void run(Range nodes) {
+    const auto end = static_cast<size_t>(nodes.end);
+    auto begin = static_cast<size_t>(nodes.begin);
+    if (begin == 0) fill_buckets(kNever);  // of gradients that are inputs
+    for (size_t n = begin; n < end; ++n) {
       const Node& node = graph_.nodes[n];
-      if (is_exchange(node) || is_fetch(node)) {
+      if (is_exchange(node) || is_fetch(node) || is_transfer(node)) {
         close_segment(begin, n);
         begin = n + 1;
-        is_exchange(node) ? add_exchange(n) : add_fetch(n);
+        is_exchange(node) ? add_exchange(n) : is_fetch(node) ? add_fetch(n) : add_transfer(n);
       } else {
         enter(n);
         peak_ = std::max(peak_, live_bytes_);
@@ -62,11 +89,9 @@ class Cutter {
       fill_buckets(n);
       leave(n);
     }
-    close_segment(begin, graph_.nodes.size());
-    return std::move(actions_);
+    close_segment(begin, end);
   }
 
- private:
   static size_t at(ValueId id) { return static_cast<size_t>(id); }
   bool is_made(ValueId id) const { return inputs_[at(id)] == nullptr; }
 
@@ -76,7 +101,8 @@ class Cutter {
     const std::vector<ValueId> outputs = graph::outputs(graph_);
     const size_t first = graph_.results.size();
     size_t count = 0;
-    for (const graph::Gradient& gradient : graph_.gradients) count += gradient.contributions.size();
+    for (const graph::Gradient& gradient : graph_.gradients)
+      count += static_cast<size_t>(std::ranges::count_if(gradient.contributions, [](ValueId id) { return id != kNoValue; }));
     for (size_t i = 0; i < outputs.size(); ++i) {
       const Output output{i < first           ? Output::Kind::kResult
                           : i < first + count ? Output::Kind::kGradient
@@ -105,7 +131,7 @@ class Cutter {
   void find_memory() {
     for (size_t id = 0; id < memory_of_.size(); ++id) memory_of_[id] = static_cast<ValueId>(id);
     for (const Node& node : graph_.nodes) {
-      if (is_exchange(node) || is_fetch(node) || !has_memory_of_argument(node)) continue;
+      if (is_exchange(node) || is_fetch(node) || is_transfer(node) || !has_memory_of_argument(node)) continue;
       ValueId from = kNoValue;
       graph::for_each_input(node, [&](ValueId id) { from = from == kNoValue ? id : from; });
       for (const ValueId id : node.results)
@@ -114,7 +140,7 @@ class Cutter {
   }
   // Peers' memory and the module's is no memory of the frame.
   bool has_bytes(ValueId memory) const {
-    return is_made(memory) && !is_exchange(graph_.nodes[made_by_[at(memory)]]);
+    return is_made(memory) && !is_from_peers(graph_.nodes[made_by_[at(memory)]]);
   }
   void enter(size_t n) {
     for (const ValueId id : graph_.nodes[n].results) {
@@ -236,6 +262,26 @@ class Cutter {
     program_.fetches.push_back({n, static_cast<int>(std::get<int64_t>(node.arguments[0])), node.results[0]});
   }
 
+  void add_transfer(size_t n) {
+    const Node& node = graph_.nodes[n];
+    enter(n);
+    const Transfer& transfer = local_.transfers.at(static_cast<size_t>(std::get<int64_t>(node.arguments[0])));
+    std::vector<ValueId> drops;
+    for (const ValueId id : transfer.values) {
+      note(id);
+      if (!transfer.sends) undelivered_.push_back(id);
+      if (last_use_[at(id)] == n) drops.push_back(id);
+    }
+    actions_.push_back(RunTransfer{static_cast<int>(program_.transfers.size())});
+    program_.transfers.push_back({.node = n,
+                                  .number = transfer.number,
+                                  .sends = transfer.sends,
+                                  .peer = transfer.peer,
+                                  .values = transfer.values,
+                                  .drops = std::move(drops),
+                                  .bytes = transfer.bytes});
+  }
+
   void fill_buckets(size_t n) {
     const auto filled = fills_.find(n);
     if (filled == fills_.end()) return;
@@ -251,6 +297,7 @@ class Cutter {
     int index;
   };
 
+  const LocalGraph& local_;
   const Graph& graph_;
   Program& program_;
   std::vector<const graph::Input*> inputs_;  // by value; null for what a node makes
@@ -266,8 +313,8 @@ class Cutter {
 
 }  // namespace
 
-std::vector<Action> cut_segments(const LocalGraph& local, std::vector<Bucket> buckets, Program& program) {
-  return Cutter(local.graph, std::move(buckets), program).run();
+std::vector<std::vector<Action>> cut_segments(const LocalGraph& local, std::vector<Bucket> buckets, Program& program) {
+  return Cutter(local, std::move(buckets), program).run();
 }
 
 }  // namespace shoal::lower

@@ -23,11 +23,14 @@ struct RunFetch {
 struct FillBucket {
   int bucket;
 };
-using Action = std::variant<RunSegment, RunExchange, RunFetch, FillBucket>;
+struct RunTransfer {
+  int transfer;
+};
+using Action = std::variant<RunSegment, RunExchange, RunFetch, FillBucket, RunTransfer>;
 
-/// Fills the tables of `program` (values, segments, exchanges, fetches, buckets) and returns one run of
-/// `local.graph`. With buckets the gradients stay in the frame until the last bucket that takes of them is
-/// full; else segments give them to an accumulator.
-std::vector<Action> cut_segments(const LocalGraph& local, std::vector<Bucket> buckets, Program& program);
+/// Fills the tables of `program` (values, segments, exchanges, fetches, transfers, buckets) and returns one run of
+/// `local.graph`: of each of its blocks, or of the whole where it has none. With buckets the gradients stay in the
+/// frame until the last bucket that takes of them is full; else segments give them to an accumulator.
+std::vector<std::vector<Action>> cut_segments(const LocalGraph& local, std::vector<Bucket> buckets, Program& program);
 
 }  // namespace shoal::lower

@@ -84,7 +84,8 @@ std::vector<Contribution> contributions_of(const graph::Graph& graph, const Stor
       throw JobError(cat("storage - gradient of ", gradient.parameter, ": the graph has ",
                          gradient.contributions.size(), " contributions, the storage ",
                          unit ? storage.units[*unit].contributions.size() : 0));
-    for (size_t c = 0; c < gradient.contributions.size(); ++c) all.push_back({*unit, c});
+    for (size_t c = 0; c < gradient.contributions.size(); ++c)
+      if (gradient.contributions[c] != graph::kNoValue) all.push_back({*unit, c});
   }
   return all;
 }

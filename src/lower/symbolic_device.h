@@ -1,6 +1,7 @@
 // What a device would have at a moment of a symbolic run: of which microbatch, step or sum each thing is.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <set>
 #include <utility>
@@ -21,7 +22,7 @@ struct Partial {
 struct SymbolicFrame {
   int64_t microbatch = -1;
   std::set<graph::ValueId> values;
-  std::set<int> segments, exchanges, fetches, buckets;
+  std::set<int> segments, exchanges, fetches, buckets, transfers;
   std::vector<std::pair<Instruction::Kind, int>> order;  // in which they came
 };
 
@@ -29,6 +30,12 @@ struct BegunBucket {
   int bucket;
   Range round;
   int64_t microbatch;  // whose gradients it has; -1: this device gave none
+};
+
+// Of a transfer, since the start.
+struct SymbolicMessages {
+  int64_t count = 0, released = 0;
+  std::deque<int64_t> held;  // microbatches whose values are there
 };
 
 struct SymbolicDevice {
@@ -51,6 +58,7 @@ struct SymbolicDevice {
   std::map<int, int64_t> calls;  // by group: collectives so far
   int exchanges = 0;
   std::set<graph::ValueId> received;
+  std::vector<SymbolicMessages> messages;  // by transfer
   std::set<int> contributions;    // to gradients, that its segments give to accumulators
   std::set<graph::ValueId> made;  // values that instructions make; a batch tensor is there as long as its frame
 };

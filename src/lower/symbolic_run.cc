@@ -1,6 +1,7 @@
 #include "lower/symbolic_run.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/text.h"
 
@@ -28,6 +29,9 @@ SymbolicRun::SymbolicRun(const std::vector<Program>& programs) : programs_(progr
     for (const ExchangeOperands& exchange : program.exchanges)
       device.made.insert(exchange.receives.begin(), exchange.receives.end());
     for (const FetchOperands& fetch : program.fetches) device.made.insert(fetch.value);
+    for (const TransferOperands& transfer : program.transfers)
+      if (!transfer.sends) device.made.insert(transfer.values.begin(), transfer.values.end());
+    device.messages.resize(program.transfers.size());
     for (const RankGroup& group : program.groups)
       device.groups.push_back(
           groups.try_emplace({group.name, group.ranks}, static_cast<int>(groups.size())).first->second);
@@ -94,15 +98,16 @@ void SymbolicRun::end_step(SymbolicDevice& device, bool trains) {
 }
 
 void SymbolicRun::check_all_computed() {
-  std::map<std::pair<int, int64_t>, int> times;
+  std::map<std::tuple<int, int, int64_t>, int> times;
   for (const SymbolicDevice& device : devices_)
-    for (const int64_t m : device.loaded) ++times[{device.role.tp, m}];
+    for (const int64_t m : device.loaded) ++times[{device.role.pp, device.role.tp, m}];
   const Program& first = programs_[0];
-  for (int tp = 0; tp < first.layout.tp; ++tp)
-    for (int64_t m = 0; m < first.num_microbatches; ++m)
-      if (times[{tp, m}] != 1)
-        fail(at(mesh::rank_of(first.layout, first.dealt.at(static_cast<size_t>(m)), tp)),
-             cat("microbatch ", m, " is computed ", times[{tp, m}], " times"));
+  for (int pp = 0; pp < first.layout.pp; ++pp)
+    for (int tp = 0; tp < first.layout.tp; ++tp)
+      for (int64_t m = 0; m < first.num_microbatches; ++m)
+        if (const int count = times[{pp, tp, m}]; count != 1)
+          fail(at(mesh::rank_of(first.layout, pp, first.dealt.at(static_cast<size_t>(m)), tp)),
+               cat("microbatch ", m, " is computed ", count, " times"));
 }
 
 void SymbolicRun::write(SymbolicDevice& device, Buffer::Kind kind, int number, int part) {
@@ -144,6 +149,10 @@ bool SymbolicRun::execute(SymbolicDevice& device) {
       return fetch(device, i);
     case Kind::kExchange:
       return exchange(device, i);
+    case Kind::kSend:
+      return send(device, i);
+    case Kind::kReceive:
+      return receive(device, i);
     case Kind::kFree:
       return free_frame(device, i);
     case Kind::kAdd:
@@ -279,12 +288,56 @@ bool SymbolicRun::exchange(SymbolicDevice& device, const Instruction& i) {
   return true;
 }
 
+bool SymbolicRun::send(SymbolicDevice& device, const Instruction& i) {
+  const TransferOperands& transfer = device.program->transfers[static_cast<size_t>(i.index)];
+  SymbolicFrame& frame = loaded_frame(device, i);
+  int64_t& sent = device.messages[static_cast<size_t>(i.index)].count;
+  if (sent >= transfer.slots &&
+      !order_.await(device.rank, transfer.peer, {Event::Kind::kReleased, transfer_of(device, transfer), sent - transfer.slots}))
+    return false;
+  once(device, frame, frame.transfers, i);
+  for (const graph::ValueId id : transfer.values)
+    if (device.made.contains(id)) take(device, frame, id);
+  for (const graph::ValueId id : transfer.drops) frame.values.erase(id), device.received.erase(id);
+  write(device, Buffer::Kind::kTransfer, transfer.number, static_cast<int>(sent % transfer.slots));
+  order_.post(device.rank, {Event::Kind::kSent, transfer_of(device, transfer), sent++}, frame.microbatch);
+  return true;
+}
+
+bool SymbolicRun::receive(SymbolicDevice& device, const Instruction& i) {
+  const TransferOperands& transfer = device.program->transfers[static_cast<size_t>(i.index)];
+  SymbolicFrame& frame = loaded_frame(device, i);
+  SymbolicMessages& messages = device.messages[static_cast<size_t>(i.index)];
+  const Event sent{Event::Kind::kSent, transfer_of(device, transfer), messages.count};
+  if (!order_.await(device.rank, transfer.peer, sent)) return false;
+  once(device, frame, frame.transfers, i);
+  if (order_.brought(transfer.peer, sent) != frame.microbatch)
+    fail(device, cat("rank ", transfer.peer, " sends values of microbatch ", order_.brought(transfer.peer, sent)));
+  read(device, transfer.peer, Buffer::Kind::kTransfer, transfer.number, static_cast<int>(messages.count % transfer.slots));
+  for (const graph::ValueId id : transfer.values) make(device, frame, id);
+  messages.held.push_back(frame.microbatch);
+  ++messages.count;
+  return true;
+}
+
 bool SymbolicRun::free_frame(SymbolicDevice& device, const Instruction& i) {
   SymbolicFrame& frame = loaded_frame(device, i);
   const Program& program = *device.program;
   if (frame.segments.size() != program.segments.size() || frame.exchanges.size() != program.exchanges.size() ||
-      frame.fetches.size() != program.fetches.size() || frame.buckets.size() != program.buckets.size())
+      frame.fetches.size() != program.fetches.size() || frame.buckets.size() != program.buckets.size() ||
+      frame.transfers.size() != program.transfers.size())
     fail(device, cat("microbatch ", frame.microbatch, " is not computed to its end"));
+  // It read what it received in the senders' memory until now; slots are let go in the order in which they filled.
+  for (size_t t = 0; t < program.transfers.size(); ++t) {
+    const TransferOperands& transfer = program.transfers[t];
+    if (transfer.sends) continue;
+    SymbolicMessages& messages = device.messages[t];
+    if (messages.held.empty() || messages.held.front() != frame.microbatch)
+      fail(device, cat("transfer ", transfer.number, " brought another microbatch first"));
+    read(device, transfer.peer, Buffer::Kind::kTransfer, transfer.number, static_cast<int>(messages.released % transfer.slots));
+    order_.post(device.rank, {Event::Kind::kReleased, transfer_of(device, transfer), messages.released++}, -1);
+    messages.held.pop_front();
+  }
   // A frame's values have places that are planned from one microbatch (run/arena.h).
   if (device.orders.try_emplace(i.frame, frame.order).first->second != frame.order)
     fail(device, cat("microbatch ", frame.microbatch, " ran in another order than the frame's first one"));

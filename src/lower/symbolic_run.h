@@ -40,6 +40,11 @@ class SymbolicRun {
   static int group_of(const SymbolicDevice& device, const Instruction& i) {
     return device.groups[static_cast<size_t>(i.group)];
   }
+  // One for both ends, in their pipeline.
+  int transfer_of(const SymbolicDevice& device, const TransferOperands& transfer) const {
+    const Layout& layout = device.program->layout;
+    return (transfer.number * static_cast<int>(layout.dp) + device.role.dp) * static_cast<int>(layout.tp) + device.role.tp;
+  }
   const std::vector<int>& members(const SymbolicDevice& device, const Instruction& i) const;
   // Every collective begins so: all members have come.
   bool meet(SymbolicDevice& device, const Instruction& i, int64_t microbatch = -1);
@@ -59,7 +64,10 @@ class SymbolicRun {
   void store(SymbolicDevice& device, const Instruction& i, int contribution, int64_t microbatch);
   bool fetch(SymbolicDevice& device, const Instruction& i);
   bool exchange(SymbolicDevice& device, const Instruction& i);
+  bool send(SymbolicDevice& device, const Instruction& i);
+  bool receive(SymbolicDevice& device, const Instruction& i);
   bool free_frame(SymbolicDevice& device, const Instruction& i);
+  static std::set<int> contributions_of_block(const SymbolicDevice& device, int block);
   bool add(SymbolicDevice& device, const Instruction& i);
   bool begin(SymbolicDevice& device, const Instruction& i);
   bool sum_bucket(SymbolicDevice& device, const Instruction& i);

@@ -17,17 +17,29 @@ std::string print_range(Range range) { return cat("[", range.begin, ",", range.e
 
 }  // namespace
 
+std::set<int> SymbolicRun::contributions_of_block(const SymbolicDevice& device, int block) {
+  std::set<int> given;
+  for (const int s : device.program->blocks[static_cast<size_t>(block)].segments) {
+    const std::vector<int>& gradients = device.program->segments.at(static_cast<size_t>(s)).gradients;
+    given.insert(gradients.begin(), gradients.end());
+  }
+  return given;
+}
+
 bool SymbolicRun::add(SymbolicDevice& device, const Instruction& i) {
   auto &into = device.accumulators[i.accumulator], &from = device.accumulators[i.from];
-  if (into.empty() || into.size() != from.size()) fail(device, "one of the accumulators has nothing");
-  for (auto& [contribution, sum] : into) {
-    const auto other = from.find(contribution);
-    if (other == from.end() || sum.is_used || other->second.is_used || !sum.in_fp32 || !other->second.in_fp32 ||
+  const std::set<int> given = i.index < 0 ? device.contributions : contributions_of_block(device, i.index);
+  if (given.empty()) fail(device, "the block gives no gradients");
+  for (const int contribution : given) {
+    const auto found = into.find(contribution), other = from.find(contribution);
+    if (found == into.end() || other == from.end()) fail(device, "one of the accumulators has nothing");
+    Partial& sum = found->second;
+    if ( sum.is_used || other->second.is_used || !sum.in_fp32 || !other->second.in_fp32 ||
         !are_siblings(device.program->num_microbatches, sum.microbatches, other->second.microbatches))
       fail(device, "it adds out of the tree's order");
     sum.microbatches.end = other->second.microbatches.end;
+    from.erase(other);
   }
-  from.clear();
   for (const int part : parts(device)) write(device, Buffer::Kind::kAccumulator, i.accumulator, part);
   return true;
 }
@@ -158,9 +170,12 @@ void SymbolicRun::check_partial(SymbolicDevice& device, SymbolicDevice& other, c
 std::vector<int> SymbolicRun::ranks_of(const SymbolicDevice& device, int dp) {
   const Layout& layout = device.program->layout;
   if (dp < 0 || dp >= layout.dp) fail(device, "a term is no device's");
-  if (device.role.computes) return {mesh::rank_of(layout, dp, device.role.tp)};
   std::vector<int> ranks;
-  for (int tp = 0; tp < layout.tp; ++tp) ranks.push_back(mesh::rank_of(layout, dp, tp));
+  for (const int pp : device.program->stages) {
+    if (pp < 0 || pp >= layout.pp) fail(device, "it sums for a stage that is not there");
+    for (int tp = 0; tp < layout.tp; ++tp)
+      if (!device.role.computes || tp == device.role.tp) ranks.push_back(mesh::rank_of(layout, pp, dp, tp));
+  }
   return ranks;
 }
 

@@ -46,6 +46,7 @@ std::vector<int> DeviceMesh::group(int rank, std::string_view axis) const {
 
 DeviceMesh mesh_of(const Layout& layout) {
   return {{
+      {"pp", layout.pp},
       {"dp", layout.dp},
       {"tp", layout.tp},
   }};

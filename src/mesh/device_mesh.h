@@ -39,7 +39,7 @@ struct DeviceMesh {
   Steps steps(std::string_view axis) const;
 };
 
-/// The devices of a layout that compute. A further axis (pp) is one more line there.
+/// The devices of a layout that compute.
 DeviceMesh mesh_of(const Layout&);
 
 }  // namespace shoal::mesh

@@ -30,9 +30,14 @@ constexpr Axis kAxes[] = {
     {"tp", 1, kMost, [](Layout& layout, int64_t value) { layout.tp = value; }},
     {"zero", 0, 3, [](Layout& layout, int64_t value) { layout.zero = static_cast<int>(value); }},
     {"servers", 1, kMost, [](Layout& layout, int64_t value) { layout.servers = value; }},
+    {"pp", 1, kMost, [](Layout& layout, int64_t value) { layout.pp = value; }},
 };
-constexpr const char* kNotYet[] = {"pp", "schedule", "recompute"};
+constexpr const char* kNotYet[] = {"recompute"};
 constexpr const char* kServersPrefix = "servers:";
+constexpr std::pair<Schedule, const char*> kSchedules[] = {{Schedule::k1F1B, "1f1b"},
+                                                           {Schedule::kGPipe, "gpipe"},
+                                                           {Schedule::kInterleaved1F1B, "interleaved_1f1b"},
+                                                           {Schedule::kZeroBubble, "zero_bubble"}};
 
 const Axis* find_axis(const std::string& name) {
   for (const Axis& axis : kAxes)
@@ -51,6 +56,17 @@ const Axis* find_axis(const std::string& name) {
   throw InputError(
       cat(place, ": got ", got, ", an unknown axis; ",
           guess.empty() ? cat("a layout has ", join(names, ", ")) : cat("did you mean ", guess, "?")));
+}
+
+std::string trimmed(const std::string& text) {
+  const size_t begin = text.find_first_not_of(" \t"), end = text.find_last_not_of(" \t");
+  return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
+}
+
+std::optional<int64_t> whole_number(const std::string& text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
 }
 
 /// Takes axis by axis, each once.
@@ -72,7 +88,28 @@ class Reader {
     axis.set(layout_, *value);
   }
 
+  /// "1f1b", "interleaved_1f1b:2".
+  void take_schedule(const std::string& text, const std::string& got) {
+    const size_t colon = text.find(':');
+    const std::string name = text.substr(0, colon);
+    const auto* const found = std::ranges::find_if(kSchedules, [&](const auto& each) { return name == each.second; });
+    if (found == std::end(kSchedules))
+      throw InputError(cat(place_, ": got ", got, ", want 1f1b, gpipe, interleaved_1f1b:STAGES (on each device) or zero_bubble"));
+    if (std::ranges::count(given_, "schedule") > 0)
+      throw InputError(cat(place_, ": got ", got, " after another schedule; say it once"));
+    given_.push_back("schedule");
+    layout_.schedule = found->first;
+    const bool has_several = found->first == Schedule::kInterleaved1F1B;
+    const std::optional<int64_t> stages = colon == std::string::npos ? std::nullopt : whole_number(text.substr(colon + 1));
+    if (has_several ? !stages || *stages < 2 || *stages > kMost : colon != std::string::npos)
+      throw InputError(cat(place_, ": got ", got, has_several ? ", want interleaved_1f1b:STAGES with 2 or more stages on each device, as in interleaved_1f1b:2"
+                                                              : ", want no number: only interleaved_1f1b has several stages on a device"));
+    layout_.stages_per_device = stages.value_or(1);
+  }
+
   Layout finish() const {
+    if (std::ranges::count(given_, "schedule") > 0 && layout_.pp == 1)
+      throw InputError(cat(place_, ": got a schedule without pp, want pp=2 or more with it: it orders the stages of a pipeline"));
     if (std::ranges::count(given_, "zero") > 0 && layout_.servers > 0)
       throw InputError(cat(place_, ": got zero=", layout_.zero, " with ", layout_.servers,
                            layout_.servers == 1 ? " server" : " servers",
@@ -86,19 +123,8 @@ class Reader {
   std::vector<std::string> given_;
 };
 
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t"), end = text.find_last_not_of(" \t");
-  return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
-}
-
-std::optional<int64_t> whole_number(const std::string& text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
-}
-
 Layout read_text(const std::string& text, const std::string& place) {
-  static const std::string kNames[] = {"dp", "tp", "zero", "owners"};
+  static const std::string kNames[] = {"dp", "tp", "zero", "owners", "pp", "schedule"};
   Reader reader(place);
   for (const std::string& part : split(text, ',')) {
     const std::string got = trimmed(part);
@@ -114,6 +140,10 @@ Layout read_text(const std::string& text, const std::string& place) {
           got, cat("owners=", kServersPrefix));
       continue;
     }
+    if (name == "schedule") {
+      reader.take_schedule(value, got);
+      continue;
+    }
     const Axis* const axis = name == "servers" ? nullptr : find_axis(name);
     if (!axis) refuse_axis(place, got, name, kNames);
     reader.take(*axis, whole_number(value), got, name + "=");
@@ -122,7 +152,7 @@ Layout read_text(const std::string& text, const std::string& place) {
 }
 
 Layout read_plan(const std::string& path) {
-  static const std::string kNames[] = {"dp", "tp", "zero", "servers"};
+  static const std::string kNames[] = {"dp", "tp", "zero", "servers", "pp", "schedule"};
   std::error_code error;
   if (!std::filesystem::exists(path, error))
     throw InputError(cat(path, " - no such file: want a plan (TOML with a [layout])"));
@@ -146,10 +176,15 @@ Layout read_plan(const std::string& path) {
   Reader reader(path + " - layout");
   for (const auto& [key, node] : *table["layout"].as_table()) {
     const std::string name(key.str()), place = cat(path, ":", key.source().begin.line, " - layout");
+    const std::string value = node.visit([](const auto& item) { return cat(item); });
+    if (name == "schedule") {
+      reader.move_to(place);
+      reader.take_schedule(node.value_exact<std::string>().value_or(value), cat(name, " = ", value));
+      continue;
+    }
     const Axis* const axis = find_axis(name);
     if (!axis) refuse_axis(place, name, name, kNames);
     reader.move_to(place);
-    const std::string value = node.visit([](const auto& item) { return cat(item); });
     reader.take(*axis, node.value_exact<int64_t>(), cat(name, " = ", value), name + " = ");
   }
   reader.move_to(path + " - layout");
@@ -165,6 +200,11 @@ Layout parse_layout(const std::string& text, const std::string& place) {
 std::string print(const Layout& layout) {
   std::string text = cat("dp=", layout.dp);
   if (layout.tp != 1) text += cat(",tp=", layout.tp);
+  if (layout.pp != 1) text += cat(",pp=", layout.pp);
+  if (layout.schedule != Layout{}.schedule) {
+    text += cat(",schedule=", std::ranges::find(kSchedules, layout.schedule, &std::pair<Schedule, const char*>::first)->second);
+    if (layout.stages_per_device != 1) text += cat(":", layout.stages_per_device);
+  }
   if (layout.servers > 0)
     text += cat(",owners=", kServersPrefix, layout.servers);
   else if (layout.zero != Layout{}.zero)
@@ -203,9 +243,16 @@ std::string tensor_reason(int64_t tp, const Limits& limits) {
 /// Why the layout cannot be; "" when it can.
 std::string reason(const Layout& layout, const Limits& limits) {
   if (layout.dp < 1 || layout.dp > kMost || layout.tp < 1 || layout.tp > kMost || layout.zero < 0 ||
-      layout.zero > 3 || layout.servers < 0 || layout.servers > kMost)
-    return cat("got dp=", layout.dp, ", tp=", layout.tp, ", zero=", layout.zero, ", servers=", layout.servers,
-               ", want dp and tp of at least 1, zero from 0 to 3, servers of at least 0");
+      layout.zero > 3 || layout.servers < 0 || layout.servers > kMost || layout.pp < 1 || layout.pp > kMost ||
+      layout.stages_per_device < 1 || layout.stages_per_device > kMost)
+    return cat("got dp=", layout.dp, ", tp=", layout.tp, ", pp=", layout.pp, ", zero=", layout.zero, ", servers=",
+               layout.servers, ", want dp, tp and pp of at least 1, zero from 0 to 3, servers of at least 0");
+  if (layout.pp == 1 && (layout.schedule != Layout{}.schedule || layout.stages_per_device != 1))
+    return "got a schedule with pp=1, want pp=2 or more with it";
+  if ((layout.stages_per_device > 1) != (layout.schedule == Schedule::kInterleaved1F1B))
+    return cat("got ", counted(layout.stages_per_device, "stage"), " on each device, want 2 or more with interleaved_1f1b, and 1 with others");
+  if (layout.schedule == Schedule::kInterleaved1F1B && layout.zero >= 2 && limits.microbatches % layout.dp != 0)
+    return cat("got zero=", layout.zero, " and interleaved_1f1b with ", limits.microbatches, " microbatches, want a multiple of dp=", layout.dp);
   if (layout.devices() != limits.devices)
     return cat("got ", print(layout), ", which is ", counted(layout.devices(), "device"), ", want ",
                limits.devices);
@@ -227,15 +274,17 @@ std::string reason(const Layout& layout, const Limits& limits) {
 std::string suggestions(const Layout& asked, const Limits& limits) {
   std::vector<std::pair<int64_t, Layout>> found;
   for (int64_t servers = 0; servers < limits.devices; ++servers)
-    for (int64_t tp = 1; tp <= limits.devices - servers; ++tp) {
-      if ((limits.devices - servers) % tp != 0) continue;
-      Layout layout{.dp = (limits.devices - servers) / tp, .tp = tp, .servers = servers};
-      if (servers == 0 && asked.servers == 0 && layout.dp > 1) layout.zero = std::clamp(asked.zero, 0, 3);
-      if (!reason(layout, limits).empty()) continue;
-      const int64_t distance = std::abs(layout.dp - asked.dp) + std::abs(tp - asked.tp) +
-                               std::abs(servers - asked.servers) * (asked.servers == 0 ? 4 : 1);
-      found.emplace_back(distance, layout);
-    }
+    for (int64_t pp = 1; pp <= (asked.pp > 1 ? limits.devices - servers : 1); ++pp)
+      for (int64_t tp = 1; tp <= (limits.devices - servers) / pp; ++tp) {
+        if ((limits.devices - servers) % (tp * pp) != 0) continue;
+        Layout layout{.dp = (limits.devices - servers) / tp / pp, .tp = tp, .servers = servers, .pp = pp};
+        if (servers == 0 && asked.servers == 0 && layout.dp > 1) layout.zero = std::clamp(asked.zero, 0, 3);
+        if (pp > 1) layout.schedule = asked.schedule, layout.stages_per_device = asked.stages_per_device;
+        if (!reason(layout, limits).empty()) continue;
+        const int64_t distance = std::abs(layout.dp - asked.dp) + std::abs(tp - asked.tp) + std::abs(pp - asked.pp) +
+                                 std::abs(servers - asked.servers) * (asked.servers == 0 ? 4 : 1);
+        found.emplace_back(distance, layout);
+      }
   std::ranges::stable_sort(found, {}, [](const auto& item) { return item.first; });
   std::vector<std::string> texts;
   for (const auto& [distance, layout] : found)

@@ -86,6 +86,7 @@ class Divider {
     for (size_t n : order) add_node(n);
     phase_ = graph::Phase::kBackward;
     scope_.clear();
+    call_ = 0;
     std::set<ValueId> made_last;
     for (size_t n : last) made_last.insert(from_.nodes[n].results.begin(), from_.nodes[n].results.end());
     for (size_t n : last)
@@ -94,6 +95,7 @@ class Divider {
       });
     for (size_t n : last) add_node(n);
     for (ValueId id : from_.results) out_.results.push_back(whole(id));
+    call_ = 0;
     for (const graph::Gradient& gradient : from_.gradients) add_gradient(gradient);
     out_.buffer_update = from_.buffer_update;
     for (ValueId& id : out_.buffer_update.observed) id = whole(id);
@@ -120,6 +122,7 @@ class Divider {
   void add_node(size_t n) {
     phase_ = from_.nodes[n].phase;
     scope_ = from_.nodes[n].scope;
+    call_ = from_.nodes[n].call;
     map_.divisions[n] ? add_parts(from_.nodes[n], *map_.divisions[n]) : add_whole(from_.nodes[n]);
   }
 
@@ -174,6 +177,7 @@ class Divider {
     node.results = {out_.add_value(std::move(type))};
     node.phase = phase_;
     node.scope = scope_;
+    node.call = call_;
     node.part = part;
     return node;
   }
@@ -356,6 +360,7 @@ class Divider {
   std::set<ValueId> by_memory_;             // that an operator reads by places in memory
   graph::Phase phase_ = graph::Phase::kForward;
   std::string scope_;
+  int64_t call_ = 0;
   Graph out_;
 };
 

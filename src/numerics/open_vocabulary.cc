@@ -105,6 +105,7 @@ class Rewriter {
     made.results = std::move(results);
     made.phase = like.phase;
     made.scope = like.scope;
+    made.call = like.call;
     return made;
   }
   ValueId value(std::vector<int64_t> shape) {

@@ -16,6 +16,7 @@ Node like(const Node& node, const char* op, std::vector<graph::Argument> argumen
   made.results = {result};
   made.phase = node.phase;
   made.scope = node.scope;
+  made.call = node.call;
   return made;
 }
 

@@ -25,6 +25,7 @@ Graph widen_embedding_gradients(Graph graph) {
     node.arguments = {Tensor{from}, static_cast<int64_t>(dtype), None{}, None{}, None{}, false, None{}};
     node.results = {graph.add_value(std::move(type))};
     node.phase = like.phase;
+    node.call = like.call;
     return node;
   };
   std::vector<Node> nodes;

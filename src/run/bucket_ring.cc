@@ -10,7 +10,7 @@ std::vector<int> data_parallel_group(const DeviceMemory& memory) {
   const lower::Ownership& ownership = memory.ownership();
   std::vector<int> ranks;
   for (int d = 0; d < ownership.layout().dp; ++d)
-    ranks.push_back(mesh::rank_of(ownership.layout(), d, ownership.role(memory.rank()).tp));
+    ranks.push_back(mesh::rank_of(ownership.layout(), ownership.role(memory.rank()).pp, d, ownership.role(memory.rank()).tp));
   return ranks;
 }
 

@@ -33,14 +33,16 @@ class BufferUpdates {
   void clear() { observed_.clear(); }
 
  private:
-  std::map<int64_t, std::vector<std::byte>> gather(comm::Group& world, int64_t num_microbatches);
+  using Seen = std::map<size_t, std::vector<std::byte>>;  // by index in graph.buffer_update.observed
+  std::map<int64_t, Seen> gather(comm::Group& world, int64_t num_microbatches);
 
   const graph::Graph& graph_;
   kernels::Device& device_;
-  const int first_output_;
+  std::vector<size_t> here_;  // of graph.buffer_update.observed: those that this device's stages make
+  int first_output_;          // of them
   std::unique_ptr<CompiledGraph> compiled_;              // of the update; none: no buffer changes
   std::unique_ptr<Frame> frame_;
-  std::map<int64_t, std::vector<at::Tensor>> observed_;  // by microbatch, as graph.buffer_update.observed
+  std::map<std::pair<int64_t, size_t>, at::Tensor> observed_;  // by microbatch and index
 };
 
 }  // namespace shoal::run

@@ -4,13 +4,16 @@
 #include "graph/operator.h"
 #include "lower/fetch_weights.h"
 #include "lower/local_graph.h"
+#include "lower/stage_graph.h"
 
 namespace shoal::run {
 
 using graph::kNoValue;
 using graph::ValueId;
 
-bool communicates(const graph::Node& node) { return lower::is_exchange(node) || lower::is_fetch(node); }
+bool communicates(const graph::Node& node) {
+  return lower::is_exchange(node) || lower::is_fetch(node) || lower::is_send(node) || lower::is_receive(node);
+}
 
 CompiledGraph::CompiledGraph(const graph::Graph& graph, kernels::Device& device, const std::set<ValueId>& kept)
     : graph_(graph), device_(device) {

@@ -57,7 +57,7 @@ class CompiledGraph {
   std::map<std::string, double> seconds_;
 };
 
-/// Whether a node is a place where a device talks to others: an exchange, or a fetch.
+/// Whether a node is a place where a device talks to others: an exchange, a fetch, or a transfer.
 bool communicates(const graph::Node&);
 
 }  // namespace shoal::run

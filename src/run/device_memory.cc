@@ -58,7 +58,8 @@ DeviceMemory::DeviceMemory(comm::Group& world, const lower::Ownership& ownership
       owned.master = weight_view(piece.unit, piece.elements);
     else
       owned.master = device_.empty({piece.elements.size()}, at::kFloat);
-    if (root != nullptr && (root->in_fp32 || unit.contributions[0] == comm::DType::kF32))
+    if (root != nullptr && ownership.makes(rank_, piece.unit, 0) &&
+        (root->in_fp32 || unit.contributions[0] == comm::DType::kF32))
       owned.gradient =
           device_.view(accumulator(root->accumulator, piece.unit, 0) + piece.elements.begin * kFloatBytes,
                        {piece.elements.size()}, at::kFloat);
@@ -249,7 +250,8 @@ void DeviceMemory::gather_gradients() {
 
 const std::byte* DeviceMemory::read_sum(const lower::PartialSum& sum, size_t unit, size_t contribution,
                                          Range elements, comm::DType dtype, std::vector<std::byte>& scratch) {
-  const int rank = mesh::rank_of(ownership_.layout(), sum.dp, ownership_.gradient_group(rank_, unit));
+  const int rank = mesh::rank_of(ownership_.layout(), ownership_.pp_of(unit, contribution), sum.dp,
+                                 ownership_.gradient_group(rank_, unit));
   const int64_t begin = elements.begin * width_of(dtype), bytes = elements.size() * width_of(dtype);
   if (rank == rank_) return accumulator(sum.accumulator, unit, contribution) + begin;
   if (!gradients_->in_place()) scratch.resize(static_cast<size_t>(bytes));

@@ -15,13 +15,14 @@ std::set<graph::ValueId> kept_by(const lower::Program& program) {
 }  // namespace
 
 Execution::Execution(lower::LocalGraph local_in, lower::Program program_in, const lower::Storage& storage,
-                     LiveTensors& live, kernels::Device& device)
+                     comm::Group& world, LiveTensors& live, kernels::Device& device)
     : local(std::move(local_in)),
       program(std::move(program_in)),
       contributions(lower::contributions_of(local.graph, storage)),
       graph(local.graph, device, kept_by(program)),
       buffers(local.graph, device),
-      externals(local.graph, live, device) {
+      externals(local.graph, live, device),
+      transfers(world, program, device) {
   for (const lower::Buffer& buffer : program.buffers)
     if (buffer.kind == lower::Buffer::Kind::kFrame) frames_.push_back(std::make_unique<Frame>(graph));
 }

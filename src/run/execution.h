@@ -11,6 +11,7 @@
 #include "run/externals.h"
 #include "run/frame.h"
 #include "run/live_tensors.h"
+#include "run/transfers.h"
 
 namespace shoal::run {
 
@@ -18,8 +19,9 @@ namespace shoal::run {
 class Execution {
  public:
   /// `program` is of `local`; `live` and `device` must outlive this.
-  Execution(lower::LocalGraph local, lower::Program program, const lower::Storage&, LiveTensors& live,
-            kernels::Device& device);
+  /// Collective over the devices of a pipeline; `world` is all devices.
+  Execution(lower::LocalGraph local, lower::Program program, const lower::Storage&, comm::Group& world,
+            LiveTensors& live, kernels::Device& device);
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
 
@@ -29,6 +31,7 @@ class Execution {
   CompiledGraph graph;
   BufferUpdates buffers;
   Externals externals;  // bound by whoever runs it
+  Transfers transfers;
 
   Frame& frame(int number) { return *frames_.at(static_cast<size_t>(number)); }
   size_t num_frames() const { return frames_.size(); }

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "graph/ivalue.h"
 #include "lower/local_graph.h"
+#include "lower/stage_graph.h"
 #include "run/out_of_memory.h"
 
 namespace shoal::run {
@@ -99,7 +100,11 @@ void Frame::run(Range nodes, const Sink& sink, const Arena::Placement& placement
     for (const auto& [id, index] : step.outputs) deliver(value(id), index, sink);
     for (const ValueId id : step.last_uses) drop(id);
   }
-  if (nodes.end < std::ssize(graph_.nodes)) return;
+  note_progress(nodes.end);
+}
+
+void Frame::note_progress(int64_t end) {
+  if (end < std::ssize(graph_.nodes)) return;
   compiled_.types_checked_ = true;
   if (meter_) peak_bytes_ = meter_->peak_bytes();
 }
@@ -143,7 +148,7 @@ std::vector<at::Tensor> Frame::arguments(size_t n) const {
 
 void Frame::define(size_t n, std::span<const at::Tensor> results) {
   const graph::Node& node = graph_.nodes[n];
-  const bool are_peers = lower::is_exchange(node);  // then they lie in the peers' memory
+  const bool are_peers = lower::is_exchange(node) || lower::is_receive(node);  // they lie in the peers' memory
   for (size_t i = 0; i < node.results.size(); ++i) {
     if (node.results[i] == kNoValue) continue;
     if (!are_peers) {
@@ -155,6 +160,7 @@ void Frame::define(size_t n, std::span<const at::Tensor> results) {
   }
   for (const auto& [id, index] : compiled_.steps_[n].outputs) undelivered_.emplace_back(value(id), index);
   for (const ValueId id : compiled_.steps_[n].last_uses) drop(id);
+  note_progress(static_cast<int64_t>(n) + 1);
 }
 
 void Frame::deliver(const at::Tensor& tensor, int index, const Sink& sink) {

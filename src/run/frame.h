@@ -76,6 +76,7 @@ class Frame {
   void execute(const Step&);
   void deliver(const at::Tensor&, int index, const Sink&);
   void set(graph::ValueId id, at::Tensor);
+  void note_progress(int64_t end);  // the nodes before `end` have run
 
   // Memory of values while the first microbatch runs; that of inputs and peers is not the frame's.
   class Meter {

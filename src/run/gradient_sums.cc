@@ -42,12 +42,11 @@ void GradientSums::store(int accumulator, const lower::Contribution& target, con
   device_.view(place, gradient.sizes(), scalar_type(dtype)).copy_(gradient);
 }
 
-void GradientSums::add(int accumulator, int from) {
-  for (const size_t u : memory_.ownership().held(memory_.rank()))
-    for (size_t c = 0; c < storage_.units[u].contributions.size(); ++c)
-      device_.add_into({reinterpret_cast<float*>(memory_.accumulator(accumulator, u, c)),
-                        static_cast<size_t>(storage_.units[u].numel)},
-                       memory_.accumulator(from, u, c), comm::DType::kF32);
+void GradientSums::add(int accumulator, int from, const std::vector<lower::Contribution>& contributions) {
+  for (const auto& [u, c] : contributions)
+    device_.add_into({reinterpret_cast<float*>(memory_.accumulator(accumulator, u, c)),
+                      static_cast<size_t>(storage_.units[u].numel)},
+                     memory_.accumulator(from, u, c), comm::DType::kF32);
 }
 
 void GradientSums::begin(const lower::Bucket& bucket, const std::vector<at::Tensor>* gradients) {

@@ -22,7 +22,7 @@ class GradientSums {
   /// Where a gradient that is stored as its kernel leaves it can be made; else null.
   void* place_of(int accumulator, const lower::Contribution&, bool adds, bool widens);
   /// accumulator += from, of all that this device holds.
-  void add(int accumulator, int from);
+  void add(int accumulator, int from, const std::vector<lower::Contribution>&);
 
   /// REQUIRES, of these two: the layout has buckets. `gradients`: contiguous, in the order of the bucket's items; null for a
   /// device without a microbatch.

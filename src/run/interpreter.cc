@@ -83,11 +83,15 @@ void Interpreter::execute(const Instruction& i, Now& now) {
       return fetch(i, now);
     case Kind::kExchange:
       return exchange(i, now);
+    case Kind::kSend:
+      return send(i, now);
+    case Kind::kReceive:
+      return receive(i, now);
     case Kind::kFree:
       now.execution.frame(i.frame).end();
-      return;
+      return now.execution.transfers.release();
     case Kind::kAdd:
-      return sums_.add(i.accumulator, i.from);
+      return add(i, now);
     case Kind::kBegin:
       return begin(i, now);
     case Kind::kReduceScatter:
@@ -173,7 +177,36 @@ void Interpreter::exchange(const Instruction& i, Now& now) {
   const lower::ExchangeOperands& exchange = now.program.exchanges.at(static_cast<size_t>(i.index));
   Frame& frame = now.execution.frame(i.frame);
   const Arena::Scope scope = frame.scope();
-  frame.define(exchange.node, exchanger_->exchange(frame.arguments(exchange.node), static_cast<size_t>(i.index)));
+  const graph::Node& node = now.execution.local.graph.nodes[exchange.node];
+  const auto number = static_cast<size_t>(std::get<int64_t>(node.arguments[1]));  // among those of all stages
+  frame.define(exchange.node, exchanger_->exchange(frame.arguments(exchange.node), number));
+}
+
+void Interpreter::send(const Instruction& i, Now& now) {
+  const auto index = static_cast<size_t>(i.index);
+  Frame& frame = now.execution.frame(i.frame);
+  const size_t node = now.program.transfers.at(index).node;
+  now.execution.transfers.send(index, frame.arguments(node));
+  frame.define(node, {});
+  outcome_.seconds.wait += now.execution.transfers.take_wait_seconds();
+}
+
+void Interpreter::receive(const Instruction& i, Now& now) {
+  const auto index = static_cast<size_t>(i.index);
+  act(now, cat("wait for rank ", now.program.transfers.at(index).peer, ", microbatch ",
+               microbatch_.at(static_cast<size_t>(i.frame))));
+  now.execution.frame(i.frame).define(now.program.transfers.at(index).node, now.execution.transfers.receive(index));
+  act(now, cat("compute microbatch ", microbatch_.at(static_cast<size_t>(i.frame))));
+  outcome_.seconds.wait += now.execution.transfers.take_wait_seconds();
+}
+
+void Interpreter::add(const Instruction& i, Now& now) {
+  if (i.index < 0) return sums_.add(i.accumulator, i.from, now.execution.contributions);
+  std::vector<lower::Contribution> given;
+  for (const int segment : now.program.blocks.at(static_cast<size_t>(i.index)).segments)
+    for (const int output : now.program.segments.at(static_cast<size_t>(segment)).gradients)
+      given.push_back(now.execution.contributions.at(static_cast<size_t>(output)));
+  sums_.add(i.accumulator, i.from, given);
 }
 
 void Interpreter::begin(const Instruction& i, Now& now) {

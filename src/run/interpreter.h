@@ -67,6 +67,9 @@ class Interpreter {
   void run_segment(const Instruction&, Now&);
   void fetch(const Instruction&, Now&);
   void exchange(const Instruction&, Now&);
+  void send(const Instruction&, Now&);
+  void receive(const Instruction&, Now&);
+  void add(const Instruction&, Now&);
   void begin(const Instruction&, Now&);
   void sum(const Instruction&, Now&);
   void all_reduce(const Instruction&, Now&);

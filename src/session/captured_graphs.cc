@@ -7,13 +7,13 @@
 namespace shoal::session {
 
 Captured::Captured(Key key_in, const capture::Call& call, lower::LocalGraph local, lower::Program program,
-                   const lower::Storage& storage, run::LiveTensors& live, kernels::Device& device)
+                   const lower::Storage& storage, comm::Group& world, run::LiveTensors& live, kernels::Device& device)
     : key(std::move(key_in)),
       text(call.text),
       hash(hash_hex(call.text)),
       sources(call.graph.externals),
       trace(call.trace),
-      execution(std::move(local), std::move(program), storage, live, device) {}
+      execution(std::move(local), std::move(program), storage, world, live, device) {}
 
 bool Captured::is_of(const capture::Call& call) const {
   return text == call.text && capture::reads_the_same(sources, call.graph.externals);

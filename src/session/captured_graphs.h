@@ -25,9 +25,9 @@ struct Key {
 
 /// A captured graph, and what this device runs of it.
 struct Captured {
-  /// `storage`: of the run.
+  /// `storage`: of the run; `world`: all devices.
   Captured(Key, const capture::Call&, lower::LocalGraph, lower::Program, const lower::Storage& storage,
-           run::LiveTensors&, kernels::Device&);
+           comm::Group& world, run::LiveTensors&, kernels::Device&);
 
   /// Whether it is the graph of this call, with the same tensors from outside of the model.
   bool is_of(const capture::Call&) const;

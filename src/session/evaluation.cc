@@ -40,7 +40,7 @@ double mean_loss(const Session& session, Function& evaluation, Weights& weights,
     const Key key = evaluation.key_of(shapes_of(inputs));
     Function::Found found = evaluation.find(key, place, &weights.storage().cuts);
     Captured& captured =
-        found.known ? *found.known : evaluation.add(key, std::move(found), weights.ownership());
+        found.known ? *found.known : evaluation.add(key, std::move(found), weights.ownership(), weights.group());
     if (steps.exchanger())
       steps.exchanger()->agree(cat("trainer - ", place),
                        cat("graph ", captured.hash, " of ", print_shapes(captured.key.shapes)));
@@ -51,8 +51,8 @@ double mean_loss(const Session& session, Function& evaluation, Weights& weights,
                                .step = session.steps};
     losses.push_back(steps.interpreter().run(captured.execution, request).loss);
   }
-  // The devices that share a microbatch have the same losses: one of them says so.
-  if (role.tp != 0) losses.clear();
+  // Of the devices that share a batch one says its loss.
+  if (role.tp != 0 || role.pp != weights.ownership().pp_of_loss()) losses.clear();
   calls.set_activity(calls.now("evaluate"));
   if (session.has_peers())
     check_same_evaluations(weights.group(), calls.now("evaluate"), evaluation.hashes());

@@ -53,7 +53,7 @@ Function::Found Function::find(const Key& key, const std::string& activity,
   return found;
 }
 
-Captured& Function::add(const Key& key, Found found, const lower::Ownership& ownership) {
+Captured& Function::add(const Key& key, Found found, const lower::Ownership& ownership, comm::Group& world) {
   const int rank = session_.world.rank();
   const graph::Graph& divided = found.divided.graph;
   lower::Lowered lowered =
@@ -63,7 +63,7 @@ Captured& Function::add(const Key& key, Found found, const lower::Ownership& own
           : lower::lower_evaluation(divided, ownership, rank);
   auto captured = std::make_unique<Captured>(key, found.call, std::move(lowered.local),
                                              std::move(lowered.programs.at(static_cast<size_t>(rank))),
-                                             ownership.storage(), session_.world.live_tensors(),
+                                             ownership.storage(), world, session_.world.live_tensors(),
                                              session_.world.device());
   captured->execution.graph.set_profiling(profiling_);
   return graphs_.add(std::move(captured));

@@ -38,7 +38,7 @@ class Function {
   /// null before there is one. Throws InputError for what cannot be captured, or not be divided.
   Found find(const Key&, const std::string& activity, const std::map<std::string, graph::Cut>* cuts);
   /// What is new becomes ready to run: Programs of all ranks, checked together. REQUIRES: found.known is null.
-  Captured& add(const Key&, Found found, const lower::Ownership&);
+  Captured& add(const Key&, Found found, const lower::Ownership&, comm::Group& world);
 
   /// Seconds by operator since profile(true).
   void profile(bool on);

@@ -12,8 +12,9 @@
 #include "session/weights.h"
 
 namespace shoal::session {
-std::vector<lower::Program> plan_programs(const TrainingModel& model, const Batch& microbatch,
-                                          const TrainerOptions& options, int64_t devices) {
+
+Planned plan_programs(const TrainingModel& model, const Batch& microbatch, const TrainerOptions& options,
+                      int64_t devices) {
   check_usable(model, options);
   const capture::NamedTensors tensors = capture::named_tensors(*model.module);
   check_is_described(model, tensors);
@@ -25,10 +26,11 @@ std::vector<lower::Program> plan_programs(const TrainingModel& model, const Batc
       capture::capture_training(device, model, shapes_of(microbatch), options.precision, form_of(options));
   const numerics::DividedRun run = numerics::divide_run(std::move(captured), options.tensor_chunks, nullptr);
   const lower::Storage storage = storage_of(run.graph);
-  const lower::Ownership ownership(storage, layout);
-  return lower::lower_training(run.graph, ownership, options.microbatches, 0,
-                               kept_of(model, tensors, storage, options))
-      .programs;
+  const lower::Ownership ownership = lower::own(run.graph, storage, layout, options.stages);
+  lower::Lowered lowered = lower::lower_training(run.graph, ownership, options.microbatches, 0,
+                                                 kept_of(model, tensors, storage, options));
+  return {std::move(lowered.programs), layout, ownership.cut(),
+          lower::stage_costs(run.graph, lower::assign_stages(run.graph, ownership.cut()))};
 }
 
 }  // namespace shoal::session

@@ -4,13 +4,20 @@
 #include <vector>
 
 #include "lower/program.h"
+#include "lower/stages.h"
 #include "shoal/trainer.h"
 
 namespace shoal::session {
 
-/// What a Trainer with these options would run on so many devices for microbatches like this one, by rank. Throws
-/// InputError for what a Trainer would refuse.
-std::vector<lower::Program> plan_programs(const TrainingModel&, const Batch& microbatch, const TrainerOptions&,
-                                          int64_t devices);
+struct Planned {
+  std::vector<lower::Program> programs;  // by rank
+  Layout layout;
+  lower::StageCut cut;                  // with pp > 1
+  std::vector<lower::StageCost> costs;  // by stage, of a microbatch on one device
+};
+
+/// What a Trainer with these options would run on so many devices for microbatches like this one. Throws InputError for
+/// what a Trainer would refuse.
+Planned plan_programs(const TrainingModel&, const Batch& microbatch, const TrainerOptions&, int64_t devices);
 
 }  // namespace shoal::session

@@ -196,23 +196,30 @@ Trainer::Memory Trainer::memory() const {
                   .optimizer = weights.optimizer().bytes(),
                   .buffers = memory.module_bytes(),
                   .windows = memory.board_bytes() + impl_->window_bytes()};
-  impl_->for_each_execution([&](const run::Execution& each) { measured.activations += each.frame_bytes(); });
+  impl_->for_each_execution([&](const run::Execution& each) {
+    measured.activations += each.frame_bytes();
+    measured.windows += each.transfers.window_bytes();
+  });
   return measured;
 }
 
-// Each graph has frames of its own; the rest is there once.
+// Each graph has frames and transfers of its own; the rest is there once.
 Trainer::Memory Trainer::planned_memory() const {
   impl_->training.weights_for("planned_memory");
   Memory planned;
+  int64_t transfers = 0;
   impl_->for_each_execution([&](const run::Execution& each) {
     const Memory one = lower::memory_of(each.program);
+    const int64_t sends = lower::transfer_bytes(each.program);
+    transfers += sends;
     planned = {.weights = std::max(planned.weights, one.weights),
                .gradients = std::max(planned.gradients, one.gradients),
                .optimizer = std::max(planned.optimizer, one.optimizer),
                .activations = planned.activations + one.activations,
                .buffers = std::max(planned.buffers, one.buffers),
-               .windows = std::max(planned.windows, one.windows)};
+               .windows = std::max(planned.windows, one.windows - sends)};
   });
+  planned.windows += transfers;
   return planned;
 }
 

@@ -49,7 +49,7 @@ Captured& Training::prepare(const Batch& microbatch, const std::string& place, c
     weights_->check_trains_the_same(found.divided.graph, key);
   else
     weights_ = std::make_unique<Weights>(session_, found.divided, key);
-  Captured& captured = function_.add(key, std::move(found), weights_->ownership());
+  Captured& captured = function_.add(key, std::move(found), weights_->ownership(), weights_->group());
   if (!steps_) steps_ = std::make_unique<TrainingStep>(session_, *weights_, captured);
   return captured;
 }

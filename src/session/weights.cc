@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "lower/lower.h"
 #include "lower/memory.h"
 #include "run/initialise.h"
 #include "run/out_of_memory.h"
@@ -12,7 +13,9 @@ namespace shoal::session {
 namespace {
 
 // Every device that computes keeps whole parameters, and all that write to them write alike.
-bool lends(const Layout& layout) { return layout.servers == 0 && !mesh::shards_parameters(layout); }
+bool lends(const Layout& layout) {
+  return layout.servers == 0 && layout.pp == 1 && !mesh::shards_parameters(layout);
+}
 
 // The memory for gradients is laid out once, with a place for each use of a parameter.
 void check_same_uses(const lower::Storage& now, const lower::Storage& first) {
@@ -41,7 +44,7 @@ Weights::Weights(const Session& session, const numerics::DividedRun& first, cons
       storage_(storage_of(first.graph)),
       cut_map_(first.cut_map),
       trainable_(key.trainable),
-      ownership_(storage_, session.layout) {
+      ownership_(lower::own(first.graph, storage_, session.layout, session.options.stages)) {
   try {
     memory_ = std::make_unique<run::DeviceMemory>(group_, ownership_, session.schedule, session.world.device());
     fill();

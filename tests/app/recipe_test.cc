@@ -89,7 +89,7 @@ TEST_F(RecipeTest, TheTextOfARecipeReadsBackToTheSame) {
 }
 
 // Each is something that people must learn: a new one says in its change why it is worth it.
-TEST(RecipeKeys, AreFew) { EXPECT_EQ(recipe_keys().size(), 40); }
+TEST(RecipeKeys, AreFew) { EXPECT_EQ(recipe_keys().size(), 41); }
 
 TEST_F(RecipeTest, EveryKeyHasADefaultThatItAccepts) {
   for (const Key& key : recipe_keys()) {
@@ -130,7 +130,7 @@ TEST_F(RecipeTest, UnknownKeysGetTheNearest) {
   EXPECT_EQ(refusal(with_line(3, "lr = 1.0")),
             "r.toml:3 - model.lr: unknown key; did you mean optimizer.lr?");
   EXPECT_EQ(refusal(with_line(16, "kangaroo = 1")),
-            "r.toml:16 - layout.kangaroo: unknown key; [layout] has devices, mesh, threads");
+            "r.toml:16 - layout.kangaroo: unknown key; [layout] has devices, mesh, stages, threads");
   EXPECT_EQ(refusal(with_line(15, "[layuot]")),
             "r.toml:16 - [layuot]: unknown section; did you mean [layout]?");
   EXPECT_EQ(refusal(with_line(9, "[kangaroo]")),
@@ -256,9 +256,9 @@ TEST_F(RecipeTest, MeshesThatCannotBe) {
   EXPECT_EQ(refusal(with_line(16, "mesh = \"tq=2\"")),
             "r.toml:16 - layout.mesh: got tq=2, an unknown axis; did you mean tp?");
   EXPECT_EQ(
-      refusal_of_set("layout.mesh=pp=2"),
-      "--set layout.mesh=pp=2 - layout.mesh: got pp=2, which is not supported yet; a layout has dp, tp, "
-      "zero, owners");
+      refusal_of_set("layout.mesh=recompute=all"),
+      "--set layout.mesh=recompute=all - layout.mesh: got recompute=all, which is not supported yet; a layout has dp, "
+      "tp, zero, owners, pp, schedule");
   EXPECT_EQ(
       refusal_of_set("layout.mesh=tp=2"),
       "--set layout.mesh=tp=2 - layout.mesh: tp=2 needs [numerics] tensor_chunks = 2 (another run: other "

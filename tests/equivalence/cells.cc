@@ -15,6 +15,7 @@
 #include "shoal/shoal.h"
 #include "state/checkpoint.h"
 #include "support/eager_loop.h"
+#include "support/unet.h"
 
 namespace shoal::test {
 namespace {
@@ -42,6 +43,11 @@ Batch batch_of(const Cell& cell, int64_t step, int64_t microbatch) {
     return {(tokens[0].to(torch::kFloat) / 500.0 - 1.0).view({kSamples, 3, 8, 6}),
             tokens[1].select(1, 0).remainder(kResnet.outputs)};
   }
+  if (cell.model == Model::kUnet) {
+    const auto tokens = random_tokens(step, microbatch, kSamples, 3 * 8 * 8, 1000);
+    return {(tokens[0].to(torch::kFloat) / 500.0 - 1.0).view({kSamples, 3, 8, 8}),
+            tokens[1].slice(1, 0, 64).remainder(5).view({kSamples, 8, 8})};
+  }
   if (cell.model != Model::kMlp)
     return random_tokens(step, microbatch, kSamples, kGpt.context, kGpt.vocabulary);
   const auto tokens = random_tokens(step, microbatch, kSamples, kMlp.inputs, 1000);
@@ -61,6 +67,10 @@ Trainer make_trainer(World& world, const Cell& cell, const Layout& layout) {
     const torch::Tensor logits = model(batch[0]);
     return torch::cross_entropy_loss(logits.view({-1, logits.size(-1)}), batch[1].view({-1}));
   };
+  if (cell.model == Model::kUnet)
+    return Trainer(world, describe([] { return Unet(); }),
+                   [](Unet& model, const Batch& batch) { return torch::cross_entropy_loss(model(batch[0]), batch[1]); },
+                   options);
   const bool cut = cell.chunks > 1;
   if (cell.model == Model::kMlp)
     return Trainer(world, describe([&] { return models::Mlp(cut ? kMlpIn4 : kMlp); }), loss, options);
@@ -87,17 +97,20 @@ std::string bits_of(float loss) {
 }  // namespace
 
 std::string Cell::name() const {
-  const char* models[] = {"mlp", "gpt", "gpt-tied", "llama", "resnet", "llama-kv2"};
+  const char* models[] = {"mlp", "gpt", "gpt-tied", "llama", "resnet", "llama-kv2", "unet"};
   return cat(models[static_cast<int>(model)], bf16 ? " bf16" : " fp32", " M=", microbatches, " C=", chunks);
 }
 
 bool suits(const Layout& layout, const Cell& cell) {
-  return cell.microbatches >= layout.dp && cell.chunks % layout.tp == 0;
+  // What two stages share is summed over them with zero < 2.
+  const bool shares = cell.model == Model::kTiedGpt && layout.pp > 1 && layout.zero >= 2 && layout.servers == 0;
+  const bool has_places = cell.model != Model::kMlp || layout.stages() <= 3;  // three layers
+  return cell.microbatches >= layout.dp && cell.chunks % layout.tp == 0 && !shares && has_places;
 }
 
 std::vector<Cell> all_cells() {
   std::vector<Cell> cells;
-  for (Model model : {Model::kMlp, Model::kGpt, Model::kTiedGpt, Model::kLlama, Model::kResnet})
+  for (Model model : {Model::kMlp, Model::kGpt, Model::kTiedGpt, Model::kLlama, Model::kResnet, Model::kUnet})
     for (bool bf16 : {false, true})
       for (const auto& [microbatches, chunks] : {std::pair{8, 1}, {6, 1}, {4, 1}, {4, 4}})
         cells.push_back({model, bf16, microbatches, chunks});
@@ -106,7 +119,7 @@ std::vector<Cell> all_cells() {
 }
 
 std::string name_of(const Layout& layout) {
-  return cat("dp=", layout.dp, ",tp=", layout.tp, ",zero=", layout.zero, ",servers=", layout.servers);
+  return cat(print(layout), layout.servers == 0 && layout.zero == 1 ? ",zero=1" : "");
 }
 
 // What a device has is what its Program said that it would have, within 2 %.

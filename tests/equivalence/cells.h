@@ -12,7 +12,7 @@
 namespace shoal::test {
 
 // The first three with dropout. kLlamaKv2 has fewer heads of keys and values than tensor chunks.
-enum class Model { kMlp, kGpt, kTiedGpt, kLlama, kResnet, kLlamaKv2 };
+enum class Model { kMlp, kGpt, kTiedGpt, kLlama, kResnet, kLlamaKv2, kUnet };
 
 struct Cell {
   Model model;

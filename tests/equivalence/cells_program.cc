@@ -1,4 +1,4 @@
-// One rank of the equivalence runs: shoal run -n N cells_program CELLS DP,TP,ZERO,SERVERS OUT [PREVIOUS]
+// One rank of the equivalence runs: shoal run -n N cells_program CELLS LAYOUT OUT [PREVIOUS]
 // CELLS: indices into all_cells(), with commas between.
 #include "base/text.h"
 #include "equivalence/cells.h"
@@ -9,9 +9,7 @@ int main(int argc, char** argv) {
     std::vector<test::Cell> cells;
     for (const std::string& index : split(argv[1], ','))
       cells.push_back(test::all_cells().at(std::stoul(index)));
-    const auto sizes = split(argv[2], ',');
-    const Layout layout{std::stol(sizes.at(0)), std::stol(sizes.at(1)), std::stoi(sizes.at(2)),
-                        std::stol(sizes.at(3))};
+    const Layout layout = parse_layout(argv[2], "layout");
     test::run_cells(world, cells, layout, argv[3], argc > 4 ? argv[4] : "");
   });
 }

@@ -54,7 +54,7 @@ void over_shared_memory(const std::vector<Cell>& cells, const Layout& layout, co
         all.begin()));
   const std::string command =
       cat(SHOAL_COMMAND, " run -n ", layout.devices(), " ", CELLS_PROGRAM, " ", join(indices, ","), " ",
-          layout.dp, ",", layout.tp, ",", layout.zero, ",", layout.servers, " ", out.string(),
+          print(layout), " ", out.string(),
           previous.empty() ? "" : " ", previous.string());
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
 }
@@ -153,6 +153,38 @@ TEST(Layouts, GiveOneAnswerOverSharedMemory) {
   const int run = expect_one_answer(
       cells, {{}, {.dp = 4, .zero = 3}, {.dp = 2, .servers = 1}, {.dp = 2, .zero = 0}}, over_shared_memory);
   EXPECT_EQ(run, static_cast<int>(cells.size()) * 7);
+}
+
+// Stages with every schedule, alone and with the other axes; what was stopped goes on in another cut.
+TEST(Layouts, GiveOneAnswerInStages) {
+  const auto cells = cells_of([](const Cell& cell) { return cell.microbatches == 6 && cell.chunks == 1; });
+  expect_one_answer(cells,
+                    {{},
+                     {.pp = 2},
+                     {.pp = 4, .schedule = Schedule::kGPipe},
+                     {.dp = 2, .pp = 2, .schedule = Schedule::kZeroBubble},
+                     {.pp = 2, .schedule = Schedule::kInterleaved1F1B, .stages_per_device = 2},
+                     {.dp = 4, .zero = 0, .pp = 2},
+                     {.dp = 2, .zero = 3, .pp = 2},
+                     {.dp = 3, .zero = 2, .pp = 2, .schedule = Schedule::kZeroBubble},
+                     {.servers = 1, .pp = 3}},
+                    over_threads);
+}
+
+TEST(Layouts, GiveOneAnswerInStagesWithTensorChunks) {
+  const auto cells = cells_of([](const Cell& cell) { return cell.chunks == 4; });
+  expect_one_answer(cells,
+                    {{},
+                     {.tp = 2, .pp = 2},
+                     {.dp = 2, .tp = 2, .zero = 3, .pp = 2},
+                     {.tp = 4, .pp = 2, .schedule = Schedule::kZeroBubble}},
+                    over_threads);
+}
+
+TEST(Layouts, GiveOneAnswerInStagesOverSharedMemory) {
+  const auto cells = cells_of(
+      [](const Cell& cell) { return cell.microbatches == 6 && cell.model != Model::kMlp && cell.bf16; });
+  expect_one_answer(cells, {{}, {.pp = 2}, {.dp = 2, .pp = 2, .schedule = Schedule::kZeroBubble}}, over_shared_memory);
 }
 
 // All of it: SHOAL_ALL_CELLS=1, as `make test-all` sets it. Every layout of {dp, tp, zero, servers} on 1, 2,

@@ -19,7 +19,7 @@ STANDS_ON = {
     "ops": ["graph"],
     "numerics": ["ops"],
     "capture": ["numerics", "kernels"],
-    "lower": ["graph", "mesh", "comm"],
+    "lower": ["graph", "mesh", "comm", "ops"],
     "kernels": ["graph", "comm"],
     "run": ["capture", "lower"],
     "session": ["run", "state"],

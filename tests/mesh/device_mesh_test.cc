@@ -39,18 +39,18 @@ TEST(DeviceMeshTest, ARankIsWhereItsCoordinatesSay) {
 }
 
 TEST(DeviceMeshTest, AnUnknownAxisIsRefused) {
-  EXPECT_ERROR(mesh_of({}).size("pp"), std::logic_error, "mesh - axis: got pp, want one of dp, tp");
+  EXPECT_ERROR(mesh_of({}).size("sp"), std::logic_error, "mesh - axis: got sp, want one of pp, dp, tp");
 }
 
 TEST(DeviceMeshTest, RolesFollowTheMeshServersComeBehindIt) {
   const Layout layout{.dp = 3, .tp = 2, .servers = 3};
   const DeviceMesh mesh = mesh_of(layout);
-  EXPECT_EQ(mesh.axes, (std::vector<DeviceMesh::Axis>{{"dp", 3}, {"tp", 2}}));
+  EXPECT_EQ(mesh.axes, (std::vector<DeviceMesh::Axis>{{"pp", 1}, {"dp", 3}, {"tp", 2}}));
   for (int rank = 0; rank < mesh.devices(); ++rank) {
     const Role role = role_of(layout, rank);
     EXPECT_TRUE(role.computes);
     EXPECT_EQ(rank, role.dp * 2 + role.tp) << "docs/layouts.md: the grid row by row";
-    EXPECT_EQ(rank_of(layout, role.dp, role.tp), rank);
+    EXPECT_EQ(rank_of(layout, role.pp, role.dp, role.tp), rank);
   }
   for (int rank = mesh.devices(); rank < layout.devices(); ++rank) {
     const Role role = role_of(layout, rank);

@@ -28,6 +28,9 @@ TEST(LayoutText, ReadsWhatPrintWrites) {
   }
   EXPECT_EQ(parse_layout(" owners = servers:1 , tp=2", "here"), (Layout{.tp = 2, .servers = 1}));
   EXPECT_EQ(print(parse_layout("zero=1,dp=2,tp=1", "here")), "dp=2");
+  for (const char* const text : {"dp=1,pp=2", "dp=2,tp=2,pp=3,schedule=gpipe,zero=3", "dp=1,pp=4,schedule=zero_bubble",
+                                 "dp=1,pp=2,schedule=interleaved_1f1b:3,owners=servers:1"})
+    EXPECT_EQ(print(parse_layout(text, "here")), text);
 }
 
 TEST(LayoutText, RefusesWhatIsNone) {
@@ -37,10 +40,18 @@ TEST(LayoutText, RefusesWhatIsNone) {
       {"zero", "got \"zero\", want axes and numbers, as in dp=2,tp=2"},
       {"dq=2", "got dq=2, an unknown axis; did you mean dp?"},
       {"dp=2,owner=servers:1", "got owner=servers:1, an unknown axis; did you mean owners?"},
-      {"kangaroo=2", "got kangaroo=2, an unknown axis; a layout has dp, tp, zero, owners"},
-      {"dp=2,pp=2", "got pp=2, which is not supported yet; a layout has dp, tp, zero, owners"},
-      {"schedule=1f1b", "got schedule=1f1b, which is not supported yet; a layout has dp, tp, zero, owners"},
-      {"recompute=all", "got recompute=all, which is not supported yet; a layout has dp, tp, zero, owners"},
+      {"kangaroo=2", "got kangaroo=2, an unknown axis; a layout has dp, tp, zero, owners, pp, schedule"},
+      {"schedule=1f1b", "got a schedule without pp, want pp=2 or more with it: it orders the stages of a pipeline"},
+      {"pp=2,schedule=2f2b",
+       "got schedule=2f2b, want 1f1b, gpipe, interleaved_1f1b:STAGES (on each device) or zero_bubble"},
+      {"pp=2,schedule=interleaved_1f1b",
+       "got schedule=interleaved_1f1b, want interleaved_1f1b:STAGES with 2 or more stages on each device, as in "
+       "interleaved_1f1b:2"},
+      {"pp=2,schedule=gpipe:2",
+       "got schedule=gpipe:2, want no number: only interleaved_1f1b has several stages on a device"},
+      {"pp=2,schedule=gpipe,schedule=gpipe", "got schedule=gpipe after another schedule; say it once"},
+      {"recompute=all",
+       "got recompute=all, which is not supported yet; a layout has dp, tp, zero, owners, pp, schedule"},
       {"dp=0", "got dp=0, want dp=N, N a whole number from 1 to 256"},
       {"dp=2x", "got dp=2x, want dp=N, N a whole number from 1 to 256"},
       {"tp=", "got tp=, want tp=N, N a whole number from 1 to 256"},
@@ -67,13 +78,12 @@ TEST(LayoutText, ReadsAPlanFile) {
   EXPECT_EQ(plan("[layout]\nservers = 1\n"), (Layout{.servers = 1}));
   EXPECT_EQ(plan("[layout]\n"), Layout{});
   EXPECT_ERROR(plan(""), InputError,
-               cat(path, " - layout: missing; want [layout] with dp, tp, zero, servers"));
+               cat(path, " - layout: missing; want [layout] with dp, tp, zero, servers, pp, schedule"));
   EXPECT_ERROR(plan("dp = 2\n"), InputError, cat(path, ":1 - dp: want [layout] alone"));
   EXPECT_ERROR(plan("[layout]\ndp = 2\ntq = 2\n"), InputError,
                cat(path, ":3 - layout: got tq, an unknown axis; did you mean tp?"));
-  EXPECT_ERROR(
-      plan("[layout]\npp = 2\n"), InputError,
-      cat(path, ":2 - layout: got pp, which is not supported yet; a layout has dp, tp, zero, servers"));
+  EXPECT_EQ(plan("[layout]\npp = 2\nschedule = \"interleaved_1f1b:2\"\n"),
+            (Layout{.pp = 2, .schedule = Schedule::kInterleaved1F1B, .stages_per_device = 2}));
   EXPECT_ERROR(plan("[layout]\ndp = 2.5\n"), InputError,
                cat(path, ":2 - layout: got dp = 2.5, want dp = N, N a whole number from 1 to 256"));
   EXPECT_ERROR(plan("[layout]\ndp = \"2\"\n"), InputError,
@@ -151,9 +161,20 @@ TEST(LayoutCheck, RefusesWithTheNearestThatWork) {
        "got zero=3 with 1 server; servers own all weights and optimizer state, so leave zero at its default; "
        "what "
        "works on 2 devices: dp=1,owners=servers:1 or dp=2"},
+      {{.pp = 3},
+       {.devices = 4, .microbatches = 4},
+       "got dp=1,pp=3, which is 3 devices, want 4; what works on 4 devices: dp=1,pp=4 or dp=2,pp=2 or "
+       "dp=1,pp=3,owners=servers:1"},
+      {{.schedule = Schedule::kGPipe},
+       {.devices = 1, .microbatches = 4},
+       "got a schedule with pp=1, want pp=2 or more with it; what works on 1 device: dp=1"},
+      {{.dp = 2, .zero = 2, .pp = 2, .schedule = Schedule::kInterleaved1F1B, .stages_per_device = 2},
+       {.devices = 4, .microbatches = 5},
+       "got zero=2 and interleaved_1f1b with 5 microbatches, want a multiple of dp=2; what works on 4 devices: "
+       "dp=4,zero=2 or dp=1,pp=4,schedule=interleaved_1f1b:2 or dp=3,owners=servers:1"},
       {{.dp = 0},
        {.devices = 2, .microbatches = 4},
-       "got dp=0, tp=1, zero=1, servers=0, want dp and tp of at least 1, zero from 0 to 3, servers of at "
+       "got dp=0, tp=1, pp=1, zero=1, servers=0, want dp, tp and pp of at least 1, zero from 0 to 3, servers of at "
        "least 0; "
        "what works on 2 devices: dp=2 or dp=1,owners=servers:1"},
   };

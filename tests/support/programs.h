@@ -110,7 +110,7 @@ inline ProgramModel program_model(bool words, int64_t chunks, Precision precisio
 }
 
 inline std::vector<lower::Program> programs_of(const ProgramModel& model, const Layout& layout, int64_t microbatches) {
-  const lower::Ownership ownership(model.storage, layout);
+  const lower::Ownership ownership = lower::own(model.graph, model.storage, layout);
   return lower::lower_training(model.graph, ownership, microbatches, 0).programs;
 }
 
@@ -119,7 +119,7 @@ struct ModelMemory {
   ModelMemory(World& world, const ProgramModel& model, const Layout& layout, int64_t microbatches,
               kernels::Device& device)
       : group(world.communicator()),
-        ownership(model.storage, layout),
+        ownership(lower::own(model.graph, model.storage, layout)),
         memory(group, ownership, lower::schedule_gradients(microbatches, layout, world.rank()), device) {
     for (const auto& [name, value] : model.numbers) memory.install(name, value, model.dtypes.at(name));
   }
@@ -156,7 +156,7 @@ inline Ran run_programs(const ProgramModel& model, const std::vector<lower::Prog
                         device);
       interpreter.set_exchanger(&*exchanger);
     }
-    run::Execution execution(std::move(local), program, model.storage, world.live_tensors(), device);
+    run::Execution execution(std::move(local), program, model.storage, group, world.live_tensors(), device);
     execution.externals.bind();
     group.barrier();
     std::vector<double> losses;
@@ -194,7 +194,11 @@ inline std::vector<Layout> layouts_of_every_kind() {
           {.dp = 3, .zero = 2},
           {.dp = 3, .zero = 3},
           {.dp = 2, .servers = 1},
-          {.dp = 2, .servers = 2}};
+          {.dp = 2, .servers = 2},
+          {.pp = 2},
+          {.dp = 2, .zero = 0, .pp = 2, .schedule = Schedule::kZeroBubble},
+          {.dp = 2, .zero = 3, .pp = 2},
+          {.servers = 1, .pp = 3, .schedule = Schedule::kGPipe}};
 }
 inline std::vector<Layout> divided_layouts() {
   return {{.tp = 2},
@@ -203,7 +207,8 @@ inline std::vector<Layout> divided_layouts() {
           {.dp = 2, .tp = 2, .zero = 2},
           {.dp = 2, .tp = 2, .zero = 3},
           {.dp = 2, .tp = 2, .servers = 1},
-          {.tp = 2, .servers = 3}};
+          {.tp = 2, .servers = 3},
+          {.tp = 2, .pp = 2}};
 }
 
 }  // namespace shoal::test

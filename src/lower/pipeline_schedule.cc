@@ -1,0 +1,251 @@
+#include "lower/pipeline_schedule.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "base/text.h"
+#include "shoal/error.h"
+
+namespace shoal::lower {
+namespace {
+
+using Pass = Turn::Pass;
+
+constexpr std::pair<Pass, char> kLetters[] = {
+    {Pass::kForward, 'F'}, {Pass::kBackward, 'B'}, {Pass::kInputGradient, 'I'}, {Pass::kWeightGradient, 'W'}};
+
+std::string print(const Turn& turn) {
+  const auto* letter = std::ranges::find(kLetters, turn.pass, &std::pair<Pass, char>::first);
+  return cat(turn.stage, letter->second, turn.microbatch);
+}
+
+// What must be done before a turn; nothing for the first forward.
+std::optional<std::pair<Turn, Turn>> needs(const Turn& turn, int stages) {
+  const auto of = [&](Pass pass, int stage) { return Turn{pass, stage, turn.microbatch}; };
+  const auto either = [&](const Turn& a, const Turn& b) { return std::pair(a, b); };  // one of two
+  switch (turn.pass) {
+    case Pass::kForward:
+      if (turn.stage == 0) return std::nullopt;
+      return either(of(Pass::kForward, turn.stage - 1), of(Pass::kForward, turn.stage - 1));
+    case Pass::kBackward:
+    case Pass::kInputGradient:
+      if (turn.stage == stages - 1) return either(of(Pass::kForward, turn.stage), of(Pass::kForward, turn.stage));
+      return either(of(Pass::kBackward, turn.stage + 1), of(Pass::kInputGradient, turn.stage + 1));
+    case Pass::kWeightGradient:
+      return either(of(Pass::kInputGradient, turn.stage), of(Pass::kInputGradient, turn.stage));
+  }
+  return std::nullopt;
+}
+
+// Each device takes its forward and backward turns in fixed orders: `warmup` forwards first, then one of each.
+std::vector<Turn> one_forward_one_backward(const std::vector<Turn>& forward, const std::vector<Turn>& backward,
+                                           size_t warmup) {
+  std::vector<Turn> turns(forward.begin(), forward.begin() + static_cast<std::ptrdiff_t>(std::min(warmup, forward.size())));
+  size_t b = 0;
+  for (size_t f = turns.size(); f < forward.size(); ++f) {
+    turns.push_back(forward[f]);
+    turns.push_back(backward[b++]);
+  }
+  turns.insert(turns.end(), backward.begin() + static_cast<std::ptrdiff_t>(b), backward.end());
+  return turns;
+}
+
+Grid one_stage_each(const Layout& layout, int64_t n, const auto& warmup_of) {
+  Grid grid;
+  for (int d = 0; d < layout.pp; ++d) {
+    std::vector<Turn> forward, backward;
+    for (int64_t m = 0; m < n; ++m) {
+      forward.push_back({Pass::kForward, d, m});
+      backward.push_back({Pass::kBackward, d, m});
+    }
+    grid.push_back(one_forward_one_backward(forward, backward, static_cast<size_t>(warmup_of(d))));
+  }
+  return grid;
+}
+
+// Groups of pp microbatches go through all stages of a device one after the other. Where the last group is smaller,
+// a device may have to begin more forwards before its first backward.
+Grid interleaved(const Layout& layout, int64_t n) {
+  const auto pp = static_cast<int>(layout.pp), v = static_cast<int>(layout.stages_per_device);
+  for (int64_t more = 0;; ++more) {
+    Grid grid;
+    for (int d = 0; d < pp; ++d) {
+      std::vector<Turn> forward, backward;
+      for (int64_t begin = 0; begin < n; begin += pp)
+        for (int c = 0; c < v; ++c)
+          for (int64_t m = begin; m < std::min<int64_t>(begin + pp, n); ++m) {
+            forward.push_back({Pass::kForward, d + c * pp, m});
+            backward.push_back({Pass::kBackward, d + (v - 1 - c) * pp, m});
+          }
+      grid.push_back(one_forward_one_backward(forward, backward, static_cast<size_t>((pp - d - 1) * 2 + (v - 1) * pp + more)));
+    }
+    try {
+      simulate(grid, layout, n);
+      return grid;
+    } catch (const InputError&) {
+      if (more > n * v) throw;
+    }
+  }
+}
+
+// ZB-H1: 1F1B whose weight gradients come d behind on device d, so that no device has more than pp microbatches in
+// flight, and fill the waits at the end.
+Grid zero_bubble(const Layout& layout, int64_t n) {
+  Grid grid;
+  for (int d = 0; d < layout.pp; ++d) {
+    std::vector<Turn>& turns = grid.emplace_back();
+    int64_t forward = 0, input = 0, weight = 0;  // done
+    const auto take = [&](Pass pass, int64_t& count) { turns.push_back({pass, d, count++}); };
+    while (forward < std::min(n, layout.pp - 1 - d)) take(Pass::kForward, forward);
+    while (input < n) {
+      const bool is_steady = forward < n;
+      if (is_steady) take(Pass::kForward, forward);
+      take(Pass::kInputGradient, input);
+      if (input - weight > (is_steady ? d : 0)) take(Pass::kWeightGradient, weight);
+    }
+    while (weight < n) take(Pass::kWeightGradient, weight);
+  }
+  return grid;
+}
+
+}  // namespace
+
+double unit_cost(const Turn& turn) { return turn.pass == Pass::kBackward ? 2 : 1; }
+
+int device_of_stage(const Layout& layout, int stage) { return stage % static_cast<int>(layout.pp); }
+
+std::vector<int> stages_of_device(const Layout& layout, int pp) {
+  std::vector<int> stages;
+  for (int stage = pp; stage < layout.stages(); stage += static_cast<int>(layout.pp)) stages.push_back(stage);
+  return stages;
+}
+
+Grid schedule_pipeline(const Layout& layout, int64_t n) {
+  switch (layout.schedule) {
+    case Schedule::kGPipe:
+      return one_stage_each(layout, n, [&](int) { return n; });
+    case Schedule::k1F1B:
+      return one_stage_each(layout, n, [&](int d) { return layout.pp - 1 - d; });
+    case Schedule::kInterleaved1F1B:
+      return interleaved(layout, n);
+    case Schedule::kZeroBubble:
+      return zero_bubble(layout, n);
+  }
+  return {};
+}
+
+Timeline simulate(const Grid& grid, const Layout& layout, int64_t n, const TurnCost& cost_of) {
+  const auto stages = static_cast<int>(layout.stages());
+  const auto refuse = [&](size_t device, size_t turn, const std::string& why) {
+    throw InputError(cat("pipeline - schedule: ", why, ":\n", print(grid, static_cast<int>(device), turn)));
+  };
+  if (std::ssize(grid) != layout.pp)
+    throw InputError(cat("pipeline - schedule: got ", grid.size(), " lines, want ", layout.pp, ", one for each device"));
+  std::map<std::string, double> ends;
+  std::set<std::string> seen;
+  Timeline line{.begins = std::vector<std::vector<double>>(grid.size()),
+                .ends = std::vector<std::vector<double>>(grid.size()),
+                .busy = std::vector<double>(grid.size(), 0)};
+  for (size_t d = 0; d < grid.size(); ++d)
+    for (size_t t = 0; t < grid[d].size(); ++t) {
+      const Turn& turn = grid[d][t];
+      if (turn.stage < 0 || turn.stage >= stages || device_of_stage(layout, turn.stage) != static_cast<int>(d))
+        refuse(d, t, cat("device ", d, " does not have stage ", turn.stage));
+      if (turn.microbatch < 0 || turn.microbatch >= n) refuse(d, t, cat("there is no microbatch ", turn.microbatch));
+      if (!seen.insert(print(turn)).second) refuse(d, t, "a pass comes twice");
+    }
+  for (int stage = 0; stage < stages; ++stage)
+    for (int64_t m = 0; m < n; ++m) {
+      const auto has = [&](Pass pass) { return seen.contains(print(Turn{pass, stage, m})); };
+      const auto device = static_cast<size_t>(device_of_stage(layout, stage));
+      const char* missing = !has(Pass::kForward)                                                ? "forward"
+                            : has(Pass::kBackward) == has(Pass::kInputGradient)                 ? "one backward"
+                            : has(Pass::kInputGradient) != has(Pass::kWeightGradient)           ? "weight gradient"
+                                                                                                : nullptr;
+      if (missing) refuse(device, grid[device].size(), cat("stage ", stage, " has no ", missing, " of microbatch ", m));
+    }
+  std::vector<double> now(grid.size(), 0);
+  for (bool goes_on = true; goes_on;) {
+    goes_on = false;
+    for (size_t d = 0; d < grid.size(); ++d)
+      while (line.begins[d].size() < grid[d].size()) {
+        const Turn& turn = grid[d][line.begins[d].size()];
+        double begin = now[d];
+        if (const auto before = needs(turn, stages)) {
+          auto found = ends.find(print(before->first));
+          if (found == ends.end()) found = ends.find(print(before->second));
+          if (found == ends.end()) break;
+          begin = std::max(begin, found->second);
+        }
+        const double cost = cost_of(turn);
+        line.begins[d].push_back(begin);
+        line.busy[d] += cost;
+        ends[print(turn)] = now[d] = begin + cost;
+        line.ends[d].push_back(now[d]);
+        line.length = std::max(line.length, now[d]);
+        goes_on = true;
+      }
+  }
+  for (size_t d = 0; d < grid.size(); ++d)
+    if (line.begins[d].size() < grid[d].size())
+      refuse(d, line.begins[d].size(), cat("device ", d, " waits for ever"));
+  return line;
+}
+
+int in_flight(const std::vector<Turn>& turns) {
+  std::map<int64_t, size_t> last;
+  for (size_t t = 0; t < turns.size(); ++t) last[turns[t].microbatch] = t;
+  std::set<int64_t> open;
+  size_t most = 0;
+  for (size_t t = 0; t < turns.size(); ++t) {
+    open.insert(turns[t].microbatch);
+    most = std::max(most, open.size());
+    if (last[turns[t].microbatch] == t) open.erase(turns[t].microbatch);
+  }
+  return static_cast<int>(most);
+}
+
+std::string print(const Grid& grid, int device, size_t marked) {
+  std::string text;
+  for (size_t d = 0; d < grid.size(); ++d) {
+    for (size_t t = 0; t <= grid[d].size(); ++t) {
+      const bool is_marked = static_cast<int>(d) == device && t == marked;
+      if (t == grid[d].size() && !is_marked) break;
+      const std::string turn = t < grid[d].size() ? print(grid[d][t]) : std::string();
+      text += cat(t > 0 ? " " : "", is_marked ? cat("[", turn, "]") : turn);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+Grid parse_grid(const std::string& text) {
+  Grid grid;
+  for (const std::string& line : split(text, '\n')) {
+    std::vector<Turn> turns;
+    for (const std::string& word : split(line, ' ')) {
+      if (word.empty()) continue;
+      Turn turn{};
+      const char* const end = word.data() + word.size();
+      const auto [letter, no_stage] = std::from_chars(word.data(), end, turn.stage);
+      const auto* const known = letter == end ? std::end(kLetters)
+                                              : std::ranges::find(kLetters, *letter, &std::pair<Pass, char>::second);
+      if (no_stage == std::errc() && known != std::end(kLetters)) {
+        turn.pass = known->first;
+        const auto [rest, no_microbatch] = std::from_chars(letter + 1, end, turn.microbatch);
+        if (no_microbatch == std::errc() && rest == end) {
+          turns.push_back(turn);
+          continue;
+        }
+      }
+      throw InputError(cat("pipeline - schedule: got \"", word, "\", want a stage, F, B, I or W, and a microbatch, as in 0F1"));
+    }
+    if (!turns.empty()) grid.push_back(std::move(turns));
+  }
+  return grid;
+}
+
+}  // namespace shoal::lower

@@ -1,0 +1,78 @@
+// Schedules as data: what each costs when all passes are alike, what they keep, and grids that cannot be.
+#include "lower/pipeline_schedule.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "shoal/error.h"
+#include "support/expect_error.h"
+
+namespace shoal::lower {
+namespace {
+
+Layout pipeline(int64_t pp, Schedule schedule, int64_t stages_per_device = 1) {
+  return {.pp = pp, .schedule = schedule, .stages_per_device = stages_per_device};
+}
+
+double length(const Layout& layout, int64_t n) { return simulate(schedule_pipeline(layout, n), layout, n).length; }
+
+// Idle time of every device, with F = 1 and B = 2: (pp - 1) (F + B), over the stages of a device where there are
+// several; and (pp - 1) (F + I - W) where weight gradients fill the rest (Qi et al. 2023, table 1).
+TEST(PipelineSchedule, IdlesAsItsClosedFormSays) {
+  for (const int64_t pp : {2, 3, 4, 8})
+    for (const int64_t n : {2 * pp, 4 * pp}) {
+      const double work = 3 * static_cast<double>(n), others = static_cast<double>(pp - 1);
+      EXPECT_EQ(length(pipeline(pp, Schedule::kGPipe), n), work + others * 3) << pp << " " << n;
+      EXPECT_EQ(length(pipeline(pp, Schedule::k1F1B), n), work + others * 3) << pp << " " << n;
+      EXPECT_EQ(length(pipeline(pp, Schedule::kZeroBubble), n), work + others) << pp << " " << n;
+      for (const int64_t stages : {2, 3})
+        EXPECT_EQ(length(pipeline(pp, Schedule::kInterleaved1F1B, stages), n),
+                  work * static_cast<double>(stages) + others * 3)
+            << pp << " " << n << " " << stages;
+    }
+}
+
+TEST(PipelineSchedule, HoldsAsManyMicrobatchesAsItsBoundSays) {
+  for (const int64_t pp : {2, 4})
+    for (const int64_t n : {int64_t{1}, pp, 4 * pp})
+      for (int64_t d = 0; d < pp; ++d) {
+        const auto held = [&](Schedule schedule) {
+          return in_flight(schedule_pipeline(pipeline(pp, schedule), n)[static_cast<size_t>(d)]);
+        };
+        EXPECT_EQ(held(Schedule::kGPipe), n);
+        EXPECT_EQ(held(Schedule::k1F1B), std::min(n, pp - d));
+        EXPECT_EQ(held(Schedule::kZeroBubble), std::min(n, pp));
+      }
+}
+
+// Fewer microbatches than devices, and numbers that no group divides.
+TEST(PipelineSchedule, IsWholeForAnyNumbers) {
+  for (const auto schedule : {Schedule::kGPipe, Schedule::k1F1B, Schedule::kInterleaved1F1B, Schedule::kZeroBubble})
+    for (const int64_t pp : {2, 3, 5})
+      for (int64_t n = 1; n <= 11; ++n) {
+        const Layout layout = pipeline(pp, schedule, schedule == Schedule::kInterleaved1F1B ? 3 : 1);
+        const Grid grid = schedule_pipeline(layout, n);
+        EXPECT_GT(simulate(grid, layout, n).length, 0);
+        EXPECT_EQ(parse_grid(print(grid)), grid);
+      }
+}
+
+TEST(PipelineSchedule, RefusesGridsThatCannotBe) {
+  const Layout layout = pipeline(2, Schedule::k1F1B);
+  const auto refused = [&](const std::string& grid, const std::string& sentence) {
+    EXPECT_ERROR(simulate(parse_grid(grid), layout, 2), InputError, "pipeline - schedule: " + sentence);
+  };
+  EXPECT_EQ(simulate(parse_grid("0F0 0F1 0B0 0B1\n1F0 1B0 1F1 1B1"), layout, 2).length, 9);
+  refused("0F0 0F1 0B0 0B1", "got 1 lines, want 2, one for each device");
+  refused("0F0 0B0 0F1 0B1\n1F0 1F1 1B0 1B1", "device 0 waits for ever:\n0F0 [0B0] 0F1 0B1\n1F0 1F1 1B0 1B1\n");
+  refused("0F0 0F1 0B0 0B1\n1F0 1B0 1F1", "stage 1 has no one backward of microbatch 1:\n0F0 0F1 0B0 0B1\n1F0 1B0 1F1 []\n");
+  refused("0F0 0F1 0B0 0B1\n1F0 1F0 1B0 1F1 1B1", "a pass comes twice:\n0F0 0F1 0B0 0B1\n1F0 [1F0] 1B0 1F1 1B1\n");
+  refused("0F0 1F1 0B0 0B1\n1F0 1B0 1F1 1B1", "device 0 does not have stage 1:\n0F0 [1F1] 0B0 0B1\n1F0 1B0 1F1 1B1\n");
+  refused("0F0 0F1 0F2 0B0 0B1\n1F0 1B0 1F1 1B1", "there is no microbatch 2:\n0F0 0F1 [0F2] 0B0 0B1\n1F0 1B0 1F1 1B1\n");
+  EXPECT_ERROR(parse_grid("0F0 forward"), InputError,
+               "pipeline - schedule: got \"forward\", want a stage, F, B, I or W, and a microbatch, as in 0F1");
+}
+
+}  // namespace
+}  // namespace shoal::lower
