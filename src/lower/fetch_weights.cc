@@ -10,7 +10,6 @@ namespace {
 using graph::Node;
 using graph::ValueId;
 
-
 ValueId copy_of(graph::Graph& graph, ValueId id) { return graph.add_value(graph.type(id)); }
 
 Node fetch_node(int64_t unit, ValueId value) {

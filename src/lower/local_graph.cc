@@ -1,5 +1,8 @@
 #include "lower/local_graph.h"
 
+#include <ATen/EmptyTensor.h>
+#include <c10/util/accumulate.h>
+
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -205,6 +208,12 @@ class Localiser {
 }  // namespace
 
 bool is_exchange(const Node& node) { return node.op == "shoal::exchange"; }
+
+int64_t Transfer::room_for(at::IntArrayRef shape, at::IntArrayRef strides, c10::ScalarType dtype) {
+  const size_t width = c10::elementSize(dtype);
+  const auto reach = static_cast<int64_t>(at::detail::computeStorageNbytes(shape, strides, width));
+  return align_up(std::max(reach, c10::multiply_integers(shape) * static_cast<int64_t>(width)));
+}
 
 Range parts_of(int64_t num_parts, int64_t tp, int rank) {
   const int64_t each = num_parts / tp;

@@ -33,6 +33,8 @@ struct Transfer {
   std::vector<graph::ValueId> values;
   int64_t bytes = 0;   // that they take, each after how it lies in memory
   static constexpr int64_t kHeadBytes = 128;
+  /// For a value that lies so: as much as its elements take, and as they reach from the first to the last.
+  static int64_t room_for(at::IntArrayRef shape, at::IntArrayRef strides, c10::ScalarType);
 };
 
 /// A pass of a stage: what a turn of the schedule runs.

@@ -80,6 +80,7 @@ class Lowering {
       actions_ = cut_segments(local_, {}, program_);
       for (int block = 0; block < std::ssize(actions_); ++block) turns_.push_back({block, 0, 0});
       mark_turns();
+      plan_slots();
       add_common_buffers();
       for (const BlockTurn& turn : turns_) add_block(turn, 0, {});
     }
@@ -182,11 +183,12 @@ class Lowering {
             local_.blocks, [&](const StageBlock& block) { return block.stage == turn.stage && block.work == work; });
         return static_cast<int>(found - local_.blocks.begin());
       };
-      const Grid grid = schedule_pipeline(layout(), count);
-      for (const Turn& turn : grid[static_cast<size_t>(role_.pp)])
+      grid_ = schedule_pipeline(layout(), count);
+      for (const Turn& turn : grid_[static_cast<size_t>(role_.pp)])
         turns_.push_back({block_of(turn), turn.microbatch, 0});
     }
     mark_turns();
+    plan_slots();
   }
   void mark_turns() {
     std::map<int64_t, size_t> last;
@@ -204,16 +206,12 @@ class Lowering {
       turn.ends = last[turn.number] == t;
       if (turn.ends) free.insert(turn.frame);
     }
-    plan_slots();
   }
-  // A sender may be one microbatch ahead of what the receiver's frames have room for.
+  // A sender may be one microbatch ahead of what the receiver's frames have room for: one, where nothing is scheduled.
   void plan_slots() {
-    const int64_t count = std::ranges::count(program_.dealt, role_.dp);
-    const bool trains = program_.name == "training";
     for (TransferOperands& transfer : program_.transfers) {
-      const int receiver = transfer.sends ? transfer.peer : role_.pp;
-      const int frames = trains ? in_flight(schedule_pipeline(layout(), count)[static_cast<size_t>(receiver)]) : 1;
-      transfer.slots = frames + 1;
+      const auto receiver = static_cast<size_t>(transfer.sends ? transfer.peer : role_.pp);
+      transfer.slots = (grid_.empty() ? 1 : in_flight(grid_[receiver])) + 1;
       transfer.peer = mesh::rank_of(layout(), transfer.peer, role_.dp, role_.tp);
     }
   }
@@ -298,6 +296,7 @@ class Lowering {
   const int rank_;
   int dp_ = -1, tp_ = -1;  // groups
   std::vector<std::vector<Action>> actions_;  // by block
+  Grid grid_;  // of the pipeline, in training
   std::vector<BlockTurn> turns_;
   int num_frames_ = 0;
   std::deque<BegunBucket> begun_;
@@ -307,10 +306,9 @@ class Lowering {
 LocalGraph localise(const graph::Graph& divided, const Stages& stages, const Ownership& ownership, int rank) {
   const Layout& layout = ownership.layout();
   const mesh::Role& role = ownership.role(rank);
-  const bool splits_backward = layout.schedule == Schedule::kZeroBubble;
-  const std::vector<int> blocks = stages.count > 1 ? stages.blocks(splits_backward) : std::vector<int>();
+  const std::vector<int> blocks = stages.blocks(/*splits_backward=*/layout.schedule == Schedule::kZeroBubble);
   LocalGraph local = local_graph(divided, layout.tp, role.tp, blocks);
-  local = stage_graph(std::move(local), stages, layout, role.pp, splits_backward);
+  if (stages.count > 1) local = stage_graph(std::move(local), stages, blocks, layout, role.pp);
   if (ownership.shards_parameters()) local = fetch_weights(std::move(local), ownership, rank);
   return local;
 }
@@ -331,7 +329,7 @@ void check_holds(const LocalGraph& local, const Ownership& ownership, int rank) 
 
 template <class Lower>
 Lowered lower_all(const graph::Graph& divided, const Ownership& ownership, int rank, const Lower& lower) {
-  const Stages stages = assign_stages(divided, ownership.cut());
+  const Stages stages = ownership.cut().empty() ? Stages{} : assign_stages(divided, ownership.cut());
   Lowered lowered;
   std::map<std::pair<int, int>, LocalGraph> locals;  // by pp and tp coordinate, where nothing else tells devices apart
   for (int r = 0; r < ownership.num_ranks(); ++r) {

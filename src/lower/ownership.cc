@@ -15,6 +15,7 @@ Ownership::Ownership(const Storage& storage, const Layout& layout, StageCut cut,
       layout_(layout),
       cut_(std::move(cut)),
       pp_of_loss_(device_of_stage(layout, uses.of_result)),
+      contribution_pp_(storage.units.size()),
       ranks_(static_cast<size_t>(layout.devices())),
       sharers_(storage.units.size()) {
   if (storage.num_parts % layout.tp != 0)
@@ -28,8 +29,7 @@ Ownership::Ownership(const Storage& storage, const Layout& layout, StageCut cut,
   for (size_t u = 0; u < storage.units.size(); ++u) {
     reads[u].resize(static_cast<size_t>(layout.pp));
     for (const int stage : uses.readers[u]) reads[u][static_cast<size_t>(device_of_stage(layout, stage))] = true;
-    for (const int stage : uses.contributions[u])
-      contribution_pp_.resize(u + 1), contribution_pp_[u].push_back(device_of_stage(layout, stage));
+    for (const int stage : uses.contributions[u]) contribution_pp_[u].push_back(device_of_stage(layout, stage));
     const bool is_shared = std::ranges::count(reads[u], true) > 1;
     if (is_shared && shards_gradients())
       throw InputError(cat("layout - zero: got zero=", layout.zero, " with ", storage.units[u].parameter,

@@ -22,20 +22,23 @@ std::string print(const Turn& turn) {
   return cat(turn.stage, letter->second, turn.microbatch);
 }
 
-// What must be done before a turn; nothing for the first forward.
-std::optional<std::pair<Turn, Turn>> needs(const Turn& turn, int stages) {
-  const auto of = [&](Pass pass, int stage) { return Turn{pass, stage, turn.microbatch}; };
-  const auto either = [&](const Turn& a, const Turn& b) { return std::pair(a, b); };  // one of two
+// What others wait for when they wait for a turn: the whole of backward begins with its input gradients.
+Turn awaited(Turn turn) {
+  if (turn.pass == Pass::kBackward) turn.pass = Pass::kInputGradient;
+  return turn;
+}
+
+// What must be done before a turn, as awaited(); nothing for the first forward.
+std::optional<Turn> needs(const Turn& turn, int stages) {
+  const int64_t m = turn.microbatch;
   switch (turn.pass) {
     case Pass::kForward:
-      if (turn.stage == 0) return std::nullopt;
-      return either(of(Pass::kForward, turn.stage - 1), of(Pass::kForward, turn.stage - 1));
+      return turn.stage == 0 ? std::nullopt : std::optional(Turn{Pass::kForward, turn.stage - 1, m});
     case Pass::kBackward:
     case Pass::kInputGradient:
-      if (turn.stage == stages - 1) return either(of(Pass::kForward, turn.stage), of(Pass::kForward, turn.stage));
-      return either(of(Pass::kBackward, turn.stage + 1), of(Pass::kInputGradient, turn.stage + 1));
+      return turn.stage == stages - 1 ? Turn{Pass::kForward, turn.stage, m} : Turn{Pass::kInputGradient, turn.stage + 1, m};
     case Pass::kWeightGradient:
-      return either(of(Pass::kInputGradient, turn.stage), of(Pass::kInputGradient, turn.stage));
+      return Turn{Pass::kInputGradient, turn.stage, m};
   }
   return std::nullopt;
 }
@@ -117,12 +120,6 @@ double unit_cost(const Turn& turn) { return turn.pass == Pass::kBackward ? 2 : 1
 
 int device_of_stage(const Layout& layout, int stage) { return stage % static_cast<int>(layout.pp); }
 
-std::vector<int> stages_of_device(const Layout& layout, int pp) {
-  std::vector<int> stages;
-  for (int stage = pp; stage < layout.stages(); stage += static_cast<int>(layout.pp)) stages.push_back(stage);
-  return stages;
-}
-
 Grid schedule_pipeline(const Layout& layout, int64_t n) {
   switch (layout.schedule) {
     case Schedule::kGPipe:
@@ -144,8 +141,8 @@ Timeline simulate(const Grid& grid, const Layout& layout, int64_t n, const TurnC
   };
   if (std::ssize(grid) != layout.pp)
     throw InputError(cat("pipeline - schedule: got ", grid.size(), " lines, want ", layout.pp, ", one for each device"));
-  std::map<std::string, double> ends;
-  std::set<std::string> seen;
+  std::map<Turn, double> ends;  // by what is awaited
+  std::set<Turn> seen;
   Timeline line{.begins = std::vector<std::vector<double>>(grid.size()),
                 .ends = std::vector<std::vector<double>>(grid.size()),
                 .busy = std::vector<double>(grid.size(), 0)};
@@ -155,11 +152,11 @@ Timeline simulate(const Grid& grid, const Layout& layout, int64_t n, const TurnC
       if (turn.stage < 0 || turn.stage >= stages || device_of_stage(layout, turn.stage) != static_cast<int>(d))
         refuse(d, t, cat("device ", d, " does not have stage ", turn.stage));
       if (turn.microbatch < 0 || turn.microbatch >= n) refuse(d, t, cat("there is no microbatch ", turn.microbatch));
-      if (!seen.insert(print(turn)).second) refuse(d, t, "a pass comes twice");
+      if (!seen.insert(turn).second) refuse(d, t, "a pass comes twice");
     }
   for (int stage = 0; stage < stages; ++stage)
     for (int64_t m = 0; m < n; ++m) {
-      const auto has = [&](Pass pass) { return seen.contains(print(Turn{pass, stage, m})); };
+      const auto has = [&](Pass pass) { return seen.contains({pass, stage, m}); };
       const auto device = static_cast<size_t>(device_of_stage(layout, stage));
       const char* missing = !has(Pass::kForward)                                                ? "forward"
                             : has(Pass::kBackward) == has(Pass::kInputGradient)                 ? "one backward"
@@ -175,15 +172,14 @@ Timeline simulate(const Grid& grid, const Layout& layout, int64_t n, const TurnC
         const Turn& turn = grid[d][line.begins[d].size()];
         double begin = now[d];
         if (const auto before = needs(turn, stages)) {
-          auto found = ends.find(print(before->first));
-          if (found == ends.end()) found = ends.find(print(before->second));
+          const auto found = ends.find(*before);
           if (found == ends.end()) break;
           begin = std::max(begin, found->second);
         }
         const double cost = cost_of(turn);
         line.begins[d].push_back(begin);
         line.busy[d] += cost;
-        ends[print(turn)] = now[d] = begin + cost;
+        ends[awaited(turn)] = now[d] = begin + cost;
         line.ends[d].push_back(now[d]);
         line.length = std::max(line.length, now[d]);
         goes_on = true;

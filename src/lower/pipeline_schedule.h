@@ -25,14 +25,12 @@ struct Turn {
   Pass pass;
   int stage;
   int64_t microbatch;  // of the pipeline's own, from 0
-  friend bool operator==(const Turn&, const Turn&) = default;
+  friend auto operator<=>(const Turn&, const Turn&) = default;
 };
 using Grid = std::vector<std::vector<Turn>>;  // by place on the pp axis
 
 /// The pp coordinate that has a stage.
 int device_of_stage(const Layout&, int stage);
-/// The stages of a pp coordinate, in order.
-std::vector<int> stages_of_device(const Layout&, int pp);
 
 /// The layout's schedule for `microbatches` of one pipeline.
 Grid schedule_pipeline(const Layout&, int64_t microbatches);

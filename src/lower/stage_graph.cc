@@ -17,9 +17,8 @@ using Work = Stages::Work;
 
 class StageCutter {
  public:
-  StageCutter(LocalGraph local, const Stages& stages, const Layout& layout, int pp, bool splits_backward)
-      : layout_(layout), pp_(pp), count_(stages.count), out_(std::move(local)), nodes_(std::move(out_.graph.nodes)) {
-    const std::vector<int> blocks = stages.blocks(splits_backward);
+  StageCutter(LocalGraph local, const Stages& stages, const std::vector<int>& blocks, const Layout& layout, int pp)
+      : stages_(stages), layout_(layout), pp_(pp), out_(std::move(local)), nodes_(std::move(out_.graph.nodes)) {
     for (const size_t origin : out_.origins) blocks_.push_back(blocks[origin]);
     made_in_.assign(out_.graph.values.size(), kNowhere);
     for (size_t n = 0; n < nodes_.size(); ++n)
@@ -32,7 +31,7 @@ class StageCutter {
     out_.graph.nodes.clear();
     out_.origins.clear();
     out_.blocks.clear();
-    for (int block = 0; block < 3 * count_; ++block)
+    for (int block = 0; block < stages_.num_blocks(); ++block)
       if (device_of(block) == pp_) add_block(block);
     drop_outputs();
     return std::move(out_);
@@ -41,8 +40,7 @@ class StageCutter {
  private:
   static constexpr int kNowhere = -1;
 
-  int stage_of(int block) const { return block < count_ ? block : count_ - 1 - (block - count_) / 2; }
-  int device_of(int block) const { return device_of_stage(layout_, stage_of(block)); }
+  int device_of(int block) const { return device_of_stage(layout_, stages_.place_of(block).stage); }
   int made_in(ValueId id) const { return made_in_[static_cast<size_t>(id)]; }
 
   // A value goes to each other device once, where the first block there needs it.
@@ -58,39 +56,30 @@ class StageCutter {
     }
     std::map<std::pair<int, int>, std::vector<ValueId>> all;  // by the blocks that make and need it
     for (const auto& [key, block] : first) all[{made_in(key.first), block}].push_back(key.first);
+    int next = 0;
     for (const auto& [blocks, values] : all) {
-      const int number = next_transfer_++;
+      const int number = next++;
       const int from = device_of(blocks.first), to = device_of(blocks.second);
       if (from != pp_ && to != pp_) continue;
       Transfer transfer{.number = number, .sends = from == pp_, .peer = from == pp_ ? to : from, .values = values};
-      for (const ValueId id : values) transfer.bytes += Transfer::kHeadBytes + align_up(span_bytes(out_.graph.type(id)));
+      for (const ValueId id : values) {
+        const graph::TensorType& type = out_.graph.type(id);
+        transfer.bytes += Transfer::kHeadBytes + Transfer::room_for(type.shape, type.strides, type.dtype);
+      }
       (transfer.sends ? sends_[blocks.first] : receives_[blocks.second]).push_back(out_.transfers.size());
       out_.transfers.push_back(std::move(transfer));
     }
   }
 
-  // From the first element to the last, as it lies in memory.
-  static int64_t span_bytes(const graph::TensorType& type) {
-    int64_t last = 0;
-    for (size_t dim = 0; dim < type.shape.size(); ++dim) last += (type.shape[dim] - 1) * type.strides[dim];
-    return std::max(type.bytes(), (last + 1) * static_cast<int64_t>(c10::elementSize(type.dtype)));
-  }
-
   void add_block(int block) {
     const auto begin = std::ssize(out_.graph.nodes);
-    const graph::Phase phase = block < count_ ? graph::Phase::kForward : graph::Phase::kBackward;
+    const auto [stage, work] = stages_.place_of(block);
+    const graph::Phase phase = work == Work::kForward ? graph::Phase::kForward : graph::Phase::kBackward;
     for (const size_t transfer : receives_[block]) add_transfer("shoal::receive", transfer, phase);
-    for (size_t n = 0; n < nodes_.size(); ++n) {
-      if (blocks_[n] != block) continue;
-      out_.graph.nodes.push_back(nodes_[n]);
-    }
+    for (size_t n = 0; n < nodes_.size(); ++n)
+      if (blocks_[n] == block) out_.graph.nodes.push_back(nodes_[n]);
     for (const size_t transfer : sends_[block]) add_transfer("shoal::send", transfer, phase);
-    const auto end = std::ssize(out_.graph.nodes);
-    const bool is_forward = block < count_;
-    const Work work = is_forward                        ? Work::kForward
-                      : (block - count_) % 2 == 1       ? Work::kWeightGradient
-                                                        : Work::kBackward;
-    out_.blocks.push_back({stage_of(block), work, {begin, end}});
+    out_.blocks.push_back({stage, work, {begin, std::ssize(out_.graph.nodes)}});
   }
   void add_transfer(const char* op, size_t index, graph::Phase phase) {
     const Transfer& transfer = out_.transfers[index];
@@ -122,13 +111,13 @@ class StageCutter {
       if (!is_here(id)) id = kNoValue;
   }
 
+  const Stages& stages_;
   const Layout& layout_;
-  const int pp_, count_;
+  const int pp_;
   LocalGraph out_;
   std::vector<Node> nodes_;
   std::vector<int> blocks_;   // by node
   std::vector<int> made_in_;  // by value: the block that makes it
-  int next_transfer_ = 0;
   std::map<int, std::vector<size_t>> sends_, receives_;  // by block: of out_.transfers
 };
 
@@ -137,9 +126,9 @@ class StageCutter {
 bool is_send(const Node& node) { return node.op == "shoal::send"; }
 bool is_receive(const Node& node) { return node.op == "shoal::receive"; }
 
-LocalGraph stage_graph(LocalGraph local, const Stages& stages, const Layout& layout, int pp, bool splits_backward) {
-  if (stages.count == 1) return local;
-  return StageCutter(std::move(local), stages, layout, pp, splits_backward).run();
+LocalGraph stage_graph(LocalGraph local, const Stages& stages, const std::vector<int>& blocks, const Layout& layout,
+                       int pp) {
+  return StageCutter(std::move(local), stages, blocks, layout, pp).run();
 }
 
 }  // namespace shoal::lower

@@ -12,8 +12,8 @@ namespace shoal::lower {
 bool is_send(const graph::Node&);
 bool is_receive(const graph::Node&);
 
-/// `local` is of the divided graph that `stages` places; `pp` is the device's coordinate. Weight gradients have
-/// blocks of their own where `splits_backward`. Bits: preserving.
-LocalGraph stage_graph(LocalGraph local, const Stages& stages, const Layout&, int pp, bool splits_backward);
+/// `local` is of the divided graph that `stages` places, whose nodes are in `blocks` (Stages::blocks); `pp` is the
+/// device's coordinate. Bits: preserving.
+LocalGraph stage_graph(LocalGraph local, const Stages& stages, const std::vector<int>& blocks, const Layout&, int pp);
 
 }  // namespace shoal::lower

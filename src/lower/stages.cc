@@ -136,6 +136,12 @@ std::map<std::string, size_t> first_reads(const Graph& graph, const Parameters& 
   return first;
 }
 
+bool has_parameter(const Graph& graph, const std::string& name) {
+  return std::ranges::any_of(graph.inputs, [&](const graph::Input& input) {
+    return input.kind == graph::InputKind::kParameter && input.name == name;
+  });
+}
+
 // Where a model can be cut, and what that costs.
 struct Candidates {
   std::vector<std::string> names;
@@ -223,16 +229,6 @@ StageCut balanced_cut(const Graph& graph, int64_t count) {
   std::ranges::reverse(cut);
   return cut;
 }
-
-namespace {
-
-bool has_parameter(const Graph& graph, const std::string& name) {
-  return std::ranges::any_of(graph.inputs, [&](const graph::Input& input) {
-    return input.kind == graph::InputKind::kParameter && input.name == name;
-  });
-}
-
-}  // namespace
 
 Stages assign_stages(const Graph& graph, const StageCut& cut) {
   Stages stages{.count = static_cast<int>(cut.size()) + 1, .nodes = std::vector<Stages::Place>(graph.nodes.size())};
@@ -329,14 +325,18 @@ std::vector<int> Stages::blocks(bool splits_backward) const {
   return all;
 }
 
+Stages::Place Stages::place_of(int block) const {
+  if (block < count) return {block, Work::kForward};
+  const int backward = block - count;
+  return {count - 1 - backward / 2, backward % 2 == 1 ? Work::kWeightGradient : Work::kBackward};
+}
+
 StageUses::StageUses(const Storage& storage) : readers(storage.units.size(), {0}) {
   for (const Unit& unit : storage.units) contributions.emplace_back(unit.contributions.size(), 0);
 }
 
 StageUses::StageUses(const Graph& graph, const Stages& stages, const Storage& storage) : StageUses(storage) {
-  count = stages.count;
   of_result = stages.of_result;
-  if (count == 1) return;
   std::map<ValueId, size_t> units;
   for (const graph::Input& input : graph.inputs)
     if (const auto unit = storage.find(input.name, input.part); unit && input.kind == graph::InputKind::kParameter)

@@ -35,6 +35,8 @@ struct Stages {
   /// By node: the pass of a stage that has it, counted in the order in which a microbatch goes through them: forward
   /// of each stage, then from the last to the first backward and, where it `splits_backward`, weight gradients.
   std::vector<int> blocks(bool splits_backward) const;
+  int num_blocks() const { return 3 * count; }
+  Place place_of(int block) const;
 };
 
 /// Throws InputError when the graph reads the cut's parameters in another order.
@@ -49,7 +51,6 @@ std::vector<StageCost> stage_costs(const graph::Graph&, const Stages&);
 
 /// What each stage has to do with the units of a storage.
 struct StageUses {
-  int count = 1;
   std::vector<std::vector<int>> readers;        // by unit: the stages that read it, in order
   std::vector<std::vector<int>> contributions;  // by unit and contribution: the stage that makes it
   int of_result = 0;

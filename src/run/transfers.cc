@@ -1,5 +1,7 @@
 #include "run/transfers.h"
 
+#include <ATen/EmptyTensor.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -23,18 +25,11 @@ struct Head {
 };
 static_assert(sizeof(Head) == lower::Transfer::kHeadBytes);
 
-// Bytes from the first element to the last.
-int64_t span_bytes(const at::Tensor& value) {
-  int64_t last = 0;
-  for (int64_t dim = 0; dim < value.dim(); ++dim) last += (value.size(dim) - 1) * value.stride(dim);
-  return value.numel() == 0 ? 0 : (last + 1) * static_cast<int64_t>(value.element_size());
-}
-
-// `numbers`, of a stretch of memory, seen with these sizes and strides.
-at::Tensor see(kernels::Device& device, std::byte* data, int64_t bytes, at::IntArrayRef sizes, at::IntArrayRef strides,
+// Memory from `data` on, seen with these sizes and strides.
+at::Tensor see(kernels::Device& device, std::byte* data, at::IntArrayRef sizes, at::IntArrayRef strides,
                c10::ScalarType dtype) {
-  const at::Tensor all = device.view(data, {bytes / static_cast<int64_t>(c10::elementSize(dtype))}, dtype);
-  return all.as_strided(sizes, strides);
+  const size_t width = c10::elementSize(dtype), bytes = at::detail::computeStorageNbytes(sizes, strides, width);
+  return device.view(data, {static_cast<int64_t>(bytes / width)}, dtype).as_strided(sizes, strides);
 }
 
 }  // namespace
@@ -76,7 +71,7 @@ void Transfers::send(size_t index, const std::vector<at::Tensor>& values) {
   int64_t at = 0;
   for (size_t i = 0; i < values.size(); ++i) {
     const at::Tensor& value = values[i];
-    const int64_t bytes = span_bytes(value), room = align_up(std::max(bytes, value.numel() * static_cast<int64_t>(value.element_size())));
+    const int64_t room = lower::Transfer::room_for(value.sizes(), value.strides(), value.scalar_type());
     if (value.dim() > std::ssize(Head{}.strides) || at + lower::Transfer::kHeadBytes + room > transfer.bytes)
       throw JobError(cat("transfer ", transfer.number, " - value %", transfer.values[i], ": it takes ", room,
                          " bytes, more than was planned; this is a defect"));
@@ -85,13 +80,13 @@ void Transfers::send(size_t index, const std::vector<at::Tensor>& values) {
     std::memcpy(slot + at, &head, sizeof head);
     at += lower::Transfer::kHeadBytes;
     if (value.is_non_overlapping_and_dense()) {
-      if (bytes > 0) device_.copy(slot + at, value.const_data_ptr(), static_cast<size_t>(bytes));
-    } else if (bytes > 0) {
+      if (value.nbytes() > 0) device_.copy(slot + at, value.const_data_ptr(), value.nbytes());
+    } else if (value.numel() > 0) {
       // Elements that share memory have one number; each place is written once.
       at::Tensor from = value;
       for (int64_t dim = 0; dim < from.dim(); ++dim)
         if (from.stride(dim) == 0 && from.size(dim) > 1) from = from.narrow(dim, 0, 1);
-      see(device_, slot + at, bytes, from.sizes(), from.strides(), value.scalar_type()).copy_(from);
+      see(device_, slot + at, from.sizes(), from.strides(), value.scalar_type()).copy_(from);
     }
     at += room;
   }
@@ -121,12 +116,9 @@ std::vector<at::Tensor> Transfers::receive(size_t index) {
     std::memcpy(&head, slot + at, sizeof head);
     at += lower::Transfer::kHeadBytes;
     const std::vector<int64_t> strides(head.strides.begin(), head.strides.begin() + head.dims);
-    int64_t last = 0;
-    for (size_t dim = 0; dim < strides.size(); ++dim) last += (type.shape[dim] - 1) * strides[dim];
-    const int64_t bytes = type.numel() == 0 ? 0 : (last + 1) * static_cast<int64_t>(c10::elementSize(type.dtype));
     // Read-only by contract: no node changes its input.
-    values.push_back(see(device_, const_cast<std::byte*>(slot + at), bytes, type.shape, strides, type.dtype));
-    at += align_up(std::max(bytes, type.bytes()));
+    values.push_back(see(device_, const_cast<std::byte*>(slot + at), type.shape, strides, type.dtype));
+    at += lower::Transfer::room_for(type.shape, strides, type.dtype);
   }
   return values;
 }

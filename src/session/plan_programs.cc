@@ -29,8 +29,10 @@ Planned plan_programs(const TrainingModel& model, const Batch& microbatch, const
   const lower::Ownership ownership = lower::own(run.graph, storage, layout, options.stages);
   lower::Lowered lowered = lower::lower_training(run.graph, ownership, options.microbatches, 0,
                                                  kept_of(model, tensors, storage, options));
-  return {std::move(lowered.programs), layout, ownership.cut(),
-          lower::stage_costs(run.graph, lower::assign_stages(run.graph, ownership.cut()))};
+  Planned planned{std::move(lowered.programs), layout, ownership.cut(), {}};
+  if (layout.pp > 1)
+    planned.costs = lower::stage_costs(run.graph, lower::assign_stages(run.graph, ownership.cut()));
+  return planned;
 }
 
 }  // namespace shoal::session

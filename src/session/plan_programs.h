@@ -12,7 +12,8 @@ namespace shoal::session {
 struct Planned {
   std::vector<lower::Program> programs;  // by rank
   Layout layout;
-  lower::StageCut cut;                  // with pp > 1
+  // With pp > 1:
+  lower::StageCut cut;
   std::vector<lower::StageCost> costs;  // by stage, of a microbatch on one device
 };
 

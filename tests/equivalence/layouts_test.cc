@@ -158,7 +158,7 @@ TEST(Layouts, GiveOneAnswerOverSharedMemory) {
 // Stages with every schedule, alone and with the other axes; what was stopped goes on in another cut.
 TEST(Layouts, GiveOneAnswerInStages) {
   const auto cells = cells_of([](const Cell& cell) { return cell.microbatches == 6 && cell.chunks == 1; });
-  expect_one_answer(cells,
+  const int run = expect_one_answer(cells,
                     {{},
                      {.pp = 2},
                      {.pp = 4, .schedule = Schedule::kGPipe},
@@ -169,22 +169,25 @@ TEST(Layouts, GiveOneAnswerInStages) {
                      {.dp = 3, .zero = 2, .pp = 2, .schedule = Schedule::kZeroBubble},
                      {.servers = 1, .pp = 3}},
                     over_threads);
+  EXPECT_EQ(run, 182);
 }
 
 TEST(Layouts, GiveOneAnswerInStagesWithTensorChunks) {
   const auto cells = cells_of([](const Cell& cell) { return cell.chunks == 4; });
-  expect_one_answer(cells,
+  const int run = expect_one_answer(cells,
                     {{},
                      {.tp = 2, .pp = 2},
                      {.dp = 2, .tp = 2, .zero = 3, .pp = 2},
                      {.tp = 4, .pp = 2, .schedule = Schedule::kZeroBubble}},
                     over_threads);
+  EXPECT_EQ(run, 92);
 }
 
 TEST(Layouts, GiveOneAnswerInStagesOverSharedMemory) {
   const auto cells = cells_of(
       [](const Cell& cell) { return cell.microbatches == 6 && cell.model != Model::kMlp && cell.bf16; });
-  expect_one_answer(cells, {{}, {.pp = 2}, {.dp = 2, .pp = 2, .schedule = Schedule::kZeroBubble}}, over_shared_memory);
+  const int run = expect_one_answer(cells, {{}, {.pp = 2}, {.dp = 2, .pp = 2, .schedule = Schedule::kZeroBubble}}, over_shared_memory);
+  EXPECT_EQ(run, 25);
 }
 
 // All of it: SHOAL_ALL_CELLS=1, as `make test-all` sets it. Every layout of {dp, tp, zero, servers} on 1, 2,

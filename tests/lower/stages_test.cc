@@ -58,10 +58,15 @@ void expect_flows(const graph::Graph& graph, const Stages& stages) {
       const auto maker = made_by.find(id);
       if (maker == made_by.end()) return;
       const Stages::Place& from = stages.nodes[maker->second];
-      if (place.work == Work::kForward) EXPECT_LE(from.stage, place.stage) << n;
-      if (place.work != Work::kForward && from.work != Work::kForward) EXPECT_GE(from.stage, place.stage) << n;
-      if (from.work == Work::kWeightGradient)
+      if (place.work == Work::kForward) {
+        EXPECT_LE(from.stage, place.stage) << n;
+      }
+      if (place.work != Work::kForward && from.work != Work::kForward) {
+        EXPECT_GE(from.stage, place.stage) << n;
+      }
+      if (from.work == Work::kWeightGradient) {
         EXPECT_TRUE(place.work == Work::kWeightGradient && place.stage == from.stage) << n;
+      }
     });
     for (const graph::ValueId id : graph.nodes[n].results) made_by[id] = n;
   }
@@ -80,8 +85,9 @@ TEST(StagesTest, BackwardReadsWhatItsStageHas) {
       graph::for_each_input(graph.nodes[n], [&](graph::ValueId id) { seen[id].insert(stage); });
     } else {
       graph::for_each_input(graph.nodes[n], [&](graph::ValueId id) {
-        if (const auto found = seen.find(id); found != seen.end())
+        if (const auto found = seen.find(id); found != seen.end()) {
           EXPECT_TRUE(found->second.contains(stage)) << graph.nodes[n].op << " of stage " << stage << " reads %" << id;
+        }
       });
     }
   }
@@ -106,7 +112,7 @@ TEST(StagesTest, SkipsAndTiedWeightsCrossStages) {
   const Stages stages = assign_stages(net, {"middle.conv.weight", "up2.norm.weight"});
   expect_flows(net, stages);
   const Layout layout{.pp = 3};
-  const LocalGraph last = stage_graph(local_graph(net, 1, 0), stages, layout, 2, false);
+  const LocalGraph last = stage_graph(local_graph(net, 1, 0), stages, stages.blocks(false), layout, 2);
   std::set<int> senders;
   for (const Transfer& transfer : last.transfers)
     if (!transfer.sends) senders.insert(transfer.peer);
