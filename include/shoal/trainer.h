@@ -30,6 +30,10 @@ struct TrainerOptions {
   // --- Where it runs: no bit depends on it. ---
   std::optional<Layout> layout = {};  // none: every device takes its share of the microbatches
   std::vector<std::string> stages = {};  // with pp: the parameters at which stages 1, 2, ... begin; none: balanced
+  std::string grid = {};  // with pp: the order of the passes, as `shoal plan` prints it (docs/pipelines.md, "A schedule
+                          // of your own"); empty: the layout's schedule
+  std::string offload = {};  // a folder: each device keeps its optimizer state in a file there (docs/layouts.md); empty:
+                             // in memory
 };
 
 /// What one step did. The same on every device, but for `bytes_read` and `seconds`.

@@ -387,6 +387,8 @@ TrainerOptions trainer_options(const Recipe& recipe) {
   options.threads = static_cast<int>(recipe.layout.threads);
   options.layout = recipe.named_layout();
   if (recipe.layout.stages != "auto") options.stages = split(recipe.layout.stages, ',');
+  if (recipe.layout.offload != "none") options.offload = recipe.layout.offload;
+  if (recipe.layout.grid != "auto") options.grid = recipe.layout.grid;
   return options;
 }
 

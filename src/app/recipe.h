@@ -51,6 +51,8 @@ struct Recipe {
     int64_t devices = 1;
     std::string mesh = "auto";
     std::string stages = "auto";  // or names with commas between
+    std::string grid = "auto";    // or the order of the passes
+    std::string offload = "none";  // or a folder
     int64_t threads = 1;
   } layout;
   struct Numerics {

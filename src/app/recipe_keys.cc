@@ -107,6 +107,10 @@ std::vector<Key> make_keys() {
        "how the devices divide the work, as `\"dp=2,tp=2\"` (see commands.md) or the path of a plan file; `\"auto\"`: they share out the microbatches"},
       {"layout", "stages", TextField{[](R& r) -> auto& { return r.layout.stages; }, {}}, kOptional, "", {},
        "with `pp`: the parameters at which stages 1, 2, ... begin, with commas between, as `\"blocks.4.norm1.weight\"`; `\"auto\"`: stages that cost alike"},
+      {"layout", "grid", TextField{[](R& r) -> auto& { return r.layout.grid; }, {}}, kOptional, "", {},
+       "with `pp`: the order in which each device computes its passes, a line (or what stands before a `;`) for each, as `\"0F0 0F1 0B0 0B1; 1F0 1B0 1F1 1B1\"`; `\"auto\"`: the layout's schedule"},
+      {"layout", "offload", TextField{[](R& r) -> auto& { return r.layout.offload; }, {}}, kOptional, "", {},
+       "a folder on a disk: each device keeps its optimizer state in a file there, where memory is short; `\"none\"`: in memory"},
       {"layout", "threads", WholeField{[](R& r) -> auto& { return r.layout.threads; }, 1, 1024}, kOptional, "", {},
        "threads of a device; another number may give other bits"},
 

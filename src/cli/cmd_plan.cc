@@ -44,22 +44,8 @@ void show_pipeline(const session::Planned& plan, int64_t microbatches, const std
                 stage == 0 ? "the model" : cat("with ", plan.cut[stage - 1]).c_str());
   }
   const int64_t count = std::ranges::count(plan.programs[0].dealt, 0);  // of the first pipeline
-  const lower::Grid grid = lower::schedule_pipeline(plan.layout, count);
-  const auto cost = [&](const lower::Turn& turn) {
-    const auto& [forward, backward, weights] = plan.costs[static_cast<size_t>(turn.stage)];
-    switch (turn.pass) {
-      case lower::Turn::Pass::kForward:
-        return forward;
-      case lower::Turn::Pass::kInputGradient:
-        return backward;
-      case lower::Turn::Pass::kWeightGradient:
-        return weights;
-      case lower::Turn::Pass::kBackward:
-        break;
-    }
-    return backward + weights;
-  };
-  const lower::Timeline line = lower::simulate(grid, plan.layout, count, cost);
+  const lower::Grid& grid = plan.grid;
+  const lower::Timeline line = lower::simulate(grid, plan.layout, count, lower::turn_cost(plan.costs));
   std::printf("schedule of %lld of %lld microbatches, a line for each device:\n%s", static_cast<long long>(count),
               static_cast<long long>(microbatches), lower::print(grid).c_str());
   for (size_t d = 0; d < grid.size(); ++d)

@@ -51,4 +51,12 @@ std::vector<ValueId> outputs(const Graph& graph) {
   return all;
 }
 
+std::vector<size_t> makers(const Graph& graph) {
+  std::vector<size_t> made_by(graph.values.size(), kNoNode);
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
+    for (const ValueId id : graph.nodes[n].results)
+      if (id != kNoValue) made_by[static_cast<size_t>(id)] = n;
+  return made_by;
+}
+
 }  // namespace shoal::graph

@@ -149,6 +149,10 @@ void for_each_input(NodeType& node, F&& f) {
 /// stage makes is left out.
 std::vector<ValueId> outputs(const Graph&);
 
+inline constexpr size_t kNoNode = static_cast<size_t>(-1);
+/// By value: the node that makes it; kNoNode for inputs.
+std::vector<size_t> makers(const Graph&);
+
 // --- text.cc: text form; print(parse(text)) == text ---
 std::string print(const Graph&);
 std::string print(const TensorType&);  // "f32[8,256]" or "f32[8,256]{1,8}" when not contiguous

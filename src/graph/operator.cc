@@ -25,4 +25,6 @@ bool is_view(const Node& node) {
   return from != nullptr && !from->isWrite() && op.schema().returns()[0].alias_info() != nullptr;
 }
 
+bool has_memory_of_argument(const Node& node) { return is_view(node) || node.op == "aten::_unsafe_view"; }
+
 }  // namespace shoal::graph

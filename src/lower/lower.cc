@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "base/text.h"
@@ -24,8 +25,9 @@ constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
 
 class Lowering {
  public:
-  Lowering(std::string name, const LocalGraph& local, const Ownership& ownership, int64_t num_microbatches, int rank)
-      : local_(local), ownership_(ownership), role_(ownership.role(rank)), rank_(rank) {
+  Lowering(std::string name, const StagedGraph& model, const LocalGraph& local, const Ownership& ownership,
+           int64_t num_microbatches, int rank)
+      : model_(model), local_(local), ownership_(ownership), role_(ownership.role(rank)), rank_(rank) {
     program_.name = std::move(name);
     program_.rank = rank;
     program_.layout = ownership.layout();
@@ -111,9 +113,8 @@ class Lowering {
     program_.buffers.push_back(
         {.kind = Buffer::Kind::kWeights, .bytes = ownership_.weight_bytes(rank_), .is_shared = true});
     if (!role_.computes) return;
-    int64_t frame = 0;
-    for (const Segment& segment : program_.segments) frame = std::max(frame, segment.peak_bytes);
-    for (int f = 0; f < num_frames_; ++f) program_.buffers.push_back({.kind = Buffer::Kind::kFrame, .number = f, .bytes = frame});
+    for (int f = 0; f < num_frames_; ++f)
+      program_.buffers.push_back({.kind = Buffer::Kind::kFrame, .number = f, .bytes = f == 0 ? frames_bytes() : 0});
     for (const TransferOperands& transfer : program_.transfers)
       if (transfer.sends)
         program_.buffers.push_back({.kind = Buffer::Kind::kTransfer,
@@ -123,6 +124,24 @@ class Lowering {
     if (layout().tp > 1)
       program_.buffers.push_back(
           {.kind = Buffer::Kind::kExchange, .bytes = 2 * exchange_half_bytes(local_.half_bytes), .is_shared = true});
+  }
+  // The most that all frames have at a time; they share memory.
+  int64_t frames_bytes() const {
+    int64_t most = 0;
+    std::vector<int64_t> held(static_cast<size_t>(num_frames_), 0);
+    for (const BlockTurn& turn : turns_) {
+      int64_t& mine = held[static_cast<size_t>(turn.frame)];
+      const int64_t others = std::accumulate(held.begin(), held.end(), -mine);
+      const auto look = [&](const Segment& segment) { most = std::max(most, others + segment.peak_bytes); };
+      if (program_.blocks.empty()) {
+        std::ranges::for_each(program_.segments, look);
+        continue;
+      }
+      const BlockOperands& block = program_.blocks[static_cast<size_t>(turn.block)];
+      for (const int segment : block.segments) look(program_.segments[static_cast<size_t>(segment)]);
+      mine = turn.ends ? 0 : block.held_bytes;
+    }
+    return most;
   }
   const Layout& layout() const { return program_.layout; }
 
@@ -175,17 +194,16 @@ class Lowering {
     if (local_.blocks.empty()) {
       for (int64_t m = 0; m < count; ++m) turns_.push_back({0, m, 0});
     } else {
-      const auto block_of = [&](const Turn& turn) {
-        const Stages::Work work = turn.pass == Turn::Pass::kForward          ? Stages::Work::kForward
-                                  : turn.pass == Turn::Pass::kWeightGradient ? Stages::Work::kWeightGradient
-                                                                             : Stages::Work::kBackward;
-        const auto found = std::ranges::find_if(
-            local_.blocks, [&](const StageBlock& block) { return block.stage == turn.stage && block.work == work; });
-        return static_cast<int>(found - local_.blocks.begin());
-      };
-      grid_ = schedule_pipeline(layout(), count);
+      grid_ = grid_of(ownership_, count, model_.costs);
+      if (!ownership_.grid().empty()) simulate(grid_, layout(), count);  // it is a user's
+      const bool splits = splits_backward(grid_);
       for (const Turn& turn : grid_[static_cast<size_t>(role_.pp)])
-        turns_.push_back({block_of(turn), turn.microbatch, 0});
+        for (const Stages::Place& place : places_of(turn, splits)) {
+          const auto block = std::ranges::find_if(local_.blocks, [&](const StageBlock& each) {
+            return each.stage == place.stage && each.work == place.work;
+          });
+          turns_.push_back({static_cast<int>(block - local_.blocks.begin()), turn.microbatch, 0});
+        }
     }
     mark_turns();
     plan_slots();
@@ -290,6 +308,7 @@ class Lowering {
     sum_buckets(0);
   }
 
+  const StagedGraph& model_;
   const LocalGraph& local_;
   const Ownership& ownership_;
   const mesh::Role role_;
@@ -303,12 +322,14 @@ class Lowering {
   Program program_;
 };
 
-LocalGraph localise(const graph::Graph& divided, const Stages& stages, const Ownership& ownership, int rank) {
+LocalGraph localise(const StagedGraph& model, const Ownership& ownership, int rank) {
+  const Stages& stages = model.stages;
   const Layout& layout = ownership.layout();
   const mesh::Role& role = ownership.role(rank);
-  const std::vector<int> blocks = stages.blocks(/*splits_backward=*/layout.schedule == Schedule::kZeroBubble);
-  LocalGraph local = local_graph(divided, layout.tp, role.tp, blocks);
-  if (stages.count > 1) local = stage_graph(std::move(local), stages, blocks, layout, role.pp);
+  const Grid grid = stages.count > 1 ? grid_of(ownership, 1, {}) : Grid();
+  const std::vector<int> blocks = stages.blocks(splits_backward(grid));
+  LocalGraph local = local_graph(model.graph, layout.tp, role.tp, blocks);
+  if (stages.count > 1) local = stage_graph(std::move(local), stages, blocks, orders_of(stages, grid), role.pp);
   if (ownership.shards_parameters()) local = fetch_weights(std::move(local), ownership, rank);
   return local;
 }
@@ -328,14 +349,13 @@ void check_holds(const LocalGraph& local, const Ownership& ownership, int rank) 
 }
 
 template <class Lower>
-Lowered lower_all(const graph::Graph& divided, const Ownership& ownership, int rank, const Lower& lower) {
-  const Stages stages = ownership.cut().empty() ? Stages{} : assign_stages(divided, ownership.cut());
+Lowered lower_all(const StagedGraph& model, const Ownership& ownership, int rank, const Lower& lower) {
   Lowered lowered;
   std::map<std::pair<int, int>, LocalGraph> locals;  // by pp and tp coordinate, where nothing else tells devices apart
   for (int r = 0; r < ownership.num_ranks(); ++r) {
     const std::pair key(ownership.role(r).pp, ownership.role(r).tp);
     if (ownership.shards_parameters() || !locals.contains(key)) {
-      locals.insert_or_assign(key, localise(divided, stages, ownership, r));
+      locals.insert_or_assign(key, localise(model, ownership, r));
       if (ownership.role(r).computes) check_holds(locals.at(key), ownership, r);
     }
     const LocalGraph& local = locals.at(key);
@@ -348,25 +368,18 @@ Lowered lower_all(const graph::Graph& divided, const Ownership& ownership, int r
 
 }  // namespace
 
-Ownership own(const graph::Graph& divided, const Storage& storage, const Layout& layout, StageCut cut) {
-  if (layout.pp == 1) return {storage, layout};
-  if (cut.empty()) cut = balanced_cut(divided, layout.stages());
-  if (std::ssize(cut) + 1 != layout.stages())
-    throw InputError(cat("pipeline - stages: got ", cut.size(), " parameters at which stages begin, want ", layout.stages() - 1));
-  const StageUses uses(divided, assign_stages(divided, cut), storage);
-  return {storage, layout, std::move(cut), uses};
-}
-
 Lowered lower_training(const graph::Graph& divided, const Ownership& ownership, int64_t num_microbatches, int rank,
                        const Kept& kept) {
-  return lower_all(divided, ownership, rank, [&](const LocalGraph& local, int r) {
-    return Lowering("training", local, ownership, num_microbatches, r).training(kept);
+  const StagedGraph model = stage_training(divided, ownership);
+  return lower_all(model, ownership, rank, [&](const LocalGraph& local, int r) {
+    return Lowering("training", model, local, ownership, num_microbatches, r).training(kept);
   });
 }
 
 Lowered lower_evaluation(const graph::Graph& divided, const Ownership& ownership, int rank) {
-  return lower_all(divided, ownership, rank, [&](const LocalGraph& local, int r) {
-    return Lowering("evaluation", local, ownership, 1, r).evaluation();
+  const StagedGraph model = stage_evaluation(divided, ownership);
+  return lower_all(model, ownership, rank, [&](const LocalGraph& local, int r) {
+    return Lowering("evaluation", model, local, ownership, 1, r).evaluation();
   });
 }
 

@@ -4,6 +4,7 @@
 #include "lower/local_graph.h"
 #include "lower/ownership.h"
 #include "lower/program.h"
+#include "lower/staged_graph.h"
 
 namespace shoal::lower {
 
@@ -12,10 +13,6 @@ struct Kept {
   int64_t optimizer_states = 0;  // fp32 numbers that the optimizer has for each weight
   int64_t module_bytes = 0;      // of frozen parameters and buffers
 };
-
-/// How the model is cut for a layout, from the graph that a run began with: `cut`, or where it is empty the balanced
-/// one. Throws InputError for a cut that the model or the layout cannot have.
-Ownership own(const graph::Graph& divided, const Storage&, const Layout&, StageCut cut = {});
 
 /// The Programs of all ranks, checked together, and what `rank` runs of the divided graph: its parts, with
 /// exchanges (local_graph.h), and with zero = 3 fetches of what others keep (fetch_weights.h).

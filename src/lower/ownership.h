@@ -28,14 +28,15 @@ namespace shoal::lower {
 class Ownership {
  public:
   /// `storage` must outlive it. REQUIRES: layout.tp divides storage.num_parts. `cut`: where the stages begin, and
-  /// `uses` what they use. Throws InputError where stages share what the layout cannot sum over them.
-  Ownership(const Storage& storage, const Layout& layout, StageCut cut, const StageUses& uses);
+  /// `uses` what they use. `grid`: in which order they are computed; empty: as the layout says. Throws InputError where stages share what the layout cannot sum over them.
+  Ownership(const Storage& storage, const Layout& layout, StageCut cut, const StageUses& uses, Grid grid = {});
   /// Of a model that is not cut. REQUIRES: layout.pp == 1.
   Ownership(const Storage& storage, const Layout& layout) : Ownership(storage, layout, {}, StageUses(storage)) {}
 
   const Storage& storage() const { return storage_; }
   const Layout& layout() const { return layout_; }
   const StageCut& cut() const { return cut_; }
+  const Grid& grid() const { return grid_; }
   /// The pp coordinate that makes the loss, and a contribution to a gradient.
   int pp_of_loss() const { return pp_of_loss_; }
   int pp_of(size_t unit, size_t contribution) const { return contribution_pp_[unit][contribution]; }
@@ -95,6 +96,7 @@ class Ownership {
   const Storage& storage_;
   Layout layout_;
   StageCut cut_;
+  Grid grid_;
   int pp_of_loss_ = 0;
   std::vector<std::vector<int>> contribution_pp_;  // by unit and contribution
   std::vector<Rank> ranks_;

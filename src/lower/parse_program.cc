@@ -298,6 +298,7 @@ Program parse_program(const std::string& text) {
       words.word();
       BlockOperands& block = program.blocks.emplace_back();
       block.stage = words.number<int>(words.option("stage"));
+      block.held_bytes = words.number(words.option("held_bytes"));
       words.expect("segments");
       block.segments = words.numbers();
     } else if (what == "operands" && words.at("K")) {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "lower/zero_bubble.h"
 #include "shoal/error.h"
 
 namespace shoal::lower {
@@ -94,33 +95,36 @@ Grid interleaved(const Layout& layout, int64_t n) {
   }
 }
 
-// ZB-H1: 1F1B whose weight gradients come d behind on device d, so that no device has more than pp microbatches in
-// flight, and fill the waits at the end.
-Grid zero_bubble(const Layout& layout, int64_t n) {
-  Grid grid;
-  for (int d = 0; d < layout.pp; ++d) {
-    std::vector<Turn>& turns = grid.emplace_back();
-    int64_t forward = 0, input = 0, weight = 0;  // done
-    const auto take = [&](Pass pass, int64_t& count) { turns.push_back({pass, d, count++}); };
-    while (forward < std::min(n, layout.pp - 1 - d)) take(Pass::kForward, forward);
-    while (input < n) {
-      const bool is_steady = forward < n;
-      if (is_steady) take(Pass::kForward, forward);
-      take(Pass::kInputGradient, input);
-      if (input - weight > (is_steady ? d : 0)) take(Pass::kWeightGradient, weight);
-    }
-    while (weight < n) take(Pass::kWeightGradient, weight);
-  }
-  return grid;
-}
-
 }  // namespace
 
 double unit_cost(const Turn& turn) { return turn.pass == Pass::kBackward ? 2 : 1; }
 
-int device_of_stage(const Layout& layout, int stage) { return stage % static_cast<int>(layout.pp); }
+int device_of_stage(const Layout& layout, int stage) {
+  const auto pp = static_cast<int>(layout.pp);
+  return layout.schedule == Schedule::kZeroBubbleV && stage >= pp ? 2 * pp - 1 - stage : stage % pp;
+}
 
-Grid schedule_pipeline(const Layout& layout, int64_t n) {
+int64_t num_microbatches(const Grid& grid) {
+  int64_t count = 0;
+  for (const auto& turns : grid)
+    for (const Turn& turn : turns) count = std::max(count, turn.microbatch + 1);
+  return count;
+}
+
+bool splits_backward(const Grid& grid) {
+  return std::ranges::any_of(grid, [](const auto& turns) {
+    return std::ranges::count(turns, Pass::kInputGradient, &Turn::pass) > 0;
+  });
+}
+
+std::vector<Turn> turns_of_microbatch(const Grid& grid, int device, int64_t microbatch) {
+  std::vector<Turn> turns;
+  for (const Turn& turn : grid.at(static_cast<size_t>(device)))
+    if (turn.microbatch == microbatch) turns.push_back(turn);
+  return turns;
+}
+
+Grid schedule_pipeline(const Layout& layout, int64_t n, const TurnCost& cost) {
   switch (layout.schedule) {
     case Schedule::kGPipe:
       return one_stage_each(layout, n, [&](int) { return n; });
@@ -129,7 +133,9 @@ Grid schedule_pipeline(const Layout& layout, int64_t n) {
     case Schedule::kInterleaved1F1B:
       return interleaved(layout, n);
     case Schedule::kZeroBubble:
-      return zero_bubble(layout, n);
+    case Schedule::kZeroBubbleH2:
+    case Schedule::kZeroBubbleV:
+      return zero_bubble(layout, n, cost);
   }
   return {};
 }
@@ -164,6 +170,20 @@ Timeline simulate(const Grid& grid, const Layout& layout, int64_t n, const TurnC
                                                                                                 : nullptr;
       if (missing) refuse(device, grid[device].size(), cat("stage ", stage, " has no ", missing, " of microbatch ", m));
     }
+  for (size_t d = 0; d < grid.size(); ++d) {
+    std::vector<std::vector<std::pair<Pass, int>>> passes(static_cast<size_t>(n));  // by microbatch, B as I and W
+    for (size_t t = 0; t < grid[d].size(); ++t) {
+      const Turn& turn = grid[d][t];
+      auto &mine = passes[static_cast<size_t>(turn.microbatch)], &first = passes[0];
+      const auto add = [&](Pass pass) {
+        mine.emplace_back(pass, turn.stage);
+        if (mine.size() > first.size() || mine.back() != first[mine.size() - 1])
+          refuse(d, t, cat("device ", d, " takes microbatch ", turn.microbatch, " through its passes in another order than microbatch 0"));
+      };
+      add(awaited(turn).pass);
+      if (turn.pass == Pass::kBackward) add(Pass::kWeightGradient);
+    }
+  }
   std::vector<double> now(grid.size(), 0);
   for (bool goes_on = true; goes_on;) {
     goes_on = false;
@@ -220,7 +240,9 @@ std::string print(const Grid& grid, int device, size_t marked) {
 
 Grid parse_grid(const std::string& text) {
   Grid grid;
-  for (const std::string& line : split(text, '\n')) {
+  std::string lines = text;
+  std::ranges::replace(lines, ';', '\n');
+  for (const std::string& line : split(lines, '\n')) {
     std::vector<Turn> turns;
     for (const std::string& word : split(line, ' ')) {
       if (word.empty()) continue;

@@ -2,7 +2,7 @@
 // papers print them in a grid. Knows numbers of stages and microbatches, nothing of a model.
 //
 // Sources: GPipe (Huang et al. 2019); 1F1B (PipeDream-Flush, Narayanan et al. 2021); interleaved 1F1B (Megatron-LM,
-// Narayanan et al. 2021); zero bubble ZB-H1 (Qi et al. 2023).
+// Narayanan et al. 2021); zero bubble ZB-H1 and ZB-H2 (Qi et al. 2023), ZB-V (Qi et al. 2024).
 #pragma once
 
 #include <cstdint>
@@ -32,13 +32,19 @@ using Grid = std::vector<std::vector<Turn>>;  // by place on the pp axis
 /// The pp coordinate that has a stage.
 int device_of_stage(const Layout&, int stage);
 
-/// The layout's schedule for `microbatches` of one pipeline.
-Grid schedule_pipeline(const Layout&, int64_t microbatches);
-
 /// Seconds, or any other unit, that a turn takes.
 using TurnCost = std::function<double(const Turn&)>;
 /// F 1, B 2, I and W 1, of every stage.
 double unit_cost(const Turn&);
+
+/// The layout's schedule for `microbatches` of one pipeline. A zero-bubble schedule goes by what passes cost.
+Grid schedule_pipeline(const Layout&, int64_t microbatches, const TurnCost& = unit_cost);
+int64_t num_microbatches(const Grid&);
+/// Whether backward comes in two, I and W, anywhere.
+bool splits_backward(const Grid&);
+/// The turns of one microbatch, in order.
+std::vector<Turn> turns_of_microbatch(const Grid&, int device, int64_t microbatch);
+
 /// When each turn begins, were a message instant.
 struct Timeline {
   std::vector<std::vector<double>> begins, ends;  // as the grid
@@ -54,7 +60,7 @@ int in_flight(const std::vector<Turn>&);
 
 /// A line for each device: "0F0 0F1 0B0 0B1", stage, pass, microbatch. `marked`: device and turn that stand in [].
 std::string print(const Grid&, int device = -1, size_t turn = 0);
-/// Reads it. Throws InputError.
+/// Reads it; a ';' too ends a line. Throws InputError.
 Grid parse_grid(const std::string& text);
 
 }  // namespace shoal::lower

@@ -96,6 +96,7 @@ struct TransferOperands {
 struct BlockOperands {
   int stage = 0;
   std::vector<int> segments;
+  int64_t held_bytes = 0;  // that the frame has after it
   friend bool operator==(const BlockOperands&, const BlockOperands&) = default;
 };
 

@@ -140,7 +140,8 @@ std::string print(const Program& program) {
                 print_values("drops", transfer.drops), "\n");
   }
   for (size_t b = 0; b < program.blocks.size(); ++b)
-    text += cat("operands P", b, " stage=", program.blocks[b].stage, " segments ", join(program.blocks[b].segments, " "), "\n");
+    text += cat("operands P", b, " stage=", program.blocks[b].stage, " held_bytes=",
+                program.blocks[b].held_bytes, " segments ", join(program.blocks[b].segments, " "), "\n");
   for (size_t b = 0; b < program.buckets.size(); ++b) {
     text += cat("operands K", b);
     for (const BucketItem& item : program.buckets[b]) text += print(item);

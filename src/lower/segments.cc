@@ -23,9 +23,6 @@ bool is_transfer(const Node& node) { return is_send(node) || is_receive(node); }
 // Their results lie in peers' memory.
 bool is_from_peers(const Node& node) { return is_exchange(node) || is_receive(node); }
 
-// Of a view that LibTorch promises nobody to see as one, the schema says nothing.
-bool has_memory_of_argument(const Node& node) { return graph::is_view(node) || node.op == "aten::_unsafe_view"; }
-
 class Cutter {
  public:
   Cutter(const LocalGraph& local, std::vector<Bucket> buckets, Program& program)
@@ -40,8 +37,9 @@ class Cutter {
     for (const StageBlock& block : local_.blocks) {
       const auto before = std::ssize(program_.segments);
       run(block.nodes);
-      BlockOperands& operands = program_.blocks.emplace_back(BlockOperands{block.stage, {}});
+      BlockOperands& operands = program_.blocks.emplace_back(BlockOperands{block.stage, {}, 0});
       for (auto s = before; s < std::ssize(program_.segments); ++s) operands.segments.push_back(static_cast<int>(s));
+      operands.held_bytes = live_bytes_;
       all.push_back(std::exchange(actions_, {}));
     }
     return all;
@@ -131,7 +129,7 @@ class Cutter {
   void find_memory() {
     for (size_t id = 0; id < memory_of_.size(); ++id) memory_of_[id] = static_cast<ValueId>(id);
     for (const Node& node : graph_.nodes) {
-      if (is_exchange(node) || is_fetch(node) || is_transfer(node) || !has_memory_of_argument(node)) continue;
+      if (is_exchange(node) || is_fetch(node) || is_transfer(node) || !graph::has_memory_of_argument(node)) continue;
       ValueId from = kNoValue;
       graph::for_each_input(node, [&](ValueId id) { from = from == kNoValue ? id : from; });
       for (const ValueId id : node.results)

@@ -4,8 +4,6 @@
 #include <map>
 #include <set>
 
-#include "lower/pipeline_schedule.h"
-
 namespace shoal::lower {
 namespace {
 
@@ -17,9 +15,13 @@ using Work = Stages::Work;
 
 class StageCutter {
  public:
-  StageCutter(LocalGraph local, const Stages& stages, const std::vector<int>& blocks, const Layout& layout, int pp)
-      : stages_(stages), layout_(layout), pp_(pp), out_(std::move(local)), nodes_(std::move(out_.graph.nodes)) {
+  StageCutter(LocalGraph local, const Stages& stages, const std::vector<int>& blocks,
+              const std::vector<std::vector<int>>& orders, int pp)
+      : stages_(stages), orders_(orders), pp_(pp), out_(std::move(local)), nodes_(std::move(out_.graph.nodes)) {
     for (const size_t origin : out_.origins) blocks_.push_back(blocks[origin]);
+    for (size_t device = 0; device < orders.size(); ++device)
+      for (size_t i = 0; i < orders[device].size(); ++i)
+        steps_[orders[device][i]] = {static_cast<int>(device), static_cast<int>(i)};
     made_in_.assign(out_.graph.values.size(), kNowhere);
     for (size_t n = 0; n < nodes_.size(); ++n)
       for (const ValueId id : nodes_[n].results)
@@ -31,8 +33,7 @@ class StageCutter {
     out_.graph.nodes.clear();
     out_.origins.clear();
     out_.blocks.clear();
-    for (int block = 0; block < stages_.num_blocks(); ++block)
-      if (device_of(block) == pp_) add_block(block);
+    for (const int block : orders_[static_cast<size_t>(pp_)]) add_block(block);
     drop_outputs();
     return std::move(out_);
   }
@@ -40,7 +41,7 @@ class StageCutter {
  private:
   static constexpr int kNowhere = -1;
 
-  int device_of(int block) const { return device_of_stage(layout_, stages_.place_of(block).stage); }
+  int device_of(int block) const { return steps_.at(block).device; }
   int made_in(ValueId id) const { return made_in_[static_cast<size_t>(id)]; }
 
   // A value goes to each other device once, where the first block there needs it.
@@ -51,7 +52,7 @@ class StageCutter {
       graph::for_each_input(nodes_[n], [&](ValueId id) {
         if (made_in(id) == kNowhere || device_of(made_in(id)) == device) return;
         const auto [entry, is_new] = first.try_emplace({id, device}, blocks_[n]);
-        if (!is_new) entry->second = std::min(entry->second, blocks_[n]);
+        if (!is_new && steps_.at(blocks_[n]).number < steps_.at(entry->second).number) entry->second = blocks_[n];
       });
     }
     std::map<std::pair<int, int>, std::vector<ValueId>> all;  // by the blocks that make and need it
@@ -112,8 +113,12 @@ class StageCutter {
   }
 
   const Stages& stages_;
-  const Layout& layout_;
+  const std::vector<std::vector<int>>& orders_;
   const int pp_;
+  struct Step {
+    int device, number;  // among the device's blocks
+  };
+  std::map<int, Step> steps_;  // by block
   LocalGraph out_;
   std::vector<Node> nodes_;
   std::vector<int> blocks_;   // by node
@@ -126,9 +131,9 @@ class StageCutter {
 bool is_send(const Node& node) { return node.op == "shoal::send"; }
 bool is_receive(const Node& node) { return node.op == "shoal::receive"; }
 
-LocalGraph stage_graph(LocalGraph local, const Stages& stages, const std::vector<int>& blocks, const Layout& layout,
-                       int pp) {
-  return StageCutter(std::move(local), stages, blocks, layout, pp).run();
+LocalGraph stage_graph(LocalGraph local, const Stages& stages, const std::vector<int>& blocks,
+                       const std::vector<std::vector<int>>& orders, int pp) {
+  return StageCutter(std::move(local), stages, blocks, orders, pp).run();
 }
 
 }  // namespace shoal::lower

@@ -5,15 +5,16 @@
 
 #include "lower/local_graph.h"
 #include "lower/stages.h"
-#include "shoal/layout.h"
 
 namespace shoal::lower {
 
 bool is_send(const graph::Node&);
 bool is_receive(const graph::Node&);
 
-/// `local` is of the divided graph that `stages` places, whose nodes are in `blocks` (Stages::blocks); `pp` is the
-/// device's coordinate. Bits: preserving.
-LocalGraph stage_graph(LocalGraph local, const Stages& stages, const std::vector<int>& blocks, const Layout&, int pp);
+/// `local` is of the divided graph that `stages` places, whose nodes are in `blocks` (Stages::blocks). `orders`: the
+/// blocks that each device of the pipeline computes of a microbatch, in order; `pp` is the device's coordinate. Bits:
+/// preserving.
+LocalGraph stage_graph(LocalGraph local, const Stages& stages, const std::vector<int>& blocks,
+                       const std::vector<std::vector<int>>& orders, int pp);
 
 }  // namespace shoal::lower

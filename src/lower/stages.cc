@@ -7,48 +7,32 @@
 
 #include "base/text.h"
 #include "graph/operator.h"
-#include "ops/divide.h"
+#include "lower/node_cost.h"
 #include "shoal/error.h"
 
 namespace shoal::lower {
 namespace {
 
 using graph::Graph;
+using graph::kNoNode;
 using graph::kNoValue;
 using graph::Node;
 using graph::Phase;
 using graph::ValueId;
 using Work = Stages::Work;
 
-constexpr size_t kNowhere = static_cast<size_t>(-1);
 constexpr int kUnknown = -1;
 
 size_t at(ValueId id) { return static_cast<size_t>(id); }
 
-// On a core of today; only proportions count.
-double seconds_of(const Graph& graph, const Node& node) {
-  constexpr double kFlopsPerSecond = 100e9, kBytesPerSecond = 10e9;
-  if (ops::costs_nothing(graph, node)) return 0;
-  const ops::Cost cost = ops::cost(graph, node);
-  return cost.flops / kFlopsPerSecond + cost.bytes / kBytesPerSecond;
-}
-
-std::vector<size_t> makers(const Graph& graph) {
-  std::vector<size_t> made_by(graph.values.size(), kNowhere);
-  for (size_t n = 0; n < graph.nodes.size(); ++n)
-    for (const ValueId id : graph.nodes[n].results)
-      if (id != kNoValue) made_by[at(id)] = n;
-  return made_by;
-}
-
 bool is_of_libtorch(const Node& node) { return !node.op.starts_with("shoal::"); }
 
-// By node of backward: the node of forward that it belongs to; kNowhere where autograd did not say. Of the nodes of
+// By node of backward: the node of forward that it belongs to; kNoNode where autograd did not say. Of the nodes of
 // one call (what it is made of, how its inputs came together from parts) it is the one, none of our own if there is
 // another, that has most to do with what backward reads, or else with a parameter.
 std::vector<size_t> forward_nodes(const Graph& graph) {
   struct Call {
-    size_t first = kNowhere, last = kNowhere;  // of forward
+    size_t first = kNoNode, last = kNoNode;  // of forward
     std::set<ValueId> read;                    // by its backward
   };
   std::map<int64_t, Call> calls;
@@ -56,7 +40,7 @@ std::vector<size_t> forward_nodes(const Graph& graph) {
     const Node& node = graph.nodes[n];
     if (node.phase != Phase::kForward || node.call == 0) continue;
     Call& call = calls[node.call];
-    if (call.first == kNowhere) call.first = n;
+    if (call.first == kNoNode) call.first = n;
     call.last = n;
   }
   std::vector<Call*> of(graph.nodes.size(), nullptr);
@@ -86,7 +70,7 @@ std::vector<size_t> forward_nodes(const Graph& graph) {
       if (score > best) best = score, chosen = n;
     }
   }
-  std::vector<size_t> all(graph.nodes.size(), kNowhere);
+  std::vector<size_t> all(graph.nodes.size(), kNoNode);
   for (size_t n = 0; n < all.size(); ++n)
     if (of[n]) all[n] = nodes.at(of[n]);
   return all;
@@ -157,7 +141,7 @@ Candidates candidates_of(const Graph& graph) {
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     const size_t place = node.phase == Phase::kForward ? n : forward[n];
-    if (place != kNowhere) seconds[place] += seconds_of(graph, node);
+    if (place != kNoNode) seconds[place] += seconds_of(graph, node);
   }
   for (size_t n = 0; n < graph.nodes.size(); ++n)
     if (graph.nodes[n].phase == Phase::kForward)
@@ -245,8 +229,8 @@ Stages assign_stages(const Graph& graph, const StageCut& cut) {
       throw InputError(cat("pipeline - stages: the model reads ", cut[s + 1], " before ", cut[s],
                            ", want the order of the stages; name them in the order in which forward uses them"));
   }
-  const std::vector<size_t> made_by = makers(graph), forward = forward_nodes(graph);
-  const auto is_backward = [&](size_t n) { return n != kNowhere && graph.nodes[n].phase == Phase::kBackward; };
+  const std::vector<size_t> made_by = graph::makers(graph), forward = forward_nodes(graph);
+  const auto is_backward = [&](size_t n) { return n != kNoNode && graph.nodes[n].phase == Phase::kBackward; };
   const auto forward_stage = [&](size_t n) {
     return static_cast<int>(std::ranges::upper_bound(begins, n) - begins.begin());
   };
@@ -257,7 +241,7 @@ Stages assign_stages(const Graph& graph, const StageCut& cut) {
       if (is_backward(made_by[at(id)])) readers[made_by[at(id)]].push_back(n);
     });
   }
-  const auto maker_stage = [&](ValueId id) { return made_by[at(id)] == kNowhere ? 0 : stages.nodes[made_by[at(id)]].stage; };
+  const auto maker_stage = [&](ValueId id) { return made_by[at(id)] == kNoNode ? 0 : stages.nodes[made_by[at(id)]].stage; };
   std::vector<int> first_reader(graph.values.size(), stages.count);  // in forward
   for (size_t n = graph.nodes.size(); n-- > 0;) {
     if (is_backward(n)) continue;
@@ -272,7 +256,7 @@ Stages assign_stages(const Graph& graph, const StageCut& cut) {
     graph::for_each_input(graph.nodes[n], [&](ValueId id) { first_reader[at(id)] = std::min(first_reader[at(id)], stage); });
   }
   for (size_t n = 0; n < graph.nodes.size(); ++n)
-    if (is_backward(n)) stages.nodes[n].stage = forward[n] == kNowhere ? kUnknown : stages.nodes[forward[n]].stage;
+    if (is_backward(n)) stages.nodes[n].stage = forward[n] == kNoNode ? kUnknown : stages.nodes[forward[n]].stage;
   // Sums of gradients, which the engine makes between two calls, go with what reads them.
   for (size_t n = graph.nodes.size(); n-- > 0;)
     if (int& stage = stages.nodes[n].stage; stage == kUnknown)
@@ -314,15 +298,48 @@ std::vector<StageCost> stage_costs(const Graph& graph, const Stages& stages) {
   return costs;
 }
 
+TurnCost turn_cost(std::vector<StageCost> costs) {
+  return [costs = std::move(costs)](const Turn& turn) {
+    const auto& [forward, backward, weights] = costs.at(static_cast<size_t>(turn.stage));
+    switch (turn.pass) {
+      case Turn::Pass::kForward:
+        return forward;
+      case Turn::Pass::kInputGradient:
+        return backward;
+      case Turn::Pass::kWeightGradient:
+        return weights;
+      case Turn::Pass::kBackward:
+        break;
+    }
+    return backward + weights;
+  };
+}
+
 std::vector<int> Stages::blocks(bool splits_backward) const {
   std::vector<int> all;
-  for (const Place& place : nodes) {
-    const int backward = count + 2 * (count - 1 - place.stage);
-    all.push_back(place.work == Work::kForward                              ? place.stage
-                  : splits_backward && place.work == Work::kWeightGradient ? backward + 1
-                                                                            : backward);
-  }
+  for (const Place& place : nodes)
+    all.push_back(block_of({place.stage, place.work == Work::kForward || splits_backward ? place.work : Work::kBackward}));
   return all;
+}
+
+std::vector<Stages::Place> places_of(const Turn& turn, bool splits) {
+  switch (turn.pass) {
+    case Turn::Pass::kForward:
+      return {{turn.stage, Work::kForward}};
+    case Turn::Pass::kWeightGradient:
+      return {{turn.stage, Work::kWeightGradient}};
+    case Turn::Pass::kInputGradient:
+    case Turn::Pass::kBackward:
+      break;
+  }
+  std::vector<Stages::Place> places = {{turn.stage, Work::kBackward}};
+  if (splits && turn.pass == Turn::Pass::kBackward) places.push_back({turn.stage, Work::kWeightGradient});
+  return places;
+}
+
+int Stages::block_of(Place place) const {
+  if (place.work == Work::kForward) return place.stage;
+  return count + 2 * (count - 1 - place.stage) + (place.work == Work::kWeightGradient ? 1 : 0);
 }
 
 Stages::Place Stages::place_of(int block) const {
@@ -346,12 +363,12 @@ StageUses::StageUses(const Graph& graph, const Stages& stages, const Storage& st
     graph::for_each_input(graph.nodes[n], [&](ValueId id) {
       if (const auto found = units.find(id); found != units.end()) all[found->second].insert(stages.nodes[n].stage);
     });
-  const std::vector<size_t> made_by = makers(graph);
+  const std::vector<size_t> made_by = graph::makers(graph);
   for (const graph::Gradient& gradient : graph.gradients) {
     const size_t unit = storage.find(gradient.parameter, gradient.part).value();
     for (size_t c = 0; c < gradient.contributions.size(); ++c) {
       const size_t maker = made_by[at(gradient.contributions[c])];
-      const int stage = maker == kNowhere ? 0 : stages.nodes[maker].stage;
+      const int stage = maker == kNoNode ? 0 : stages.nodes[maker].stage;
       contributions[unit][c] = stage;
       all[unit].insert(stage);
     }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "lower/pipeline_schedule.h"
 #include "lower/storage.h"
 
 namespace shoal::lower {
@@ -35,9 +36,12 @@ struct Stages {
   /// By node: the pass of a stage that has it, counted in the order in which a microbatch goes through them: forward
   /// of each stage, then from the last to the first backward and, where it `splits_backward`, weight gradients.
   std::vector<int> blocks(bool splits_backward) const;
-  int num_blocks() const { return 3 * count; }
+  int block_of(Place) const;
   Place place_of(int block) const;
 };
+
+/// What a turn computes: where some turn `splits` backward, all of backward is both its passes.
+std::vector<Stages::Place> places_of(const Turn&, bool splits);
 
 /// Throws InputError when the graph reads the cut's parameters in another order.
 Stages assign_stages(const graph::Graph&, const StageCut&);
@@ -48,6 +52,7 @@ struct StageCost {
   double forward = 0, backward = 0, weight_gradient = 0;
 };
 std::vector<StageCost> stage_costs(const graph::Graph&, const Stages&);
+TurnCost turn_cost(std::vector<StageCost>);
 
 /// What each stage has to do with the units of a storage.
 struct StageUses {

@@ -32,12 +32,15 @@ constexpr Axis kAxes[] = {
     {"servers", 1, kMost, [](Layout& layout, int64_t value) { layout.servers = value; }},
     {"pp", 1, kMost, [](Layout& layout, int64_t value) { layout.pp = value; }},
 };
-constexpr const char* kNotYet[] = {"recompute"};
 constexpr const char* kServersPrefix = "servers:";
 constexpr std::pair<Schedule, const char*> kSchedules[] = {{Schedule::k1F1B, "1f1b"},
                                                            {Schedule::kGPipe, "gpipe"},
                                                            {Schedule::kInterleaved1F1B, "interleaved_1f1b"},
-                                                           {Schedule::kZeroBubble, "zero_bubble"}};
+                                                           {Schedule::kZeroBubble, "zero_bubble"},
+                                                           {Schedule::kZeroBubbleH2, "zero_bubble_h2"},
+                                                           {Schedule::kZeroBubbleV, "zero_bubble_v"}};
+constexpr std::pair<Recompute, const char*> kRecomputes[] = {
+    {Recompute::kNone, "none"}, {Recompute::kSelective, "selective"}, {Recompute::kAll, "all"}};
 
 const Axis* find_axis(const std::string& name) {
   for (const Axis& axis : kAxes)
@@ -48,10 +51,6 @@ const Axis* find_axis(const std::string& name) {
 /// Why `name` is no axis; `names` are those that are, `got` is what was written.
 [[noreturn]] void refuse_axis(const std::string& place, const std::string& got, const std::string& name,
                               std::span<const std::string> names) {
-  for (const char* const later : kNotYet)
-    if (name == later)
-      throw InputError(
-          cat(place, ": got ", got, ", which is not supported yet; a layout has ", join(names, ", ")));
   const std::string guess = nearest(name, names);
   throw InputError(
       cat(place, ": got ", got, ", an unknown axis; ",
@@ -94,7 +93,7 @@ class Reader {
     const std::string name = text.substr(0, colon);
     const auto* const found = std::ranges::find_if(kSchedules, [&](const auto& each) { return name == each.second; });
     if (found == std::end(kSchedules))
-      throw InputError(cat(place_, ": got ", got, ", want 1f1b, gpipe, interleaved_1f1b:STAGES (on each device) or zero_bubble"));
+      throw InputError(cat(place_, ": got ", got, ", want 1f1b, gpipe, interleaved_1f1b:STAGES (on each device), zero_bubble, zero_bubble_h2 or zero_bubble_v"));
     if (std::ranges::count(given_, "schedule") > 0)
       throw InputError(cat(place_, ": got ", got, " after another schedule; say it once"));
     given_.push_back("schedule");
@@ -104,7 +103,16 @@ class Reader {
     if (has_several ? !stages || *stages < 2 || *stages > kMost : colon != std::string::npos)
       throw InputError(cat(place_, ": got ", got, has_several ? ", want interleaved_1f1b:STAGES with 2 or more stages on each device, as in interleaved_1f1b:2"
                                                               : ", want no number: only interleaved_1f1b has several stages on a device"));
-    layout_.stages_per_device = stages.value_or(1);
+    layout_.stages_per_device = stages.value_or(found->first == Schedule::kZeroBubbleV ? 2 : 1);
+  }
+
+  void take_recompute(const std::string& text, const std::string& got) {
+    const auto* const found = std::ranges::find_if(kRecomputes, [&](const auto& each) { return text == each.second; });
+    if (found == std::end(kRecomputes)) throw InputError(cat(place_, ": got ", got, ", want none, selective or all"));
+    if (std::ranges::count(given_, "recompute") > 0)
+      throw InputError(cat(place_, ": got ", got, " after another recompute; say it once"));
+    given_.push_back("recompute");
+    layout_.recompute = found->first;
   }
 
   Layout finish() const {
@@ -124,7 +132,7 @@ class Reader {
 };
 
 Layout read_text(const std::string& text, const std::string& place) {
-  static const std::string kNames[] = {"dp", "tp", "zero", "owners", "pp", "schedule"};
+  static const std::string kNames[] = {"dp", "tp", "zero", "owners", "pp", "schedule", "recompute"};
   Reader reader(place);
   for (const std::string& part : split(text, ',')) {
     const std::string got = trimmed(part);
@@ -144,6 +152,10 @@ Layout read_text(const std::string& text, const std::string& place) {
       reader.take_schedule(value, got);
       continue;
     }
+    if (name == "recompute") {
+      reader.take_recompute(value, got);
+      continue;
+    }
     const Axis* const axis = name == "servers" ? nullptr : find_axis(name);
     if (!axis) refuse_axis(place, got, name, kNames);
     reader.take(*axis, whole_number(value), got, name + "=");
@@ -152,7 +164,7 @@ Layout read_text(const std::string& text, const std::string& place) {
 }
 
 Layout read_plan(const std::string& path) {
-  static const std::string kNames[] = {"dp", "tp", "zero", "servers", "pp", "schedule"};
+  static const std::string kNames[] = {"dp", "tp", "zero", "servers", "pp", "schedule", "recompute"};
   std::error_code error;
   if (!std::filesystem::exists(path, error))
     throw InputError(cat(path, " - no such file: want a plan (TOML with a [layout])"));
@@ -177,9 +189,10 @@ Layout read_plan(const std::string& path) {
   for (const auto& [key, node] : *table["layout"].as_table()) {
     const std::string name(key.str()), place = cat(path, ":", key.source().begin.line, " - layout");
     const std::string value = node.visit([](const auto& item) { return cat(item); });
-    if (name == "schedule") {
+    if (name == "schedule" || name == "recompute") {
       reader.move_to(place);
-      reader.take_schedule(node.value_exact<std::string>().value_or(value), cat(name, " = ", value));
+      const std::string text = node.value_exact<std::string>().value_or(value), got = cat(name, " = ", value);
+      name == "schedule" ? reader.take_schedule(text, got) : reader.take_recompute(text, got);
       continue;
     }
     const Axis* const axis = find_axis(name);
@@ -203,12 +216,14 @@ std::string print(const Layout& layout) {
   if (layout.pp != 1) text += cat(",pp=", layout.pp);
   if (layout.schedule != Layout{}.schedule) {
     text += cat(",schedule=", std::ranges::find(kSchedules, layout.schedule, &std::pair<Schedule, const char*>::first)->second);
-    if (layout.stages_per_device != 1) text += cat(":", layout.stages_per_device);
+    if (layout.schedule == Schedule::kInterleaved1F1B) text += cat(":", layout.stages_per_device);
   }
   if (layout.servers > 0)
     text += cat(",owners=", kServersPrefix, layout.servers);
   else if (layout.zero != Layout{}.zero)
     text += cat(",zero=", layout.zero);
+  if (layout.recompute != Recompute::kNone)
+    text += cat(",recompute=", std::ranges::find(kRecomputes, layout.recompute, &std::pair<Recompute, const char*>::first)->second);
   return text;
 }
 
@@ -249,10 +264,13 @@ std::string reason(const Layout& layout, const Limits& limits) {
                layout.servers, ", want dp, tp and pp of at least 1, zero from 0 to 3, servers of at least 0");
   if (layout.pp == 1 && (layout.schedule != Layout{}.schedule || layout.stages_per_device != 1))
     return "got a schedule with pp=1, want pp=2 or more with it";
-  if ((layout.stages_per_device > 1) != (layout.schedule == Schedule::kInterleaved1F1B))
-    return cat("got ", counted(layout.stages_per_device, "stage"), " on each device, want 2 or more with interleaved_1f1b, and 1 with others");
-  if (layout.schedule == Schedule::kInterleaved1F1B && layout.zero >= 2 && limits.microbatches % layout.dp != 0)
-    return cat("got zero=", layout.zero, " and interleaved_1f1b with ", limits.microbatches, " microbatches, want a multiple of dp=", layout.dp);
+  const bool is_v = layout.schedule == Schedule::kZeroBubbleV;
+  if (is_v ? layout.stages_per_device != 2
+           : (layout.stages_per_device > 1) != (layout.schedule == Schedule::kInterleaved1F1B))
+    return cat("got ", counted(layout.stages_per_device, "stage"),
+               " on each device, want 2 or more with interleaved_1f1b, 2 with zero_bubble_v, and 1 with others");
+  if (layout.stages_per_device > 1 && layout.zero >= 2 && limits.microbatches % layout.dp != 0)
+    return cat("got zero=", layout.zero, " and ", is_v ? "zero_bubble_v" : "interleaved_1f1b", " with ", limits.microbatches, " microbatches, want a multiple of dp=", layout.dp);
   if (layout.devices() != limits.devices)
     return cat("got ", print(layout), ", which is ", counted(layout.devices(), "device"), ", want ",
                limits.devices);
@@ -278,6 +296,7 @@ std::string suggestions(const Layout& asked, const Limits& limits) {
       for (int64_t tp = 1; tp <= (limits.devices - servers) / pp; ++tp) {
         if ((limits.devices - servers) % (tp * pp) != 0) continue;
         Layout layout{.dp = (limits.devices - servers) / tp / pp, .tp = tp, .servers = servers, .pp = pp};
+        layout.recompute = asked.recompute;
         if (servers == 0 && asked.servers == 0 && layout.dp > 1) layout.zero = std::clamp(asked.zero, 0, 3);
         if (pp > 1) layout.schedule = asked.schedule, layout.stages_per_device = asked.stages_per_device;
         if (!reason(layout, limits).empty()) continue;

@@ -1,6 +1,8 @@
 #include "run/arena.h"
 
 #include <algorithm>
+#include <limits>
+#include <map>
 #include <new>
 #include <utility>
 
@@ -72,14 +74,14 @@ c10::DataPtr Arena::allocate(size_t bytes) {
   }
   const Entry& entry = entries_[cursor_++];
   if (void* place = entry.output < 0 || !*placement_ ? nullptr : (*placement_)(entry.output)) {
-    placed_.push_back(place);
+    placed_.insert(place);
     return device_.lend(place);
   }
   return entry.offset < 0 ? device_.allocate(bytes) : device_.lend(region_ + entry.offset);
 }
 
 bool Arena::release(void* data) {
-  if (std::find(placed_.begin(), placed_.end(), data) != placed_.end()) return true;
+  if (placed_.contains(data)) return true;
   if (mode_ != Mode::kRecord) return false;
   const auto entry = live_.find(data);
   if (entry == live_.end()) return false;
@@ -105,8 +107,13 @@ bool Arena::plan() noexcept try {
   return false;
 }
 
-// By size, largest first, each at the lowest offset where no entry alive at the same time lies.
 int64_t Arena::place_entries() {
+  constexpr size_t kMany = 20000;
+  return entries_.size() > kMany ? place_by_time() : place_by_size();
+}
+
+// By size, largest first, each at the lowest offset where no entry alive at the same time lies. Quadratic.
+int64_t Arena::place_by_size() {
   std::vector<size_t> order;
   for (size_t i = 0; i < entries_.size(); ++i)
     if (entries_[i].died >= 0 && entries_[i].bytes > 0) order.push_back(i);
@@ -130,6 +137,42 @@ int64_t Arena::place_entries() {
     total = std::max(total, offset + bytes);
     placed.insert(std::ranges::upper_bound(placed, offset, {}, &Placed::begin),
                   {offset, offset + bytes, entry.born, entry.died});
+  }
+  return total;
+}
+
+// As an allocator would: in the order of events, each at the lowest free offset that has room.
+int64_t Arena::place_by_time() {
+  std::vector<std::pair<int64_t, size_t>> events;
+  for (size_t i = 0; i < entries_.size(); ++i)
+    if (entries_[i].died >= 0 && entries_[i].bytes > 0) {
+      events.emplace_back(entries_[i].born, i);
+      events.emplace_back(entries_[i].died, i);
+    }
+  std::ranges::sort(events);
+  std::map<int64_t, int64_t> free = {{0, std::numeric_limits<int64_t>::max() / 2}};  // offset to length
+  int64_t total = 0;
+  for (const auto& [when, index] : events) {
+    Entry& entry = entries_[index];
+    const int64_t bytes = align_up(static_cast<int64_t>(entry.bytes));
+    if (when == entry.born) {
+      const auto gap = std::ranges::find_if(free, [&](const auto& each) { return each.second >= bytes; });
+      entry.offset = gap->first;
+      total = std::max(total, entry.offset + bytes);
+      if (gap->second > bytes) free[gap->first + bytes] = gap->second - bytes;
+      free.erase(gap);
+      continue;
+    }
+    auto gap = free.emplace(entry.offset, bytes).first;
+    if (const auto next = std::next(gap); next != free.end() && gap->first + gap->second == next->first) {
+      gap->second += next->second;
+      free.erase(next);
+    }
+    if (gap == free.begin()) continue;
+    if (const auto before = std::prev(gap); before->first + before->second == gap->first) {
+      before->second += gap->second;
+      free.erase(gap);
+    }
   }
   return total;
 }

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "kernels/device.h"
@@ -77,6 +78,8 @@ class Arena final : public kernels::AllocationHook {
 
   bool plan() noexcept;     // false: there is no memory for it
   int64_t place_entries();  // the bytes that they take
+  int64_t place_by_size();
+  int64_t place_by_time();
 
   void give_region_back() noexcept;
 
@@ -84,7 +87,7 @@ class Arena final : public kernels::AllocationHook {
   Mode mode_ = Mode::kWarmUp;
   std::vector<Entry> entries_;
   std::unordered_map<const void*, size_t> live_;  // recorded and not yet freed -> entry
-  std::vector<const void*> placed_;               // outputs of this run that lie where the placement said
+  std::unordered_set<const void*> placed_;        // outputs of this run that lie where the placement said
   size_t cursor_ = 0;
   bool is_running_ = false;
   int64_t events_ = 0;

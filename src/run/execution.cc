@@ -23,15 +23,23 @@ Execution::Execution(lower::LocalGraph local_in, lower::Program program_in, cons
       buffers(local.graph, device),
       externals(local.graph, live, device),
       transfers(world, program, device) {
+  if (!program.blocks.empty()) shared_ = std::make_unique<FrameMemory>(device);
   for (const lower::Buffer& buffer : program.buffers)
-    if (buffer.kind == lower::Buffer::Kind::kFrame) frames_.push_back(std::make_unique<Frame>(graph));
+    if (buffer.kind == lower::Buffer::Kind::kFrame)
+      frames_.push_back(shared_ ? std::make_unique<Frame>(graph, *shared_) : std::make_unique<Frame>(graph));
 }
 
-void Execution::end_frames() {
+void Execution::begin_run() {
+  if (shared_) shared_->begin();
+}
+
+void Execution::end_run(bool is_whole) {
   for (const auto& frame : frames_) frame->end();
+  if (shared_) shared_->end(is_whole);
 }
 
 int64_t Execution::frame_bytes() const {
+  if (shared_) return shared_->peak_bytes();
   int64_t bytes = 0;
   for (const auto& frame : frames_) bytes += frame->peak_bytes();
   return bytes;

@@ -33,14 +33,18 @@ class Execution {
   Externals externals;  // bound by whoever runs it
   Transfers transfers;
 
+  /// One run of the Program: frames of a pipeline share memory, which is planned over all of it.
+  void begin_run();
+  /// No frame holds anything more. `is_whole`: nothing failed.
+  void end_run(bool is_whole);
+
   Frame& frame(int number) { return *frames_.at(static_cast<size_t>(number)); }
   size_t num_frames() const { return frames_.size(); }
-  /// None holds anything more.
-  void end_frames();
   /// The most bytes that its frames had at a time, as measured.
   int64_t frame_bytes() const;
 
  private:
+  std::unique_ptr<FrameMemory> shared_;  // of a pipeline
   std::vector<std::unique_ptr<Frame>> frames_;
 };
 

@@ -29,12 +29,18 @@ Frame::Frame(CompiledGraph& compiled)
     : compiled_(compiled),
       graph_(compiled.graph()),
       values_(compiled.graph().values.size()),
-      arena_(compiled.device()) {}
+      own_(std::make_unique<FrameMemory>(compiled.device())),
+      memory_(*own_) {}
+
+Frame::Frame(CompiledGraph& compiled, FrameMemory& shared)
+    : compiled_(compiled), graph_(compiled.graph()), values_(compiled.graph().values.size()), memory_(shared) {}
 
 void Frame::begin(const Start& start) {
   if (start.inputs.size() != graph_.inputs.size())
     throw JobError(cat("frame - inputs: got ", start.inputs.size(), ", want ", graph_.inputs.size()));
   end();
+  if (own_) memory_.begin();
+  is_whole_ = false;
   for (size_t i = 0; i < graph_.inputs.size(); ++i) {
     const graph::Input& input = graph_.inputs[i];
     at::Tensor value = start.inputs[i];
@@ -43,24 +49,21 @@ void Frame::begin(const Start& start) {
         if (const auto data = held->find(input.value); data != held->end()) value = data->second;
     if (!value.defined() && compiled_.input_is_read_[i])
       throw JobError(cat("frame - input ", input.name, ": it has no value"));
+    if (value.defined()) memory_.add_foreign(value);
     values_[static_cast<size_t>(input.value)] = std::move(value);
   }
   random_ = start.random;
   sequential_random_ = start.sequential_random;
   inputs_delivered_ = false;
-  if (peak_bytes_ == 0) {
-    meter_.emplace();
-    for (const at::Tensor& value : values_)
-      if (value.defined()) meter_->ignore(value);
-  }
-  arena_.begin();
 }
 
 void Frame::end() {
-  std::ranges::fill(values_, at::Tensor());
   undelivered_.clear();
-  meter_.reset();
-  if (arena_.is_running()) arena_.end();
+  for (at::Tensor& value : values_) {
+    if (value.defined()) memory_.remove(value);
+    value = at::Tensor();
+  }
+  if (own_) memory_.end(is_whole_);
 }
 
 void Frame::run_all(const Start& start, const Sink& sink, const Arena::Placement& placement) {
@@ -77,7 +80,7 @@ void Frame::run(Range nodes, const Sink& sink, const Arena::Placement& placement
   if (!std::exchange(inputs_delivered_, true))
     for (const auto& [input, index] : compiled_.input_outputs_) deliver(value(graph_.inputs[input].value), index, sink);
   for (const auto& [tensor, index] : std::exchange(undelivered_, {})) deliver(tensor, index, sink);
-  const Arena::Scope scope(arena_, placement);
+  const Arena::Scope scope = memory_.scope(placement);
   for (int64_t n = nodes.begin; n < nodes.end; ++n) {
     const Step& step = compiled_.steps_[static_cast<size_t>(n)];
     const auto start =
@@ -106,38 +109,18 @@ void Frame::run(Range nodes, const Sink& sink, const Arena::Placement& placement
 void Frame::note_progress(int64_t end) {
   if (end < std::ssize(graph_.nodes)) return;
   compiled_.types_checked_ = true;
-  if (meter_) peak_bytes_ = meter_->peak_bytes();
+  is_whole_ = true;
 }
 
 void Frame::drop(ValueId id) {
   at::Tensor& tensor = values_[static_cast<size_t>(id)];
-  if (meter_ && tensor.defined()) meter_->remove(tensor);
+  if (tensor.defined()) memory_.remove(tensor);
   tensor = at::Tensor();
 }
 
 void Frame::set(ValueId id, at::Tensor tensor) {
-  if (meter_) meter_->add(tensor);
+  memory_.add(tensor);
   values_[static_cast<size_t>(id)] = std::move(tensor);
-}
-
-void Frame::Meter::ignore(const at::Tensor& tensor) {
-  storages_.try_emplace(tensor.storage().unsafeGetStorageImpl(), Storage{1, 0});
-}
-
-void Frame::Meter::add(const at::Tensor& tensor) {
-  const void* const storage = tensor.storage().unsafeGetStorageImpl();
-  const auto [entry, is_new] = storages_.try_emplace(storage, Storage{0, 0});
-  ++entry->second.values;
-  if (!is_new) return;
-  entry->second.bytes = align_up(static_cast<int64_t>(tensor.storage().nbytes()));
-  peak_ = std::max(peak_, now_ += entry->second.bytes);
-}
-
-void Frame::Meter::remove(const at::Tensor& tensor) {
-  const auto entry = storages_.find(tensor.storage().unsafeGetStorageImpl());
-  if (entry == storages_.end() || --entry->second.values > 0) return;
-  now_ -= entry->second.bytes;
-  storages_.erase(entry);
 }
 
 std::vector<at::Tensor> Frame::arguments(size_t n) const {
@@ -155,7 +138,7 @@ void Frame::define(size_t n, std::span<const at::Tensor> results) {
       set(node.results[i], results[i]);
       continue;
     }
-    if (meter_) meter_->ignore(results[i]);
+    memory_.add_foreign(results[i]);
     values_[static_cast<size_t>(node.results[i])] = results[i];
   }
   for (const auto& [id, index] : compiled_.steps_[n].outputs) undelivered_.emplace_back(value(id), index);
@@ -165,7 +148,7 @@ void Frame::define(size_t n, std::span<const at::Tensor> results) {
 
 void Frame::deliver(const at::Tensor& tensor, int index, const Sink& sink) {
   if (tensor.is_contiguous() && tensor.storage_offset() == 0 && tensor.nbytes() == tensor.storage().nbytes())
-    arena_.mark_output(tensor.const_data_ptr(), tensor.nbytes(), index);
+    memory_.arena().mark_output(tensor.const_data_ptr(), tensor.nbytes(), index);
   const Arena::Pause pause(compiled_.device());
   sink(index, tensor);
 }

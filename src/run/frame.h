@@ -1,15 +1,13 @@
-// The values of one microbatch in flight, and the memory that they take: runs a CompiledGraph, node by node, in
-// one go or in pieces.
+// The values of one microbatch in flight: runs a CompiledGraph, node by node, in one go or in pieces.
 #pragma once
 
 #include <functional>
-#include <optional>
+#include <memory>
 #include <span>
-#include <unordered_map>
 
 #include "base/blocks.h"
-#include "run/arena.h"
 #include "run/compiled_graph.h"
+#include "run/frame_memory.h"
 #include "shoal/error.h"
 
 namespace shoal::run {
@@ -25,8 +23,10 @@ class OperatorFailed : public JobError {
 /// in memory are planned from one (arena.h). program_check holds Programs to that.
 class Frame {
  public:
-  /// `graph` must outlive the frame.
+  /// With memory of its own. `graph` must outlive the frame.
   explicit Frame(CompiledGraph& graph);
+  /// With memory that it shares, whose runs others begin and end.
+  Frame(CompiledGraph& graph, FrameMemory& shared);
   Frame(const Frame&) = delete;
   Frame& operator=(const Frame&) = delete;
 
@@ -64,12 +64,8 @@ class Frame {
   /// by the next run().
   void define(size_t n, std::span<const at::Tensor> results);
   /// Allocations go to the frame's memory while it lives.
-  Arena::Scope scope() { return {arena_, nowhere_}; }
-
-  size_t arena_bytes() const { return arena_.bytes(); }
-  /// The most bytes that values had at a time, as measured in the first microbatch; 0 before it has run. What
-  /// kernels need for themselves meanwhile is not among them: arena_bytes() has both.
-  int64_t peak_bytes() const { return peak_bytes_; }
+  Arena::Scope scope() { return memory_.scope(nowhere_); }
+  int64_t peak_bytes() const { return memory_.peak_bytes(); }
 
  private:
   using Step = CompiledGraph::Step;
@@ -78,23 +74,6 @@ class Frame {
   void set(graph::ValueId id, at::Tensor);
   void note_progress(int64_t end);  // the nodes before `end` have run
 
-  // Memory of values while the first microbatch runs; that of inputs and peers is not the frame's.
-  class Meter {
-   public:
-    void ignore(const at::Tensor&);
-    void add(const at::Tensor&);
-    void remove(const at::Tensor&);
-    int64_t peak_bytes() const { return peak_; }
-
-   private:
-    struct Storage {
-      int values;
-      int64_t bytes;
-    };
-    std::unordered_map<const void*, Storage> storages_;
-    int64_t now_ = 0, peak_ = 0;
-  };
-
   CompiledGraph& compiled_;
   const graph::Graph& graph_;
   std::vector<at::Tensor> values_;
@@ -102,9 +81,9 @@ class Frame {
   bool sequential_random_ = false;
   bool inputs_delivered_ = false;
   std::vector<std::pair<at::Tensor, int>> undelivered_;  // results of nodes that communicate, and their outputs
-  std::optional<Meter> meter_;
-  int64_t peak_bytes_ = 0;
-  Arena arena_;
+  bool is_whole_ = false;  // all nodes have run
+  std::unique_ptr<FrameMemory> own_;
+  FrameMemory& memory_;
   Arena::Placement nowhere_;
 };
 

@@ -41,9 +41,10 @@ double& part_of(StepSeconds& seconds, Kind kind) {
 }
 
 // What frames hold is let go, whatever happens.
-struct EndFrames {
+struct EndRun {
   Execution& execution;
-  ~EndFrames() { execution.end_frames(); }
+  bool is_whole = false;
+  ~EndRun() { execution.end_run(is_whole); }
 };
 
 }  // namespace
@@ -60,13 +61,15 @@ StepOutcome Interpreter::run(Execution& execution, const Request& request) {
   if (shows_numbers) memory_.stop() = request.stop ? 1 : 0;
   if (exchanger_) exchanger_->begin(execution.local);
   microbatch_.assign(execution.num_frames(), -1);
-  const EndFrames at_last{execution};
+  execution.begin_run();
+  EndRun at_last{execution};
   for (const Instruction& instruction : now.program.instructions) {
     Stopwatch watch;
     const double waited = outcome_.seconds.wait;
     execute(instruction, now);
     part_of(outcome_.seconds, instruction.kind) += watch.lap() - (outcome_.seconds.wait - waited);
   }
+  at_last.is_whole = true;
   const Traffic& after = memory_.traffic();
   outcome_.traffic = {after.gradients - before.gradients, after.weights - before.weights,
                       after.boards - before.boards};

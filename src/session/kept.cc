@@ -6,7 +6,7 @@ namespace shoal::session {
 
 lower::Kept kept_of(const TrainingModel& model, const capture::NamedTensors& tensors, const lower::Storage& storage,
                     const TrainerOptions& options) {
-  lower::Kept kept{.optimizer_states = num_states(options.optimizer)};
+  lower::Kept kept{.optimizer_states = options.offload.empty() ? num_states(options.optimizer) : 0};
   for (const capture::NamedTensor& named : tensors.all()) {
     if (!storage.units_of(named.name).empty()) continue;
     const c10::ScalarType dtype = capture::compute_dtype(*model.module, named, options.precision);

@@ -52,19 +52,35 @@ int64_t num_states(const Optimizer& optimizer) {
 }
 
 OptimizerState::OptimizerState(const Optimizer& optimizer, const lower::Storage& storage,
-                               const std::vector<run::OwnedShard>& owned)
+                               const std::vector<run::OwnedShard>& owned, kernels::Device& device,
+                               const std::string& folder)
     : optimizer_(optimizer) {
   const bool all = std::visit([](const auto& o) { return o.decay_all; }, optimizer);
   for (const run::OwnedShard& shard : owned)
     decays_.push_back(all || storage.units[shard.shard.unit].shape.size() >= 2);
   for (const std::string& role : std::visit([](const auto& o) { return roles(o); }, optimizer)) {
     std::vector<at::Tensor>& tensors = state_[role];  // there, if empty, on a device that owns nothing
-    for (const run::OwnedShard& shard : owned) tensors.push_back(at::zeros_like(shard.master));
+    if (folder.empty())
+      for (const run::OwnedShard& shard : owned) tensors.push_back(at::zeros_like(shard.master));
   }
+  if (folder.empty()) return;
+  size_t bytes = 0;
+  const auto room = [](const run::OwnedShard& shard) {
+    return static_cast<size_t>(align_up(static_cast<int64_t>(shard.master.nbytes())));
+  };
+  for (const run::OwnedShard& shard : owned) bytes += room(shard) * state_.size();
+  file_ = std::make_unique<state::ScratchFile>(folder, bytes);
+  std::byte* at = file_->memory().data();
+  for (auto& [role, tensors] : state_)
+    for (const run::OwnedShard& shard : owned) {
+      tensors.push_back(device.view(at, shard.master.sizes(), at::kFloat));
+      at += room(shard);
+    }
 }
 
 int64_t OptimizerState::bytes() const {
   int64_t bytes = 0;
+  if (file_) return bytes;
   for (const auto& [role, tensors] : state_)
     for (const at::Tensor& tensor : tensors) bytes += static_cast<int64_t>(tensor.nbytes());
   return bytes;
@@ -85,6 +101,7 @@ void OptimizerState::apply(std::vector<run::OwnedShard>& owned, int64_t step, do
     std::visit([&](const auto& o) { call(o, group, decays, step, o.lr * lr_factor, divisor_tensor); },
                optimizer_);
   }
+  if (file_) file_->rest();
 }
 
 }  // namespace session

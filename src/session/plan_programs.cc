@@ -2,6 +2,8 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+
 #include "capture/capture.h"
 #include "kernels/cpu/cpu_device.h"
 #include "lower/lower.h"
@@ -26,12 +28,16 @@ Planned plan_programs(const TrainingModel& model, const Batch& microbatch, const
       capture::capture_training(device, model, shapes_of(microbatch), options.precision, form_of(options));
   const numerics::DividedRun run = numerics::divide_run(std::move(captured), options.tensor_chunks, nullptr);
   const lower::Storage storage = storage_of(run.graph);
-  const lower::Ownership ownership = lower::own(run.graph, storage, layout, options.stages);
+  const lower::Ownership ownership = lower::own(run.graph, storage, layout, options.stages,
+                                              lower::parse_grid(options.grid));
   lower::Lowered lowered = lower::lower_training(run.graph, ownership, options.microbatches, 0,
                                                  kept_of(model, tensors, storage, options));
-  Planned planned{std::move(lowered.programs), layout, ownership.cut(), {}};
-  if (layout.pp > 1)
-    planned.costs = lower::stage_costs(run.graph, lower::assign_stages(run.graph, ownership.cut()));
+  Planned planned{std::move(lowered.programs), layout, ownership.cut(), {}, {}};
+  if (layout.pp > 1) {
+    const lower::StagedGraph model = lower::stage_training(run.graph, ownership);
+    planned.costs = model.costs;
+    planned.grid = lower::grid_of(ownership, std::ranges::count(planned.programs[0].dealt, 0), model.costs);
+  }
   return planned;
 }
 

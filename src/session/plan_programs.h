@@ -15,6 +15,7 @@ struct Planned {
   // With pp > 1:
   lower::StageCut cut;
   std::vector<lower::StageCost> costs;  // by stage, of a microbatch on one device
+  lower::Grid grid;                     // of the first pipeline
 };
 
 /// What a Trainer with these options would run on so many devices for microbatches like this one. Throws InputError for

@@ -44,13 +44,15 @@ Weights::Weights(const Session& session, const numerics::DividedRun& first, cons
       storage_(storage_of(first.graph)),
       cut_map_(first.cut_map),
       trainable_(key.trainable),
-      ownership_(lower::own(first.graph, storage_, session.layout, session.options.stages)) {
+      ownership_(lower::own(first.graph, storage_, session.layout, session.options.stages,
+                             lower::parse_grid(session.options.grid))) {
   try {
     memory_ = std::make_unique<run::DeviceMemory>(group_, ownership_, session.schedule, session.world.device());
     fill();
     if (!session.model.initialisation)
       link_.emplace(group_, *memory_, session.tensors, lends(session.layout));
-    optimizer_ = std::make_unique<OptimizerState>(session.options.optimizer, storage_, memory_->owned());
+    optimizer_ = std::make_unique<OptimizerState>(session.options.optimizer, storage_, memory_->owned(),
+                                                  session.world.device(), session.options.offload);
     group_.barrier();  // others' models may read these weights from now on
   } catch (const std::exception& error) {
     link_.reset();

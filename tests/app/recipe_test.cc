@@ -89,7 +89,7 @@ TEST_F(RecipeTest, TheTextOfARecipeReadsBackToTheSame) {
 }
 
 // Each is something that people must learn: a new one says in its change why it is worth it.
-TEST(RecipeKeys, AreFew) { EXPECT_EQ(recipe_keys().size(), 41); }
+TEST(RecipeKeys, AreFew) { EXPECT_EQ(recipe_keys().size(), 43); }
 
 TEST_F(RecipeTest, EveryKeyHasADefaultThatItAccepts) {
   for (const Key& key : recipe_keys()) {
@@ -256,9 +256,8 @@ TEST_F(RecipeTest, MeshesThatCannotBe) {
   EXPECT_EQ(refusal(with_line(16, "mesh = \"tq=2\"")),
             "r.toml:16 - layout.mesh: got tq=2, an unknown axis; did you mean tp?");
   EXPECT_EQ(
-      refusal_of_set("layout.mesh=recompute=all"),
-      "--set layout.mesh=recompute=all - layout.mesh: got recompute=all, which is not supported yet; a layout has dp, "
-      "tp, zero, owners, pp, schedule");
+      refusal_of_set("layout.mesh=recompute=some"),
+      "--set layout.mesh=recompute=some - layout.mesh: got recompute=some, want none, selective or all");
   EXPECT_EQ(
       refusal_of_set("layout.mesh=tp=2"),
       "--set layout.mesh=tp=2 - layout.mesh: tp=2 needs [numerics] tensor_chunks = 2 (another run: other "

@@ -160,27 +160,32 @@ TEST(Layouts, GiveOneAnswerInStages) {
   const auto cells = cells_of([](const Cell& cell) { return cell.microbatches == 6 && cell.chunks == 1; });
   const int run = expect_one_answer(cells,
                     {{},
-                     {.pp = 2},
+                     {.pp = 2, .recompute = Recompute::kAll},
                      {.pp = 4, .schedule = Schedule::kGPipe},
-                     {.dp = 2, .pp = 2, .schedule = Schedule::kZeroBubble},
+                     {.dp = 2, .pp = 2, .schedule = Schedule::kZeroBubble, .recompute = Recompute::kSelective},
                      {.pp = 2, .schedule = Schedule::kInterleaved1F1B, .stages_per_device = 2},
+                     {.pp = 2, .schedule = Schedule::kZeroBubbleV, .stages_per_device = 2, .recompute = Recompute::kAll},
                      {.dp = 4, .zero = 0, .pp = 2},
-                     {.dp = 2, .zero = 3, .pp = 2},
+                     {.dp = 2, .zero = 3, .pp = 2, .recompute = Recompute::kAll},
                      {.dp = 3, .zero = 2, .pp = 2, .schedule = Schedule::kZeroBubble},
+                     {.dp = 2, .zero = 3, .recompute = Recompute::kSelective},
+                     {.pp = 3, .schedule = Schedule::kZeroBubbleH2},
+                     {.recompute = Recompute::kAll},
                      {.servers = 1, .pp = 3}},
                     over_threads);
-  EXPECT_EQ(run, 182);
+  EXPECT_EQ(run, 275);
 }
 
 TEST(Layouts, GiveOneAnswerInStagesWithTensorChunks) {
   const auto cells = cells_of([](const Cell& cell) { return cell.chunks == 4; });
   const int run = expect_one_answer(cells,
                     {{},
-                     {.tp = 2, .pp = 2},
+                     {.tp = 2, .pp = 2, .recompute = Recompute::kAll},
                      {.dp = 2, .tp = 2, .zero = 3, .pp = 2},
+                     {.dp = 2, .tp = 2, .recompute = Recompute::kSelective},
                      {.tp = 4, .pp = 2, .schedule = Schedule::kZeroBubble}},
                     over_threads);
-  EXPECT_EQ(run, 92);
+  EXPECT_EQ(run, 120);
 }
 
 TEST(Layouts, GiveOneAnswerInStagesOverSharedMemory) {

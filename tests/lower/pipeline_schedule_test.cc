@@ -26,6 +26,9 @@ TEST(PipelineSchedule, IdlesAsItsClosedFormSays) {
       EXPECT_EQ(length(pipeline(pp, Schedule::kGPipe), n), work + others * 3) << pp << " " << n;
       EXPECT_EQ(length(pipeline(pp, Schedule::k1F1B), n), work + others * 3) << pp << " " << n;
       EXPECT_EQ(length(pipeline(pp, Schedule::kZeroBubble), n), work + others) << pp << " " << n;
+      EXPECT_EQ(length(pipeline(pp, Schedule::kZeroBubbleH2), n), work + others) << pp << " " << n;
+      // Two stages on each device: a microbatch takes twice as many passes, and the wait for the first is one of them.
+      EXPECT_EQ(length(pipeline(pp, Schedule::kZeroBubbleV, 2), n), 2 * work + others) << pp << " " << n;
       for (const int64_t stages : {2, 3})
         EXPECT_EQ(length(pipeline(pp, Schedule::kInterleaved1F1B, stages), n),
                   work * static_cast<double>(stages) + others * 3)
@@ -43,18 +46,43 @@ TEST(PipelineSchedule, HoldsAsManyMicrobatchesAsItsBoundSays) {
         EXPECT_EQ(held(Schedule::kGPipe), n);
         EXPECT_EQ(held(Schedule::k1F1B), std::min(n, pp - d));
         EXPECT_EQ(held(Schedule::kZeroBubble), std::min(n, pp));
+        EXPECT_LE(held(Schedule::kZeroBubbleH2), std::min(n, 2 * pp - 1));
+        EXPECT_LE(in_flight(schedule_pipeline(pipeline(pp, Schedule::kZeroBubbleV, 2), n)[static_cast<size_t>(d)]),
+                  std::min(n, pp + 1));
       }
 }
 
 // Fewer microbatches than devices, and numbers that no group divides.
 TEST(PipelineSchedule, IsWholeForAnyNumbers) {
-  for (const auto schedule : {Schedule::kGPipe, Schedule::k1F1B, Schedule::kInterleaved1F1B, Schedule::kZeroBubble})
+  for (const auto& [schedule, stages] : {std::pair(Schedule::kGPipe, 1), std::pair(Schedule::k1F1B, 1),
+                                         std::pair(Schedule::kInterleaved1F1B, 3), std::pair(Schedule::kZeroBubble, 1),
+                                         std::pair(Schedule::kZeroBubbleH2, 1), std::pair(Schedule::kZeroBubbleV, 2)})
     for (const int64_t pp : {2, 3, 5})
       for (int64_t n = 1; n <= 11; ++n) {
-        const Layout layout = pipeline(pp, schedule, schedule == Schedule::kInterleaved1F1B ? 3 : 1);
+        const Layout layout = pipeline(pp, schedule, stages);
         const Grid grid = schedule_pipeline(layout, n);
         EXPECT_GT(simulate(grid, layout, n).length, 0);
         EXPECT_EQ(parse_grid(print(grid)), grid);
+      }
+}
+
+// With passes that cost unlike, a zero-bubble schedule is made for them: never longer than the one for equal costs.
+TEST(PipelineSchedule, GoesByWhatPassesCost) {
+  for (const auto& [schedule, stages] : {std::pair(Schedule::kZeroBubble, 1), std::pair(Schedule::kZeroBubbleV, 2)})
+    for (const int64_t pp : {2, 4})
+      for (const int64_t n : {4, 8}) {
+        const Layout layout = pipeline(pp, schedule, stages);
+        // No gradients of inputs leave the first stage; the last has a head.
+        const TurnCost cost = [&](const Turn& turn) {
+          const double head = turn.stage == layout.stages() - 1 ? 1.3 : 1;
+          return head * (turn.stage > 0                              ? unit_cost(turn)
+                         : turn.pass == Turn::Pass::kInputGradient  ? 0
+                         : turn.pass == Turn::Pass::kWeightGradient ? 2
+                                                                     : unit_cost(turn));
+        };
+        EXPECT_LE(simulate(schedule_pipeline(layout, n, cost), layout, n, cost).length,
+                  simulate(schedule_pipeline(layout, n), layout, n, cost).length)
+            << print(layout) << " " << n;
       }
 }
 
@@ -70,6 +98,12 @@ TEST(PipelineSchedule, RefusesGridsThatCannotBe) {
   refused("0F0 0F1 0B0 0B1\n1F0 1F0 1B0 1F1 1B1", "a pass comes twice:\n0F0 0F1 0B0 0B1\n1F0 [1F0] 1B0 1F1 1B1\n");
   refused("0F0 1F1 0B0 0B1\n1F0 1B0 1F1 1B1", "device 0 does not have stage 1:\n0F0 [1F1] 0B0 0B1\n1F0 1B0 1F1 1B1\n");
   refused("0F0 0F1 0F2 0B0 0B1\n1F0 1B0 1F1 1B1", "there is no microbatch 2:\n0F0 0F1 [0F2] 0B0 0B1\n1F0 1B0 1F1 1B1\n");
+  EXPECT_GT(simulate(parse_grid("0F0 0F1 0I0 0W0 0I1 0W1; 1F0 1I0 1F1 1I1 1W0 1W1"), layout, 2).length, 0);
+  const Layout v = pipeline(2, Schedule::kZeroBubbleV, 2);
+  EXPECT_ERROR(simulate(parse_grid("0F0 3F0 3I0 3W0 0I0 0W0 0F1 3F1 3I1 0I1 3W1 0W1; 1F0 2F0 2B0 1B0 1F1 2F1 2B1 1B1"), v, 2),
+               InputError,
+               "pipeline - schedule: device 0 takes microbatch 1 through its passes in another order than microbatch 0:\n"
+               "0F0 3F0 3I0 3W0 0I0 0W0 0F1 3F1 3I1 [0I1] 3W1 0W1\n1F0 2F0 2B0 1B0 1F1 2F1 2B1 1B1\n");
   EXPECT_ERROR(parse_grid("0F0 forward"), InputError,
                "pipeline - schedule: got \"forward\", want a stage, F, B, I or W, and a microbatch, as in 0F1");
 }

@@ -111,8 +111,8 @@ TEST(StagesTest, SkipsAndTiedWeightsCrossStages) {
   const graph::Graph net = unet();
   const Stages stages = assign_stages(net, {"middle.conv.weight", "up2.norm.weight"});
   expect_flows(net, stages);
-  const Layout layout{.pp = 3};
-  const LocalGraph last = stage_graph(local_graph(net, 1, 0), stages, stages.blocks(false), layout, 2);
+  const std::vector<std::vector<int>> orders = orders_of(stages, schedule_pipeline({.pp = 3}, 1));
+  const LocalGraph last = stage_graph(local_graph(net, 1, 0), stages, stages.blocks(false), orders, 2);
   std::set<int> senders;
   for (const Transfer& transfer : last.transfers)
     if (!transfer.sends) senders.insert(transfer.peer);

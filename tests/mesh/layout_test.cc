@@ -43,15 +43,18 @@ TEST(LayoutText, RefusesWhatIsNone) {
       {"kangaroo=2", "got kangaroo=2, an unknown axis; a layout has dp, tp, zero, owners, pp, schedule"},
       {"schedule=1f1b", "got a schedule without pp, want pp=2 or more with it: it orders the stages of a pipeline"},
       {"pp=2,schedule=2f2b",
-       "got schedule=2f2b, want 1f1b, gpipe, interleaved_1f1b:STAGES (on each device) or zero_bubble"},
+       "got schedule=2f2b, want 1f1b, gpipe, interleaved_1f1b:STAGES (on each device), zero_bubble, "
+       "zero_bubble_h2 or zero_bubble_v"},
       {"pp=2,schedule=interleaved_1f1b",
        "got schedule=interleaved_1f1b, want interleaved_1f1b:STAGES with 2 or more stages on each device, as in "
        "interleaved_1f1b:2"},
       {"pp=2,schedule=gpipe:2",
        "got schedule=gpipe:2, want no number: only interleaved_1f1b has several stages on a device"},
       {"pp=2,schedule=gpipe,schedule=gpipe", "got schedule=gpipe after another schedule; say it once"},
-      {"recompute=all",
-       "got recompute=all, which is not supported yet; a layout has dp, tp, zero, owners, pp, schedule"},
+      {"pp=2,schedule=zero_bubble_v:2",
+       "got schedule=zero_bubble_v:2, want no number: only interleaved_1f1b has several stages on a device"},
+      {"recompute=some", "got recompute=some, want none, selective or all"},
+      {"recompute=all,recompute=none", "got recompute=none after another recompute; say it once"},
       {"dp=0", "got dp=0, want dp=N, N a whole number from 1 to 256"},
       {"dp=2x", "got dp=2x, want dp=N, N a whole number from 1 to 256"},
       {"tp=", "got tp=, want tp=N, N a whole number from 1 to 256"},
@@ -78,12 +81,14 @@ TEST(LayoutText, ReadsAPlanFile) {
   EXPECT_EQ(plan("[layout]\nservers = 1\n"), (Layout{.servers = 1}));
   EXPECT_EQ(plan("[layout]\n"), Layout{});
   EXPECT_ERROR(plan(""), InputError,
-               cat(path, " - layout: missing; want [layout] with dp, tp, zero, servers, pp, schedule"));
+               cat(path, " - layout: missing; want [layout] with dp, tp, zero, servers, pp, schedule, recompute"));
   EXPECT_ERROR(plan("dp = 2\n"), InputError, cat(path, ":1 - dp: want [layout] alone"));
   EXPECT_ERROR(plan("[layout]\ndp = 2\ntq = 2\n"), InputError,
                cat(path, ":3 - layout: got tq, an unknown axis; did you mean tp?"));
   EXPECT_EQ(plan("[layout]\npp = 2\nschedule = \"interleaved_1f1b:2\"\n"),
             (Layout{.pp = 2, .schedule = Schedule::kInterleaved1F1B, .stages_per_device = 2}));
+  EXPECT_EQ(plan("[layout]\npp = 2\nschedule = \"zero_bubble_v\"\nrecompute = \"all\"\n"),
+            (Layout{.pp = 2, .schedule = Schedule::kZeroBubbleV, .stages_per_device = 2, .recompute = Recompute::kAll}));
   EXPECT_ERROR(plan("[layout]\ndp = 2.5\n"), InputError,
                cat(path, ":2 - layout: got dp = 2.5, want dp = N, N a whole number from 1 to 256"));
   EXPECT_ERROR(plan("[layout]\ndp = \"2\"\n"), InputError,

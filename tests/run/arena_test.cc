@@ -116,6 +116,29 @@ TEST(Arena, TheFirstRunsMemoryIsGivenBack) {
   EXPECT_LT(resident_bytes() - before, bytes + bytes / 4);
 }
 
+// So many allocations that they are placed one after the other, as an allocator would: what lives at one time never shares
+// memory, and freed room is used again.
+TEST(Arena, ManyAllocationsAreKeptApart) {
+  constexpr int64_t kAllocations = 25000, kAlive = 64;
+  Arena arena(kernels::cpu());
+  for (int run = 0; run < 4; ++run) {
+    const OneRun run_of(arena, kNowhere);
+    std::vector<torch::Tensor> alive(kAlive);
+    for (int64_t i = 0; i < kAllocations; ++i) {
+      torch::Tensor& place = alive[static_cast<size_t>(i * i % kAlive)];
+      if (place.defined()) {
+        const float first = place.data_ptr<float>()[0];
+        ASSERT_EQ(place.data_ptr<float>()[place.numel() - 1], first) << "run " << run << ", allocation " << i;
+      }
+      place = torch::Tensor();
+      place = torch::empty({1 + i * 7 % 300});
+      place.fill_(static_cast<float>(i));
+    }
+  }
+  EXPECT_GT(arena.bytes(), 0u);
+  EXPECT_LE(arena.bytes(), size_t{4} << 20);
+}
+
 TEST(Arena, OutputsLieWhereTheyArePlaced) {
   Arena arena(kernels::cpu());
   alignas(64) float place[256] = {};

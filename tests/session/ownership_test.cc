@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <mutex>
 #include <regex>
 #include <sstream>
@@ -11,6 +13,7 @@
 #include "models/gpt.h"
 #include "models/mlp.h"
 #include "shoal/shoal.h"
+#include "state/checkpoint.h"
 #include "support/eager_loop.h"
 #include "support/expect_error.h"
 
@@ -64,6 +67,47 @@ TEST(OwnershipMemory, ShrinksAsDevicesAreAdded) {
     EXPECT_LT(two, optimizer_only);
     EXPECT_LT(optimizer_only, 1);
   }
+}
+
+// The optimizer's state lies in files, and nothing else changes.
+TEST(OwnershipMemory, OffloadedStateTakesNone) {
+  const models::MlpConfig config{.inputs = 24, .width = 301, .layers = 2, .outputs = 7};
+  const auto trained = [&](const std::string& folder, const Layout& layout, const std::filesystem::path& out) {
+    int64_t optimizer = 0, planned = 0;
+    World::threads(static_cast<int>(layout.devices()), [&](World& world) {
+      Trainer trainer(world, describe([&] { return models::Mlp(config); }), loss,
+                      {.microbatches = 2, .precision = Precision::kBF16, .layout = layout, .offload = folder});
+      const auto step = [&](int64_t s) {
+        trainer.step([&](int64_t m) -> Batch {
+          const auto tokens = test::random_tokens(s, m, 4, config.inputs, 1000);
+          return {tokens[0].to(torch::kFloat) / 500.0 - 1.0, tokens[1].select(1, 0).remainder(config.outputs)};
+        });
+      };
+      for (int64_t s = 0; s < 3; ++s) step(s);
+      trainer.save(out / "half");
+      step(3);
+      trainer.load(out / "half");
+      for (int64_t s = 3; s < 5; ++s) step(s);
+      trainer.save(out / "end");
+      if (world.rank() == 0) optimizer = trainer.memory().optimizer, planned = trainer.planned_memory().optimizer;
+    });
+    return std::tuple(optimizer, planned, state::content_hash(out / "end"));
+  };
+  std::string folder = (std::filesystem::temp_directory_path() / "shoal-offload-XXXXXX").string();
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const std::filesystem::path out(folder);
+  const auto [kept, planned, want] = trained("", {}, out / "memory");
+  EXPECT_GT(kept, 0);
+  int number = 0;
+  for (const Layout& layout : {Layout{}, Layout{.dp = 2}, Layout{.dp = 2, .zero = 3}, Layout{.pp = 2}}) {
+    const auto [bytes, said, hash] = trained(folder, layout, out / std::to_string(number++));
+    EXPECT_EQ(bytes, 0);
+    EXPECT_EQ(said, 0);
+    EXPECT_EQ(hash, want) << print(layout);
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    EXPECT_TRUE(entry.is_directory()) << entry.path() << ": the files have no names";
+  std::filesystem::remove_all(folder);
 }
 
 // --- Bytes between devices ---
