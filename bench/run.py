@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares W1, a GPT-2 of 29.5 M parameters, on one and two devices of Shoal with PyTorch eager, DDP, FSDP2 and tensor parallelism: docs/benchmarks.md."""
+"""Compares W1, a GPT-2 of 29.5 M parameters, on one and two devices of Shoal with PyTorch eager, DDP, FSDP2, tensor parallelism and pipelines: docs/benchmarks.md."""
 import argparse
 import contextlib
 import json
@@ -20,7 +20,7 @@ def arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--precision", choices=("fp32", "bf16", "both"), default="both")
     parser.add_argument("--rounds", type=int, default=9, help="turns, the first is warm-up; 3 for a quick look (default 9)")
-    parser.add_argument("--minutes", type=float, default=75, help="no turn begins that might end later (default 75)")
+    parser.add_argument("--minutes", type=float, default=120, help="no turn begins that might end later (default 120)")
     parser.add_argument("--comparison", choices=(*COMPARISONS, "all"), default="all", help="which one (default all, one after the other)")
     parser.add_argument("--only", help="a comma list of configurations, compared with each other; instead of --comparison")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build folder")

@@ -1,5 +1,5 @@
-"""W1 under PyTorch eager: one process, or one rank over gloo of DistributedDataParallel (ddp), FSDP2 (fsdp2) or DTensor tensor parallelism (tp).
-Speaks the protocol of protocol.py."""
+"""W1 under PyTorch eager: one process, or one rank over gloo of DistributedDataParallel (ddp), FSDP2 (fsdp2), DTensor tensor parallelism (tp) or a
+pipeline (pp). Speaks the protocol of protocol.py."""
 import argparse
 import contextlib
 import os
@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import protocol
+from pipeline_torch import STAGES_PER_RANK, Pipeline
 
 VOCABULARY, LAYERS, WIDTH, HEADS, CONTEXT, GLOBAL_BATCH = 4096, 8, 512, 8, 256, 16
 
@@ -105,6 +106,10 @@ def parallel(model, args):
     return model, loss_parallel
 
 
+def mean_loss(logits, targets):
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+
 def whole(loss):
     """The loss as a plain tensor, which tensor parallelism hands out as a DTensor."""
     return loss.full_tensor() if hasattr(loss, "full_tensor") else loss
@@ -116,7 +121,9 @@ def main():
                         help="mixed: fp32 parameters and moments, computed in bf16 by FSDP2's policy; bf16: parameters, gradients and moments too")
     parser.add_argument("--batch", type=int, default=GLOBAL_BATCH, help="the first so many sequences of the global batch, over all ranks")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--parallel", choices=("ddp", "fsdp2", "tp"), help="how the ranks share the work")
+    parser.add_argument("--parallel", choices=("ddp", "fsdp2", "tp", "pp"), help="how the ranks share the work")
+    parser.add_argument("--schedule", choices=STAGES_PER_RANK, help="of a pipeline")
+    parser.add_argument("--microbatches", type=int, help="of a pipeline")
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--rendezvous", help="a file that does not exist yet, the same for all ranks")
@@ -125,37 +132,51 @@ def main():
         parser.error("--parallel: want it with two ranks or more, and not with one")
     if args.precision == "mixed" and args.parallel not in ("fsdp2", "tp"):
         parser.error("--precision mixed: want --parallel fsdp2 or tp, which have a policy for it")
+    if not ((args.parallel == "pp") == bool(args.schedule) == bool(args.microbatches)):
+        parser.error("--schedule and --microbatches: want both with --parallel pp, and neither without")
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(7)
     model = Gpt().to(torch.bfloat16 if args.precision == "bf16" else torch.float32)
-    barrier, loss_context = lambda: None, contextlib.nullcontext
+    precision = torch.autocast("cpu", torch.bfloat16) if args.precision == "autocast" else contextlib.nullcontext()
+    barrier, loss_context, pipeline = lambda: None, contextlib.nullcontext, None
     if args.ranks > 1:
         rendezvous = "file://" + os.path.abspath(args.rendezvous)
         dist.init_process_group("gloo", init_method=rendezvous, rank=args.rank, world_size=args.ranks)
         barrier = dist.barrier
-        model, loss_context = parallel(model, args)
-    divided = [parameter for parameter in model.parameters() if hasattr(parameter, "full_tensor")]
-    plain = [parameter for parameter in model.parameters() if not hasattr(parameter, "full_tensor")]
+        if args.parallel == "pp":
+            with precision:
+                pipeline = Pipeline(model, args.schedule, args.microbatches, mean_loss, global_batch(0)[0][: args.batch])
+            model = None  # other ranks' stages are not kept
+        else:
+            model, loss_context = parallel(model, args)
+    parameters = pipeline.parameters if pipeline else list(model.parameters())
+    divided = [parameter for parameter in parameters if hasattr(parameter, "full_tensor")]
+    plain = [parameter for parameter in parameters if not hasattr(parameter, "full_tensor")]
     groups = [{"params": group} for group in (divided, plain) if group]  # the fused kernel does not take both in one group
     optimizer = torch.optim.AdamW(groups, lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    precision = torch.autocast("cpu", torch.bfloat16) if args.precision == "autocast" else contextlib.nullcontext()
 
     def prepare(step):
-        if args.parallel == "tp":
+        if args.parallel in ("tp", "pp"):
             return [part[: args.batch] for part in global_batch(step)]
         share = args.batch // args.ranks
         return [part[args.rank * share : (args.rank + 1) * share] for part in global_batch(step)]
 
-    def step(batch):
-        tokens, targets = batch
-        optimizer.zero_grad(set_to_none=True)
+    def forward_backward(tokens, targets):
+        if pipeline:
+            with precision:  # around all microbatches, so that a weight is cast once a step
+                return pipeline.forward_backward(tokens, targets)
         with loss_context():
             with precision:
-                loss = F.cross_entropy(model(tokens).float().flatten(0, 1), targets.flatten())
+                loss = mean_loss(model(tokens), targets)
             loss.backward()
+        return loss.detach()
+
+    def step(batch):
+        optimizer.zero_grad(set_to_none=True)
+        loss = forward_backward(*batch)
         optimizer.step()
-        return whole(loss.detach()).item()
+        return whole(loss).item()
 
     protocol.serve(prepare, barrier, step, {"torch": torch.__version__.split("+")[0], "threads": torch.get_num_threads()})
     if args.ranks > 1:

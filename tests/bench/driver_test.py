@@ -19,7 +19,7 @@ import run as bench
 from driver import group as group_module
 from driver import report, turns
 from driver.group import BenchError, Configuration, Group
-from driver.lineup import SAME_RUN, lineup
+from driver.lineup import COMPARISONS, SAME_RUN, lineup
 from driver.turns import Ratio, Record, Turn
 
 
@@ -70,7 +70,7 @@ class DriverTest(unittest.TestCase):
     def run_main(self, configurations, ratios, *flags):
         """Runs the command with this lineup. Returns its exit code, output and error output."""
         out, err = io.StringIO(), io.StringIO()
-        comparisons = {"data": [one.name for one in configurations], "zero": [configurations[0].name], "tensor": [configurations[-1].name]}
+        comparisons = {name: [configurations[0].name] for name in COMPARISONS} | {"data": [one.name for one in configurations], "tensor": [configurations[-1].name]}
         with mock.patch.object(bench, "lineup", lambda *_: (configurations, ratios, comparisons)), \
                 mock.patch.object(bench.machine, "cpu_seconds", self.quiet), \
                 contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -255,17 +255,22 @@ class Command(DriverTest):
             for ratio in ratios:
                 self.assertTrue(any({ratio.over, ratio.under} <= set(names) for names in comparisons.values()), ratio)
             self.assertEqual({name: len(names) for name, names in comparisons.items()},
-                             {"data": 6 + (precision == "bf16"), "zero": 4, "tensor": 6})
+                             {"data": 6 + (precision == "bf16"), "zero": 4, "tensor": 6} |
+                             {f"pipeline{m}": 7 + 2 * (precision == "bf16") for m in (4, 8)})
             for pair in SAME_RUN:
                 self.assertTrue(any(set(pair) <= set(names) for names in comparisons.values()), pair)
 
     def test_the_goals(self):
         goals = {precision: {(ratio.over, ratio.under): ratio.goal for ratio in lineup(precision, "build", "python", self.folder)[1] if ratio.goal}
                  for precision in ("fp32", "bf16")}
-        self.assertEqual(goals["fp32"], {
+        pipelines = {precision: {pair: goal for m in (4, 8) for pair, goal in (
+            ((f"ours-1f1b-{m}", f"torch-1f1b-{m}{suffix}"), 1.25 if suffix else 1.15), ((f"ours-zero_bubble-{m}", f"torch-zbv-{m}{suffix}"), 1.1),
+            ((f"ours-zero_bubble-{m}", f"torch-dualpipev-{m}{suffix}"), 1.1), ((f"ours-zero_bubble-{m}", f"ours-independent-{m}"), 0.95))}
+            for precision, suffix in (("fp32", ""), ("bf16", "-autocast"))}
+        self.assertEqual(goals["fp32"], pipelines["fp32"] | {
             ("ours-2", "ours-independent"): 0.95, ("ours-2", "torch-ddp"): 1.0, ("ours-zero3", "torch-fsdp2"): 1.05, ("ours-tp2", "torch-tp"): 1.08,
             ("ours-zero1", "ours-independent"): 0.97, ("ours-zero3", "ours-independent"): 0.94, ("ours-tp2", "ours-independent"): 0.90})
-        self.assertEqual(goals["bf16"], {
+        self.assertEqual(goals["bf16"], pipelines["bf16"] | {
             ("ours-2", "ours-independent"): 0.95, ("ours-2", "torch-ddp-autocast"): 1.0, ("ours-zero3", "torch-fsdp2-mixed"): 1.0,
             ("ours-tp2", "torch-tp-mixed"): 1.0, ("ours-c2", "ours-1"): 1 / 1.06, ("ours-c4", "ours-1"): 1 / 1.12})
 
