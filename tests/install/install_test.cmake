@@ -1,4 +1,5 @@
-# Installs the build, moves the installed tree, then builds the examples against it as a user would (own_module is the README's), and trains on 1 and 2 devices.
+# Installs the build, moves the installed tree, then builds the examples against it as a user would (own_module is the README's), and trains with them on one
+# device and on several.
 #   cmake -D BUILD=... -D WORK=... -D LAUNCHER=... -P install_test.cmake
 file(REMOVE_RECURSE ${WORK})
 execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/first OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
@@ -7,35 +8,68 @@ file(RENAME ${WORK}/first ${WORK}/installed)
 # Nothing but the installed tree and LibTorch may be needed, so the environment says nothing of either.
 set(ENV{CMAKE_PREFIX_PATH})
 set(shoal ${WORK}/installed/bin/shoal)
-foreach(example own_module own_operator)
-  set(here ${WORK}/${example})
-  execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/../../examples/${example} -B ${here}/build -D CMAKE_BUILD_TYPE=Release
-    -D CMAKE_PREFIX_PATH=${WORK}/installed "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" COMMAND_ERROR_IS_FATAL ANY)
-  execute_process(COMMAND ${CMAKE_COMMAND} --build ${here}/build COMMAND_ERROR_IS_FATAL ANY)
 
-  set(runs "1" "2")  # devices, and a layout where the program takes one
-  if(example STREQUAL own_operator)
-    list(APPEND runs "2 tp=2")  # divides with the example's rules
-  endif()
+function(build example)
+  set(folder ${WORK}/${example})
+  execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/../../examples/${example} -B ${folder} -D CMAKE_BUILD_TYPE=Release
+    -D CMAKE_PREFIX_PATH=${WORK}/installed "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${CMAKE_COMMAND} --build ${folder} COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+
+# The program's runs, each "DEVICES [ARGUMENT...]": they print these losses, all alike, and leave equal checkpoints where they leave any. What the devices say
+# of themselves is theirs, in `devices_said`.
+function(expect_one_answer example losses)
   set(before)
-  foreach(run ${runs})
+  foreach(run ${ARGN})
     string(MAKE_C_IDENTIFIER "on_${run}" name)
-    string(REPLACE " " ";" run ${run})
-    list(POP_FRONT run devices)
-    file(MAKE_DIRECTORY ${here}/${name})
-    execute_process(COMMAND ${shoal} run -n ${devices} ${here}/build/program ${run} WORKING_DIRECTORY ${here}/${name}
+    set(here ${WORK}/${example}/${name})
+    file(MAKE_DIRECTORY ${here})
+    separate_arguments(arguments UNIX_COMMAND "${run}")
+    list(POP_FRONT arguments devices)
+    execute_process(COMMAND ${shoal} run -n ${devices} ${WORK}/${example}/program ${arguments} WORKING_DIRECTORY ${here}
       OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
-    execute_process(COMMAND ${shoal} checkpoint hash ${here}/${name}/checkpoint OUTPUT_VARIABLE hash COMMAND_ERROR_IS_FATAL ANY)
-    message("${example} ${name}:\n${said}${hash}")
-    if(NOT said MATCHES "step 0  loss (0\\.9|1\\.0)[0-9]*\nstep 33  .*\nstep 99  loss 0\\.0[0-9]+\n")
-      message(FATAL_ERROR "${example} - losses: got those above, want about 1 at first and below 0.1 at the end")
+    if(EXISTS ${here}/checkpoint)
+      execute_process(COMMAND ${shoal} checkpoint hash ${here}/checkpoint OUTPUT_VARIABLE hash COMMAND_ERROR_IS_FATAL ANY)
+      string(APPEND said "${hash}")
     endif()
-    if(before AND NOT "${said}${hash}" STREQUAL "${before}")
-      message(FATAL_ERROR "${example} ${name}: got the losses and the hash above, want those of 1 device")
+    message("${example} ${run}:\n${said}")
+    string(REGEX MATCHALL "device [^\n]*\n" devices_said "${said}")
+    string(REGEX REPLACE "device [^\n]*\n" "" answer "${said}")
+    if(NOT answer MATCHES "^${losses}[^\n]*\n$")
+      message(FATAL_ERROR "${example} - losses: got those above, want ${losses} and a hash")
     endif()
-    set(before "${said}${hash}")
+    if(before AND NOT answer STREQUAL before)
+      message(FATAL_ERROR "${example} ${run}: got the losses and the hash above, want those of 1 device")
+    endif()
+    set(before "${answer}")
   endforeach()
-endforeach()
+  set(devices_said "${devices_said}" PARENT_SCOPE)
+endfunction()
+
+function(expect_devices_say)
+  foreach(words ${ARGN})
+    if(NOT devices_said MATCHES "device ${words}\n")
+      message(FATAL_ERROR "stages: got ${devices_said}, want \"device ${words}\" among it")
+    endif()
+  endforeach()
+endfunction()
+
+# From about 1 to below 0.1.
+set(falls "step 0  loss (0\\.9|1\\.0)[0-9]*\nstep 33  [^\n]*\nstep 66  [^\n]*\nstep 99  loss 0\\.0[0-9]+\n")
+build(own_module)
+expect_one_answer(own_module "${falls}" "1" "2")
+build(own_operator)
+expect_one_answer(own_operator "${falls}" "1" "2" "2 tp=2")  # divides with the example's rules
+
+set(between "step 30  [^\n]*\nstep 60  [^\n]*\n")
+build(stages)
+expect_one_answer(stages "step 0  loss 0\\.[67][0-9]*\n${between}step 90  loss 0\\.[01][0-9]*\n" "1 unet" "2 unet dp=2" "3 unet pp=3,schedule=zero_bubble" "3 unet pp=3")
+expect_devices_say("0 begins with down1.conv.weight" "2 begins with up[^\n]*")
+expect_one_answer(stages "step 0  loss 4\\.[0-9]*\n${between}step 90  loss 0\\.0[0-9]*\n" "1 tied_gpt" "4 tied_gpt dp=2,pp=2" "4 tied_gpt pp=4"
+  "4 tied_gpt pp=4 blocks.1.norm1.weight,blocks.2.norm1.weight,blocks.3.norm1.weight")
+expect_devices_say("1 begins with blocks.1.norm1.weight" "2 begins with blocks.2.norm1.weight" "3 begins with blocks.3.norm1.weight")
+expect_one_answer(stages "step 0  loss 2\\.[0-9]*\n${between}step 90  loss 0\\.0[0-9]*\n" "1 encoder_decoder" "2 encoder_decoder dp=2"
+  "2 encoder_decoder pp=2,schedule=interleaved_1f1b:2" "2 encoder_decoder pp=2")
 
 # A path into the build folder would break once that is gone.
 file(GLOB_RECURSE installed ${WORK}/installed/*)
