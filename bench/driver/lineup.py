@@ -12,13 +12,13 @@ COMPARISONS = {
     "zero": ("ours-independent", "ours-zero1", "ours-zero3", "torch-fsdp2"),
     "tensor": ("ours-independent", "ours-1", "ours-c2", "ours-c4", "ours-tp2", "torch-tp"),
 } | {
-    f"pipeline{m}": (f"ours-independent-{m}", f"ours-1f1b-{m}", f"ours-zero_bubble-{m}", f"ours-interleaved-{m}",
+    f"pipeline{m}": (f"ours-independent-{m}", f"ours-1f1b-{m}", f"ours-zero_bubble-{m}", f"ours-zero_bubble_v-{m}", f"ours-interleaved-{m}",
                      f"torch-1f1b-{m}", f"torch-zbv-{m}", f"torch-dualpipev-{m}", f"torch-1f1b-{m}-pure-bf16", f"torch-zbv-{m}-pure-bf16")
     for m in PIPELINE_MICROBATCHES
 }
 # One run on different devices: their losses must agree to the bit.
 SAME_RUN = (("ours-1", "ours-2"), ("ours-zero1", "ours-zero3"), ("ours-c2", "ours-tp2"),
-            *((f"ours-1f1b-{m}", f"ours-{other}-{m}") for m in PIPELINE_MICROBATCHES for other in ("zero_bubble", "interleaved")))
+            *((f"ours-1f1b-{m}", f"ours-{other}-{m}") for m in PIPELINE_MICROBATCHES for other in ("zero_bubble", "zero_bubble_v", "interleaved")))
 PEERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "peers")
 
 
@@ -45,7 +45,7 @@ def lineup(precision, build, torch_python, folder):
         return [
             Configuration(f"ours-independent-{m}", (ours(1, 8, m // 2),) * 2, 1, whole, independent=True),
             *(Configuration(f"ours-{name}-{m}", (ours(2, 16, m, "--layout", f"pp=2,schedule={schedule}"),), 1, whole)
-              for name, schedule in (("1f1b", "1f1b"), ("zero_bubble", "zero_bubble"), ("interleaved", "interleaved_1f1b:2"))),
+              for name, schedule in (("1f1b", "1f1b"), ("zero_bubble", "zero_bubble"), ("zero_bubble_v", "zero_bubble_v"), ("interleaved", "interleaved_1f1b:2"))),
             *(torch_pipeline(f"torch-{schedule.removesuffix('ZeroBubble').lower()}-{m}{suffix}", eager, schedule, m)
               for schedule in ("1F1B", "ZBVZeroBubble", "DualPipeV")),
         ]
@@ -93,11 +93,11 @@ def lineup(precision, build, torch_python, folder):
     for m in PIPELINE_MICROBATCHES:
         ratios += [
             Ratio(f"ours-1f1b-{m}", f"torch-1f1b-{m}{suffix}", goal=1.15 if fp32 else 1.25),
-            Ratio(f"ours-zero_bubble-{m}", f"torch-zbv-{m}{suffix}", goal=1.1),  # 1.1 of the best of the peers'
-            Ratio(f"ours-zero_bubble-{m}", f"torch-dualpipev-{m}{suffix}", goal=1.1),
-            Ratio(f"ours-zero_bubble-{m}", f"ours-independent-{m}", goal=0.95),
+            *(ratio for ours_name in (f"ours-zero_bubble-{m}", f"ours-zero_bubble_v-{m}")
+              for ratio in (Ratio(ours_name, f"torch-zbv-{m}{suffix}", goal=1.1),  # 1.1 of the best of the peers'
+                            Ratio(ours_name, f"torch-dualpipev-{m}{suffix}", goal=1.1),
+                            Ratio(ours_name, f"ours-independent-{m}", goal=0.95), Ratio(ours_name, f"ours-1f1b-{m}"))),
             Ratio(f"ours-interleaved-{m}", f"ours-1f1b-{m}"),
-            Ratio(f"ours-zero_bubble-{m}", f"ours-1f1b-{m}"),
         ]
     if not fp32:
         # For information: parameters, gradients and moments in bf16 is less work, and less precise, than ours (fp32 master weights).

@@ -256,7 +256,7 @@ class Command(DriverTest):
                 self.assertTrue(any({ratio.over, ratio.under} <= set(names) for names in comparisons.values()), ratio)
             self.assertEqual({name: len(names) for name, names in comparisons.items()},
                              {"data": 6 + (precision == "bf16"), "zero": 4, "tensor": 6} |
-                             {f"pipeline{m}": 7 + 2 * (precision == "bf16") for m in (4, 8)})
+                             {f"pipeline{m}": 8 + 2 * (precision == "bf16") for m in (4, 8)})
             for pair in SAME_RUN:
                 self.assertTrue(any(set(pair) <= set(names) for names in comparisons.values()), pair)
 
@@ -264,8 +264,9 @@ class Command(DriverTest):
         goals = {precision: {(ratio.over, ratio.under): ratio.goal for ratio in lineup(precision, "build", "python", self.folder)[1] if ratio.goal}
                  for precision in ("fp32", "bf16")}
         pipelines = {precision: {pair: goal for m in (4, 8) for pair, goal in (
-            ((f"ours-1f1b-{m}", f"torch-1f1b-{m}{suffix}"), 1.25 if suffix else 1.15), ((f"ours-zero_bubble-{m}", f"torch-zbv-{m}{suffix}"), 1.1),
-            ((f"ours-zero_bubble-{m}", f"torch-dualpipev-{m}{suffix}"), 1.1), ((f"ours-zero_bubble-{m}", f"ours-independent-{m}"), 0.95))}
+            ((f"ours-1f1b-{m}", f"torch-1f1b-{m}{suffix}"), 1.25 if suffix else 1.15),
+            *(((f"ours-{ours}-{m}", other), goal) for ours in ("zero_bubble", "zero_bubble_v") for other, goal in (
+                (f"torch-zbv-{m}{suffix}", 1.1), (f"torch-dualpipev-{m}{suffix}", 1.1), (f"ours-independent-{m}", 0.95))))}
             for precision, suffix in (("fp32", ""), ("bf16", "-autocast"))}
         self.assertEqual(goals["fp32"], pipelines["fp32"] | {
             ("ours-2", "ours-independent"): 0.95, ("ours-2", "torch-ddp"): 1.0, ("ours-zero3", "torch-fsdp2"): 1.05, ("ours-tp2", "torch-tp"): 1.08,
