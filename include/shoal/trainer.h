@@ -16,6 +16,15 @@
 
 namespace shoal {
 
+/// When each instruction of a few steps ran on every device, and when and for whom it waited, in a file that
+/// ui.perfetto.dev opens and `shoal trace` draws (docs/commands.md, "shoal trace"). The devices are processes of one
+/// machine, whose monotonic clock is one. Costs nothing where no file is named; the bits of the run are the same.
+struct TraceOptions {
+  std::filesystem::path file = {};  // none: no trace. The first device writes it, anew after each traced step
+  int64_t skip = 2;                 // steps of the Trainer before the first that is traced; two capture and warm up
+  int64_t count = 4;                // steps that are traced
+};
+
 struct TrainerOptions {
   // --- The run: what decides its bits (docs/numerics.md). None of it depends on the devices. ---
   Optimizer optimizer = AdamW{};
@@ -34,6 +43,7 @@ struct TrainerOptions {
                           // of your own"); empty: the layout's schedule
   std::string offload = {};  // a folder: each device keeps its optimizer state in a file there (docs/layouts.md); empty:
                              // in memory
+  TraceOptions trace = {};
 };
 
 /// What one step did. The same on every device, but for `bytes_read` and `seconds`.

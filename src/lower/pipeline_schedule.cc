@@ -18,11 +18,6 @@ using Pass = Turn::Pass;
 constexpr std::pair<Pass, char> kLetters[] = {
     {Pass::kForward, 'F'}, {Pass::kBackward, 'B'}, {Pass::kInputGradient, 'I'}, {Pass::kWeightGradient, 'W'}};
 
-std::string print(const Turn& turn) {
-  const auto* letter = std::ranges::find(kLetters, turn.pass, &std::pair<Pass, char>::first);
-  return cat(turn.stage, letter->second, turn.microbatch);
-}
-
 // What others wait for when they wait for a turn: the whole of backward begins with its input gradients.
 Turn awaited(Turn turn) {
   if (turn.pass == Pass::kBackward) turn.pass = Pass::kInputGradient;
@@ -96,6 +91,11 @@ Grid interleaved(const Layout& layout, int64_t n) {
 }
 
 }  // namespace
+
+std::string print(const Turn& turn) {
+  const auto* letter = std::ranges::find(kLetters, turn.pass, &std::pair<Pass, char>::first);
+  return cat(turn.stage, letter->second, turn.microbatch);
+}
 
 double unit_cost(const Turn& turn) { return turn.pass == Pass::kBackward ? 2 : 1; }
 

@@ -58,6 +58,8 @@ Timeline simulate(const Grid&, const Layout&, int64_t microbatches, const TurnCo
 /// The most microbatches that a device has begun and not ended, at a time.
 int in_flight(const std::vector<Turn>&);
 
+/// "0F1": stage, pass, microbatch.
+std::string print(const Turn&);
 /// A line for each device: "0F0 0F1 0B0 0B1", stage, pass, microbatch. `marked`: device and turn that stand in [].
 std::string print(const Grid&, int device = -1, size_t turn = 0);
 /// Reads it; a ';' too ends a line. Throws InputError.

@@ -1,7 +1,5 @@
 #include "run/bucket_ring.h"
 
-#include <chrono>
-
 namespace shoal::run {
 namespace {
 
@@ -16,13 +14,14 @@ std::vector<int> data_parallel_group(const DeviceMemory& memory) {
 
 }  // namespace
 
-BucketRing::BucketRing(const comm::Group& world, const DeviceMemory& memory)
+BucketRing::BucketRing(const comm::Group& world, const DeviceMemory& memory, Waits& waits)
     : group_(world, data_parallel_group(memory)),
       bucket_bytes_(lower::bucket_bytes(memory.storage())),
       window_(group_.window(static_cast<size_t>(lower::kBuckets * bucket_bytes_))),
       begun_(lower::kBuckets, 0),
       summed_(lower::kBuckets, 0),
-      scratch_(static_cast<size_t>(group_.size())) {}
+      scratch_(static_cast<size_t>(group_.size())),
+      waits_(waits) {}
 
 void BucketRing::begin(const std::function<void(std::byte*)>& fill) {
   const int64_t number = num_begun_++;
@@ -50,10 +49,8 @@ const std::byte* BucketRing::read(int member, int64_t offset, size_t bytes) {
 }
 
 void BucketRing::await_others(int members, uint64_t count) {
-  const auto start = std::chrono::steady_clock::now();
   for (int member = 0; member < members; ++member)
-    if (member != group_.rank()) group_.await(member, count);
-  wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (member != group_.rank()) waits_.note(group_.world_rank(member), [&] { group_.await(member, count); });
 }
 
 }  // namespace shoal::run

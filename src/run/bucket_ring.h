@@ -12,14 +12,15 @@
 #include "comm/group.h"
 #include "lower/buckets.h"
 #include "run/device_memory.h"
+#include "run/waits.h"
 
 namespace shoal::run {
 
 class BucketRing {
  public:
   /// Collective over the world: the devices of each data-parallel group make a group and a window. REQUIRES:
-  /// memory.ownership().shards_gradients().
-  BucketRing(const comm::Group& world, const DeviceMemory& memory);
+  /// memory.ownership().shards_gradients(). `waits`, where it notes its own, outlives it.
+  BucketRing(const comm::Group& world, const DeviceMemory& memory, Waits& waits);
 
   /// Has `fill` write what this device gives, if anything, once the place is free, and shows it.
   void begin(const std::function<void(std::byte* place)>& fill);
@@ -30,8 +31,6 @@ class BucketRing {
   int rank() const { return group_.rank(); }  // in the data-parallel group
 
   int64_t window_bytes() const { return std::ssize(window_->mine()); }
-  /// Seconds in waits since the last call.
-  double take_wait_seconds() { return std::exchange(wait_seconds_, 0); }
 
  private:
   void await_others(int members, uint64_t count);
@@ -46,7 +45,7 @@ class BucketRing {
   int awaited_ = 0;  // members that the next read() waits for
   std::vector<uint64_t> begun_, summed_;         // the count after these calls, of the last kBuckets buckets
   std::vector<std::vector<std::byte>> scratch_;  // one per peer, for transports that cannot read in place
-  double wait_seconds_ = 0;
+  Waits& waits_;
 };
 
 }  // namespace shoal::run

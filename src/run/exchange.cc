@@ -26,7 +26,7 @@ Exchanger::Exchanger(comm::Group group, int64_t half_bytes, kernels::Device& dev
 
 template <class Read>
 void Exchanger::turn(const std::vector<at::Tensor>& mine, const lower::Exchange& exchange, int64_t start,
-                     Read&& read) {
+                     Waits& waits, Read&& read) {
   const int64_t half = static_cast<int64_t>(turn_++ % 2) * half_bytes_;
   const auto& shown = exchange.shown[static_cast<size_t>(group_.rank())];
   for (size_t i = 0; i < mine.size(); ++i) {
@@ -39,7 +39,7 @@ void Exchanger::turn(const std::vector<at::Tensor>& mine, const lower::Exchange&
   group_.post();
   for (int member = 0; member < group_.size(); ++member) {
     if (member == group_.rank()) continue;
-    group_.await(member, turn_);
+    waits.note(group_.world_rank(member), [&] { group_.await(member, turn_); });
     read(member, half);
   }
 }
@@ -65,7 +65,7 @@ void Exchanger::agree(const std::string& place, const std::string& text) {
   }
 }
 
-std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine, size_t number) {
+std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine, size_t number, Waits& waits) {
   const lower::Exchange& exchange = local_->exchanges.at(number);
   const auto& shown = exchange.shown[static_cast<size_t>(group_.rank())];
   if (mine.size() != shown.size())
@@ -78,7 +78,7 @@ std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine,
 
   std::vector<at::Tensor> theirs;
   if (bytes <= half_bytes_ && window_->in_place()) {
-    turn(dense, exchange, 0, [&](int member, int64_t half) {
+    turn(dense, exchange, 0, waits, [&](int member, int64_t half) {
       for (const Shown& value : exchange.shown[static_cast<size_t>(member)]) {
         const Range range = bytes_of(value);
         const std::byte* data = window_->read(member, static_cast<size_t>(half + range.begin),
@@ -97,7 +97,7 @@ std::vector<at::Tensor> Exchanger::exchange(const std::vector<at::Tensor>& mine,
       theirs.push_back(device_.empty(value.type.shape, value.type.dtype));
   }
   for (int64_t start = 0; start < bytes; start += half_bytes_)
-    turn(dense, exchange, start, [&](int member, int64_t half) {
+    turn(dense, exchange, start, waits, [&](int member, int64_t half) {
       const auto& values = exchange.shown[static_cast<size_t>(member)];
       for (size_t i = 0; i < values.size(); ++i) {
         const Range whole = bytes_of(values[i]);

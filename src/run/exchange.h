@@ -12,6 +12,7 @@
 #include "comm/group.h"
 #include "kernels/device.h"
 #include "lower/local_graph.h"
+#include "run/waits.h"
 
 namespace shoal::run {
 
@@ -40,13 +41,13 @@ class Exchanger {
   /// The peers' values, device by device. Where the transport reads in place and all of them fit half of the
   /// window, they are views of the peers' memory, valid until the next exchange; else copies, made in as many
   /// turns as it takes.
-  std::vector<at::Tensor> exchange(const std::vector<at::Tensor>& mine, size_t number);
+  std::vector<at::Tensor> exchange(const std::vector<at::Tensor>& mine, size_t number, Waits&);
 
  private:
   // Shows bytes [start, start + half_bytes_) of the values as they lie one after the other, waits for the
   // peers to do so, and calls `read(device of the group, its half of the window)` for each.
   template <class Read>
-  void turn(const std::vector<at::Tensor>& mine, const lower::Exchange&, int64_t start, Read&& read);
+  void turn(const std::vector<at::Tensor>& mine, const lower::Exchange&, int64_t start, Waits&, Read&& read);
 
   comm::Group group_;
   kernels::Device& device_;

@@ -13,9 +13,9 @@ c10::ScalarType scalar_type(comm::DType dtype) {
 
 }  // namespace
 
-GradientSums::GradientSums(const comm::Group& world, DeviceMemory& memory)
+GradientSums::GradientSums(const comm::Group& world, DeviceMemory& memory, Waits& waits)
     : memory_(memory), device_(memory.device()), storage_(memory.storage()) {
-  if (memory.ownership().shards_gradients()) ring_.emplace(world, memory);
+  if (memory.ownership().shards_gradients()) ring_.emplace(world, memory, waits);
 }
 
 comm::DType GradientSums::kernel_dtype(const lower::Contribution& target) const {

@@ -14,8 +14,9 @@ namespace shoal::run {
 
 class GradientSums {
  public:
-  /// Collective over the world where the layout has buckets. `memory` must outlive this.
-  GradientSums(const comm::Group& world, DeviceMemory& memory);
+  /// Collective over the world where the layout has buckets. `memory`, and `waits`, where waits for buckets are noted,
+  /// must outlive this.
+  GradientSums(const comm::Group& world, DeviceMemory& memory, Waits& waits);
 
   /// A gradient of this device's own: stored in the accumulator (in fp32 when `widens`), or added to it.
   void store(int accumulator, const lower::Contribution&, const at::Tensor& gradient, bool adds, bool widens);
@@ -35,8 +36,6 @@ class GradientSums {
   void sum_share(const lower::Sum& total);
 
   int64_t window_bytes() const { return ring_ ? ring_->window_bytes() : 0; }
-  /// Seconds in waits for buckets since the last call.
-  double take_wait_seconds() { return ring_ ? ring_->take_wait_seconds() : 0; }
 
  private:
   comm::DType kernel_dtype(const lower::Contribution&) const;

@@ -1,6 +1,5 @@
 #include "run/interpreter.h"
 
-#include <chrono>
 #include <utility>
 
 #include "base/text.h"
@@ -11,35 +10,6 @@ namespace {
 
 using Kind = lower::Instruction::Kind;
 
-class Stopwatch {
- public:
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    return std::chrono::duration<double>(now - std::exchange(start_, now)).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-// The part of the step that an instruction's own seconds belong to.
-double& part_of(StepSeconds& seconds, Kind kind) {
-  switch (kind) {
-    case Kind::kReduceScatter:
-    case Kind::kAllReduce:
-      return seconds.reduce;
-    case Kind::kAllGather:
-    case Kind::kFetch:
-    case Kind::kReplay:
-    case Kind::kBarrier:
-      return seconds.gather;
-    case Kind::kUpdate:
-      return seconds.update;
-    default:
-      return seconds.compute;
-  }
-}
-
 // What frames hold is let go, whatever happens.
 struct EndRun {
   Execution& execution;
@@ -49,8 +19,24 @@ struct EndRun {
 
 }  // namespace
 
+double& StepSeconds::of(Part part) {
+  switch (part) {
+    case Part::kReduce:
+      return reduce;
+    case Part::kUpdate:
+      return update;
+    case Part::kGather:
+      return gather;
+    case Part::kWait:
+      return wait;
+    case Part::kCompute:
+      break;
+  }
+  return compute;
+}
+
 Interpreter::Interpreter(comm::Group& world, DeviceMemory& memory, Update update)
-    : world_(world), memory_(memory), update_(std::move(update)), sums_(world, memory) {}
+    : world_(world), memory_(memory), update_(std::move(update)), sums_(world, memory, waits_) {}
 
 StepOutcome Interpreter::run(Execution& execution, const Request& request) {
   const bool shows_numbers = execution.program.find(lower::Buffer::Kind::kBoard) != nullptr;
@@ -63,11 +49,16 @@ StepOutcome Interpreter::run(Execution& execution, const Request& request) {
   microbatch_.assign(execution.num_frames(), -1);
   execution.begin_run();
   EndRun at_last{execution};
+  if (request.trace) request.trace->begin(request.step, execution);
   for (const Instruction& instruction : now.program.instructions) {
-    Stopwatch watch;
-    const double waited = outcome_.seconds.wait;
+    waits_.clear();
+    const Clock::time_point begin = Clock::now();
     execute(instruction, now);
-    part_of(outcome_.seconds, instruction.kind) += watch.lap() - (outcome_.seconds.wait - waited);
+    const Clock::time_point end = Clock::now();
+    const double waited = waits_.total_seconds();
+    outcome_.seconds.wait += waited;
+    outcome_.seconds.of(part_of(instruction.kind)) += seconds(end - begin) - waited;
+    if (request.trace) request.trace->add(begin, end, waits_);
   }
   at_last.is_whole = true;
   const Traffic& after = memory_.traffic();
@@ -121,9 +112,7 @@ void Interpreter::act(const Now& now, std::string_view what) const {
 
 void Interpreter::meet(const Instruction& i) {
   if (i.group != 0) throw JobError("interpreter - group: a barrier is the world's");
-  Stopwatch watch;
-  world_.barrier();
-  outcome_.seconds.wait += watch.lap();
+  waits_.note(Wait::kAll, [&] { world_.barrier(); });
 }
 
 void Interpreter::load(const Instruction& i, Now& now) {
@@ -182,25 +171,23 @@ void Interpreter::exchange(const Instruction& i, Now& now) {
   const Arena::Scope scope = frame.scope();
   const graph::Node& node = now.execution.local.graph.nodes[exchange.node];
   const auto number = static_cast<size_t>(std::get<int64_t>(node.arguments[1]));  // among those of all stages
-  frame.define(exchange.node, exchanger_->exchange(frame.arguments(exchange.node), number));
+  frame.define(exchange.node, exchanger_->exchange(frame.arguments(exchange.node), number, waits_));
 }
 
 void Interpreter::send(const Instruction& i, Now& now) {
   const auto index = static_cast<size_t>(i.index);
   Frame& frame = now.execution.frame(i.frame);
   const size_t node = now.program.transfers.at(index).node;
-  now.execution.transfers.send(index, frame.arguments(node));
+  now.execution.transfers.send(index, frame.arguments(node), waits_);
   frame.define(node, {});
-  outcome_.seconds.wait += now.execution.transfers.take_wait_seconds();
 }
 
 void Interpreter::receive(const Instruction& i, Now& now) {
   const auto index = static_cast<size_t>(i.index);
   act(now, cat("wait for rank ", now.program.transfers.at(index).peer, ", microbatch ",
                microbatch_.at(static_cast<size_t>(i.frame))));
-  now.execution.frame(i.frame).define(now.program.transfers.at(index).node, now.execution.transfers.receive(index));
+  now.execution.frame(i.frame).define(now.program.transfers.at(index).node, now.execution.transfers.receive(index, waits_));
   act(now, cat("compute microbatch ", microbatch_.at(static_cast<size_t>(i.frame))));
-  outcome_.seconds.wait += now.execution.transfers.take_wait_seconds();
 }
 
 void Interpreter::add(const Instruction& i, Now& now) {
@@ -230,13 +217,11 @@ void Interpreter::begin(const Instruction& i, Now& now) {
     for (const lower::BucketItem& item : bucket)
       if (item.drops) frame.drop(item.value);
   }
-  outcome_.seconds.wait += sums_.take_wait_seconds();
 }
 
 void Interpreter::sum(const Instruction& i, Now& now) {
   if (i.index >= 0) {
     sums_.sum_begun(now.program.buckets.at(static_cast<size_t>(i.index)), static_cast<int>(i.round.size()), i.sums);
-    outcome_.seconds.wait += sums_.take_wait_seconds();
     return;
   }
   act(now, "reduce_scatter gradients");

@@ -11,6 +11,8 @@
 #include "run/execution.h"
 #include "run/gradient_sums.h"
 #include "run/norm.h"
+#include "run/step_trace.h"
+#include "run/waits.h"
 
 namespace shoal::run {
 
@@ -24,11 +26,13 @@ struct Request {
   int64_t step;
   double clip_norm = 0;  // 0: no clipping
   bool stop = false;     // this device wishes to stop
+  StepTrace* trace = nullptr;  // where it is written down; null: nowhere
 };
 
 /// Seconds of the step's parts on this device.
 struct StepSeconds {
   double compute = 0, reduce = 0, update = 0, gather = 0, wait = 0;
+  double& of(Part);
 };
 
 struct StepOutcome {
@@ -80,6 +84,7 @@ class Interpreter {
   comm::Group& world_;
   DeviceMemory& memory_;
   Update update_;
+  Waits waits_;  // of the instruction at hand
   GradientSums sums_;
   Exchanger* exchanger_ = nullptr;
   StepOutcome outcome_;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <numeric>
 
@@ -57,16 +56,14 @@ int64_t Transfers::offset(size_t index) const {
   return ends_[index].messages % transfer.slots * transfer.bytes;
 }
 
-void Transfers::await(End& end, int member, int64_t count) {
-  const auto start = std::chrono::steady_clock::now();
-  end.group.await(member, static_cast<uint64_t>(count));
-  wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+void Transfers::await(End& end, int member, int64_t count, Waits& waits) {
+  waits.note(end.group.world_rank(member), [&] { end.group.await(member, static_cast<uint64_t>(count)); });
 }
 
-void Transfers::send(size_t index, const std::vector<at::Tensor>& values) {
+void Transfers::send(size_t index, const std::vector<at::Tensor>& values, Waits& waits) {
   const lower::TransferOperands& transfer = program_.transfers.at(index);
   End& end = ends_[index];
-  if (end.messages >= transfer.slots) await(end, kReceiver, end.messages - transfer.slots + 1);
+  if (end.messages >= transfer.slots) await(end, kReceiver, end.messages - transfer.slots + 1, waits);
   std::byte* const slot = end.window->mine().data() + offset(index);
   int64_t at = 0;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -94,10 +91,10 @@ void Transfers::send(size_t index, const std::vector<at::Tensor>& values) {
   end.group.post();
 }
 
-std::vector<at::Tensor> Transfers::receive(size_t index) {
+std::vector<at::Tensor> Transfers::receive(size_t index, Waits& waits) {
   const lower::TransferOperands& transfer = program_.transfers.at(index);
   End& end = ends_[index];
-  await(end, kSender, end.messages + 1);
+  await(end, kSender, end.messages + 1, waits);
   const int64_t from = offset(index);
   std::span<std::byte> scratch;
   if (!end.scratch.empty()) {

@@ -14,6 +14,7 @@
 #include "comm/group.h"
 #include "kernels/device.h"
 #include "lower/program.h"
+#include "run/waits.h"
 
 namespace shoal::run {
 
@@ -25,15 +26,13 @@ class Transfers {
   Transfers(comm::Group& world, const lower::Program& program, kernels::Device&);
 
   /// The values of transfer `index`, as they lie in memory: strides are kept, which kernels choose by.
-  void send(size_t index, const std::vector<at::Tensor>& values);
+  void send(size_t index, const std::vector<at::Tensor>& values, Waits&);
   /// They are valid until the microbatch that they belong to is released.
-  std::vector<at::Tensor> receive(size_t index);
+  std::vector<at::Tensor> receive(size_t index, Waits&);
   /// The device has done with the microbatch whose messages it received first: one of each transfer.
   void release();
 
   int64_t window_bytes() const;
-  /// Seconds in waits since the last call.
-  double take_wait_seconds() { return std::exchange(wait_seconds_, 0); }
 
  private:
   struct End {
@@ -43,12 +42,11 @@ class Transfers {
     std::vector<std::vector<std::byte>> scratch;  // by slot, for transports that cannot read in place
   };
   int64_t offset(size_t index) const;  // of the slot whose turn it is
-  void await(End&, int member, int64_t count);
+  static void await(End&, int member, int64_t count, Waits&);
 
   const lower::Program& program_;
   kernels::Device& device_;
   std::vector<End> ends_;  // as program.transfers
-  double wait_seconds_ = 0;
 };
 
 }  // namespace shoal::run

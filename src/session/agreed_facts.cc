@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "session/run_definition.h"
 #include "session/tensor_hash.h"
+#include "session/trace_file.h"
 
 namespace shoal::session {
 namespace {
@@ -17,9 +18,10 @@ std::string frozen(const Session& session, const Key& key) {
 }
 
 // Graphs, which the definition has as hashes, are told as text.
-std::vector<comm::Fact> facts_of_run(const nlohmann::json& definition, const Layout& layout) {
-  std::vector<comm::Fact> facts = {{"shoal", SHOAL_VERSION}, {"layout", print(layout)}};
-  const nlohmann::json flat = definition.flatten();
+std::vector<comm::Fact> facts_of_run(const Session& session) {
+  std::vector<comm::Fact> facts = {
+      {"shoal", SHOAL_VERSION}, {"layout", print(session.layout)}, {"trace", print(session.options.trace)}};
+  const nlohmann::json flat = session.definition.flatten();
   for (const auto& [key, value] : flat.items()) {
     if (key.ends_with("graph")) continue;
     facts.push_back({setting_name(key), value.dump()});
@@ -62,7 +64,7 @@ std::vector<comm::Fact> facts_of(const Session& session, const Key& key) {
 }
 
 std::vector<comm::Fact> facts_of(const Session& session, const Function::Found& found, bool is_first) {
-  std::vector<comm::Fact> facts = facts_of_run(session.definition, session.layout);
+  std::vector<comm::Fact> facts = facts_of_run(session);
   add(facts, facts_of_tensors(session.tensors));
   add(facts, {{"the graph", found.call.text}});
   if (!found.divided_text.empty()) add(facts, {{"the divided graph", found.divided_text}});

@@ -18,6 +18,10 @@ void check_usable(const TrainingModel& model, const TrainerOptions& options) {
     throw InputError(cat("trainer - threads: got ", options.threads, ", want 1 or more"));
   if (options.clip_norm < 0)
     throw InputError(cat("trainer - clip_norm: got ", options.clip_norm, ", want 0 (off) or more"));
+  if (options.trace.skip < 0)
+    throw InputError(cat("trainer - trace.skip: got ", options.trace.skip, " steps, want 0 or more"));
+  if (options.trace.count < 1)
+    throw InputError(cat("trainer - trace.count: got ", options.trace.count, " steps, want 1 or more; name no file for no trace"));
   if (options.tensor_chunks < 1)
     throw InputError(cat("trainer - tensor_chunks: got ", options.tensor_chunks, ", want 1 or more"));
 }

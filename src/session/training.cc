@@ -82,7 +82,7 @@ StepResult Training::step(const std::function<Batch(int64_t)>& microbatch) {
                            " of the same step, by a number or tensor of the host; what differs from "
                            "microbatch to microbatch belongs in the batch"));
     return batch;
-  });
+  }, trace_.next());
   if (link) link->changed();
 
   result.samples = samples_each * session_.options.microbatches;
@@ -90,6 +90,7 @@ StepResult Training::step(const std::function<Batch(int64_t)>& microbatch) {
   result.seconds.total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   ++session_.steps;
   session_.samples += result.samples;
+  trace_.step_ended(weights_->group());
   return result;
 }
 

@@ -9,6 +9,7 @@
 
 #include "session/function.h"
 #include "session/session.h"
+#include "session/trace_file.h"
 #include "session/training_step.h"
 #include "session/weights.h"
 
@@ -17,8 +18,8 @@ namespace shoal::session {
 /// Belongs to its trainer's thread.
 class Training {
  public:
-  /// The session outlives it.
-  explicit Training(Session& session) : session_(session) {}
+  /// The session outlives it. Throws InputError when the first device cannot write the trace.
+  explicit Training(Session& session) : session_(session), trace_(session) {}
 
   /// Collective: what the module's code makes of such a microbatch, agreed on by all devices and ready to run;
   /// the first also makes the weights. `call` is made at `place`: "step" at "step 3". Throws Disagreement on
@@ -48,6 +49,7 @@ class Training {
   Function function_{session_, Function::Of::kTraining};
   std::unique_ptr<Weights> weights_;
   std::unique_ptr<TrainingStep> steps_;
+  TraceFile trace_;
   double agreed_seconds_ = 0;  // what the last prepare() waited for the others
 };
 

@@ -18,7 +18,8 @@ TrainingStep::TrainingStep(const Session& session, Weights& weights, const Captu
   }
 }
 
-StepResult TrainingStep::run(Captured& captured, const std::function<Batch(int64_t)>& batch) {
+StepResult TrainingStep::run(Captured& captured, const std::function<Batch(int64_t)>& batch,
+                             run::StepTrace* trace) {
   const TrainerOptions& options = session_.options;
   const std::vector<int64_t>& mine = session_.microbatches;
   if (!mine.empty()) captured.execution.externals.bind();
@@ -26,7 +27,8 @@ StepResult TrainingStep::run(Captured& captured, const std::function<Batch(int64
                              .random = {options.seed, session_.steps, 0},
                              .step = session_.steps,
                              .clip_norm = options.clip_norm,
-                             .stop = shoal::stop_requested()};
+                             .stop = shoal::stop_requested(),
+                             .trace = trace};
   const run::StepOutcome outcome = interpreter_.run(captured.execution, request);
 
   StepResult result;

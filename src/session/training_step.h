@@ -20,10 +20,10 @@ class TrainingStep {
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
 
-  /// Collective. `batch` makes a microbatch that this device computes. The result lacks `samples` and the
-  /// total seconds. Throws run::NotFinite on every rank alike, before any weight has changed; what else it throws
+  /// Collective. `batch` makes a microbatch that this device computes; `trace`, unless null, is where the step is
+  /// written down. The result lacks `samples` and the total seconds. Throws run::NotFinite on every rank alike, before any weight has changed; what else it throws
   /// may be this rank's alone.
-  StepResult run(Captured&, const std::function<Batch(int64_t microbatch)>& batch);
+  StepResult run(Captured&, const std::function<Batch(int64_t microbatch)>& batch, run::StepTrace* trace);
 
   /// Of the devices that share a microbatch; null unless tp > 1.
   run::Exchanger* exchanger() { return exchanger_ ? &*exchanger_ : nullptr; }

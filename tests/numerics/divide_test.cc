@@ -77,6 +77,7 @@ std::vector<at::Tensor> run(const Graph& graph, const std::map<std::string, at::
   frame.begin({.inputs = inputs});
   int64_t begin = 0;
   size_t exchanges = 0;
+  run::Waits waits;
   for (int64_t n = 0; n <= std::ssize(graph.nodes); ++n) {
     const bool at_end = n == std::ssize(graph.nodes);
     if (!at_end && !run::communicates(graph.nodes[static_cast<size_t>(n)])) continue;
@@ -84,7 +85,7 @@ std::vector<at::Tensor> run(const Graph& graph, const std::map<std::string, at::
     begin = n + 1;
     if (at_end) continue;
     const auto node = static_cast<size_t>(n);
-    frame.define(node, exchanger->exchange(frame.arguments(node), exchanges++));
+    frame.define(node, exchanger->exchange(frame.arguments(node), exchanges++, waits));
   }
   frame.end();
   return results;

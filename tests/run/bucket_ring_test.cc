@@ -21,7 +21,8 @@ TEST(BucketRing, EveryDeviceReadsWhatEachHasShown) {
   World::threads(kDevices, [&](World& world) {
     test::ModelMemory kept(world, model, layout, 3, world.device());
     auto& [group, ownership, memory] = kept;
-    BucketRing ring(group, memory);
+    Waits waits;
+    BucketRing ring(group, memory, waits);
     std::mt19937 random(static_cast<unsigned>(world.rank()));
     const auto number = [](int device, int bucket) { return static_cast<float>(1000 * device + bucket); };
     const auto pause = [&] { std::this_thread::sleep_for(std::chrono::microseconds(random() % 300)); };

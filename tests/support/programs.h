@@ -133,9 +133,12 @@ struct Ran {
   std::map<std::string, at::Tensor> numbers;  // of parameters and buffers, at the end
 };
 
+/// Is told what a device wrote down of a step; one device at a time.
+using Traced = std::function<void(int rank, const run::StepTrace&, const run::StepOutcome&)>;
+
 /// Runs these Programs for `steps` steps of plain gradient descent, a thread for each device.
 inline Ran run_programs(const ProgramModel& model, const std::vector<lower::Program>& programs, int64_t steps = 2,
-                        kernels::Device& device = kernels::cpu()) {
+                        kernels::Device& device = kernels::cpu(), const Traced& traced = {}) {
   Ran ran;
   std::mutex mutex;
   const Layout& layout = programs.at(0).layout;
@@ -160,13 +163,18 @@ inline Ran run_programs(const ProgramModel& model, const std::vector<lower::Prog
     execution.externals.bind();
     group.barrier();
     std::vector<double> losses;
-    for (int64_t step = 0; step < steps; ++step)
-      losses.push_back(interpreter
-                           .run(execution, {.batch = [&](int64_t m) { return model.batch(100 * step + m); },
-                                            .random = {1, step, 0},
-                                            .step = step,
-                                            .clip_norm = 1})
-                           .loss);
+    run::StepTrace trace;
+    for (int64_t step = 0; step < steps; ++step) {
+      const run::StepOutcome outcome =
+          interpreter.run(execution, {.batch = [&](int64_t m) { return model.batch(100 * step + m); },
+                                      .random = {1, step, 0},
+                                      .step = step,
+                                      .clip_norm = 1,
+                                      .trace = traced ? &trace : nullptr});
+      losses.push_back(outcome.loss);
+      const std::lock_guard lock(mutex);
+      if (traced) traced(rank, trace, outcome);
+    }
     group.barrier();
     std::map<std::string, at::Tensor> numbers;
     for (const auto& [name, value] : model.numbers) numbers[name] = memory.whole(name);
