@@ -11,6 +11,7 @@
 #include "app/report.h"
 #include "app/resume.h"
 #include "app/samples.h"
+#include "app/trace.h"
 #include "base/text.h"
 #include "comm/collectives.h"
 #include "shoal/error.h"
@@ -45,16 +46,16 @@ class Job {
         samples_(open_samples(recipe)),
         rows_(recipe.microbatch_samples()),
         validation_batches_(std::min(recipe.validation.samples, samples_.num_validation) / rows_),
-        trainer_(world, make_model(recipe), trainer_options(recipe)) {}
+        last_step_(options.until > 0 ? options.until : recipe.train.steps),
+        trainer_(world, make_model(recipe), traced(trainer_options(recipe))) {}
 
   void run() {
     prepare();
-    const int64_t last_step = options_.until > 0 ? options_.until : recipe_.train.steps;
     const double start = now_seconds();
-    while (trainer_.steps_done() < last_step) {
+    while (trainer_.steps_done() < last_step_) {
       step();
       const int64_t done = trainer_.steps_done();
-      const bool is_last = done == last_step;
+      const bool is_last = done == last_step_;
       if (!stops_ && (is_last || is_multiple(done, recipe_.validation.every))) validate();
       record();
       if (is_last || stops_ || is_multiple(done, recipe_.checkpoint.every)) save();
@@ -67,6 +68,14 @@ class Job {
   static bool is_multiple(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
   bool leads() const { return world_.rank() == 0; }
   fs::path checkpoints() const { return options_.out / "checkpoints"; }
+
+  // A run too short to warm up is traced at its end.
+  TrainerOptions traced(TrainerOptions options) const {
+    const int64_t done = options_.resume ? state::Checkpoint(*options_.resume).contents().step : 0;
+    options.trace.file = options_.trace;
+    options.trace.skip = std::clamp<int64_t>(last_step_ - done - 1, 0, options.trace.skip);
+    return options;
+  }
 
   Batch microbatch(int64_t index) const {
     return samples_.training(trainer_.samples_done() + index * rows_, rows_);
@@ -150,6 +159,8 @@ class Job {
     if (!leads()) return;
     const fs::path checkpoint = checkpoints() / cat("step-", trainer_.steps_done());
     if (options_.profile) progress_.say(profile_text(by_device, trainer_.seconds_by_operator()));
+    if (!options_.trace.empty())
+      progress_.say(traced_text(options_.trace, options_.program) + trace_text(read_trace(options_.trace)));
     progress_.say(closing_text(recipe_, samples_,
                                {.steps_done = trainer_.steps_done(),
                                 .steps_here = trainer_.steps_done() - first_step_,
@@ -172,6 +183,7 @@ class Job {
   const Samples samples_;
   const int64_t rows_;  // samples of a microbatch
   const int64_t validation_batches_;
+  const int64_t last_step_;
   Trainer trainer_;
   std::optional<MetricsFile> metrics_;  // rank 0
   int64_t first_step_ = 0;

@@ -17,12 +17,13 @@ struct JobOptions {
   std::optional<std::filesystem::path> resume;  // the checkpoint to go on from
   int64_t until = 0;                            // the step to end after; 0: the recipe's last
   bool profile = false;
+  std::filesystem::path trace;    // file; none: no trace
   std::string program = "shoal";  // as the user calls it, for what to try next
   std::string resume_command;     // what goes on from the last checkpoint of this run
 };
 
 /// Collective: every device calls it with the same arguments; `progress` speaks on rank 0 alone. In `out` it
-/// leaves metrics.jsonl, recipe.toml, plan.txt and checkpoints/. A wish to stop (Ctrl-C) ends it with a
+/// leaves metrics.jsonl, recipe.toml, plan.txt and checkpoints/; the trace has the steps after the first two, four at most. A wish to stop (Ctrl-C) ends it with a
 /// checkpoint and JobError "stopped at step 12".
 void run_job(World&, const Recipe&, const JobOptions&, Progress& progress);
 

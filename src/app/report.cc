@@ -112,6 +112,11 @@ std::string closing_text(const Recipe& recipe, const Samples& samples, const Clo
   return text;
 }
 
+std::string traced_text(const std::filesystem::path& trace, const std::string& program) {
+  return cat("trace       ", trace.string(), "; ui.perfetto.dev opens it, a picture is made by: ", program, " trace ",
+             trace.string(), " --timeline ", std::filesystem::path(trace).replace_extension(".svg").string(), "\n");
+}
+
 std::string profile_text(const std::vector<StepResult::Seconds>& by_device,
                          const std::map<std::string, double>& by_operator) {
   std::string text = "seconds     device    total  compute   reduce   update   gather     wait\n";

@@ -34,6 +34,9 @@ struct Closing {
 };
 std::string closing_text(const Recipe&, const Samples&, const Closing&);
 
+/// Where the trace is, and what to do with it.
+std::string traced_text(const std::filesystem::path& trace, const std::string& program);
+
 /// Where the time went: by part for each device, by operator on the first.
 std::string profile_text(const std::vector<StepResult::Seconds>& by_device,
                          const std::map<std::string, double>& by_operator);

@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <optional>
 
@@ -52,9 +51,8 @@ void show_pipeline(const session::Planned& plan, int64_t microbatches, const std
     std::printf("device %zu: %d microbatches in flight, idle %.1f %%\n", d, lower::in_flight(grid[d]),
                 100 * (1 - line.busy[d] / line.length));
   if (!file) return;
-  std::ofstream stream(*file);
-  stream << app::timeline_svg(grid, line, cat(print(plan.layout), ", ", count, " microbatches, as predicted"));
-  if (!stream.flush()) throw InputError(cat("--timeline ", *file, " - cannot be written"));
+  app::write_timeline(
+      *file, app::draw_schedule(grid, line, cat(print(plan.layout), ", ", count, " microbatches, as predicted")));
   std::printf("drawn in %s\n", file->c_str());
 }
 

@@ -19,6 +19,7 @@
 #include "cli/recipe_options.h"
 #include "cli/usage.h"
 #include "comm/launch.h"
+#include "session/trace_file.h"
 #include "shoal/error.h"
 #include "shoal/world.h"
 #include "state/checkpoint.h"
@@ -29,7 +30,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options : RecipeOptions {
-  std::string out, checkpoint;
+  std::string out, checkpoint, trace;
   std::optional<int64_t> until;
   bool resumes = false, profile = false, keys = false;
 };
@@ -135,6 +136,7 @@ void train_here(World& world, const Options& options, const std::string& program
                   .resume = checkpoint_to_resume(options, out),
                   .until = options.until.value_or(recipe.train.steps),
                   .profile = options.profile,
+                  .trace = options.trace,
                   .program = program,
                   .resume_command = resume_command(options, program, out)},
                  progress);
@@ -240,6 +242,7 @@ int run(const Options& options, const Invocation& invocation) {
       return 0;
     }
   }
+  if (!options.trace.empty()) session::check_trace_file(options.trace);
   const int devices = static_cast<int>(recipe.layout.devices);
   return devices == 1 ? run_alone(options, invocation, out) : run_launched(options, invocation, out, devices);
 }
@@ -267,10 +270,15 @@ void add_train(CLI::App& app, Invocation& invocation) {
       train->add_option("--until", options->until, "end after this step, with a checkpoint to go on from"))
       ->type_name("STEP");
   train->add_flag("--profile", options->profile, "at the end, tell where the time went");
+  CLI::Option* const trace =
+      train->add_option("--trace", options->trace, "write when every device did what in a few steps, for ui.perfetto.dev and shoal trace")
+          ->type_name("FILE");
   train->add_flag("--keys", options->keys, "print what a recipe may say, and nothing else");
-  train->callback([options, out, resume, &invocation] {
+  train->callback([options, out, resume, trace, &invocation] {
     if (out->count() > 0 && options->out.empty())
       throw InputError("shoal train - --out: got nothing, want a folder; leave it out for runs/<recipe>-<n>");
+    if (trace->count() > 0 && options->trace.empty())
+      throw InputError("shoal train - --trace: got nothing, want a file such as trace.json");
     options->resumes = resume->count() > 0;
     invocation.chosen = [options, &invocation] { return run(*options, invocation); };
   });
