@@ -9,6 +9,7 @@ namespace shoal::lower {
 Ownership own(const graph::Graph& divided, const Storage& storage, const Layout& layout, StageCut cut, Grid grid) {
   if (layout.pp == 1) {
     if (!grid.empty()) throw InputError("pipeline - schedule: got a grid without pp, want pp=2 or more with it");
+    if (!cut.empty()) throw InputError(cat("pipeline - stages: got ", cut[0], " without pp, want pp=2 or more with it"));
     return {storage, layout};
   }
   if (cut.empty()) cut = balanced_cut(divided, layout.stages());

@@ -124,6 +124,12 @@ TEST(StagesTest, SkipsAndTiedWeightsCrossStages) {
   const auto words = storage.units_of("tokens.weight");
   ASSERT_EQ(words.size(), 1u) << print(storage);
   EXPECT_TRUE(ownership.holds(0, words[0]) && ownership.holds(1, words[0]));
+  EXPECT_ERROR(own(tied, storage, {.dp = 2}, {"blocks.1.norm1.weight"}), InputError,
+               "pipeline - stages: got blocks.1.norm1.weight without pp, want pp=2 or more with it");
+  EXPECT_ERROR(own(tied, storage, {.dp = 2}, {}, parse_grid("0F0 0B0")), InputError,
+               "pipeline - schedule: got a grid without pp, want pp=2 or more with it");
+  EXPECT_ERROR(own(tied, storage, {.pp = 2}, {}, parse_grid("0F0 0B0")), InputError,
+               "pipeline - schedule: got 1 lines, want 2, one for each device");
   EXPECT_ERROR(own(tied, storage, {.dp = 2, .zero = 2, .pp = 2}), InputError,
                "layout - zero: got zero=2 with tokens.weight, which more than one stage uses; zero=2 and zero=3 sum "
                "gradients within a stage, so use zero=1, or fewer stages");
