@@ -11,6 +11,7 @@ COMPARISONS = {
     "data": ("ours-1", "ours-independent", "ours-2", "torch-ddp", "torch-2-threads", "torch-1-thread-half", "torch-ddp-pure-bf16"),
     "zero": ("ours-independent", "ours-zero1", "ours-zero3", "torch-fsdp2"),
     "tensor": ("ours-independent", "ours-1", "ours-c2", "ours-c4", "ours-tp2", "torch-tp"),
+    "recompute": ("ours-1", "ours-selective", "ours-all"),
 } | {
     f"pipeline{m}": (f"ours-independent-{m}", f"ours-1f1b-{m}", f"ours-zero_bubble-{m}", f"ours-zero_bubble_v-{m}", f"ours-interleaved-{m}",
                      f"torch-1f1b-{m}", f"torch-zbv-{m}", f"torch-dualpipev-{m}", f"torch-1f1b-{m}-pure-bf16", f"torch-zbv-{m}-pure-bf16")
@@ -18,6 +19,7 @@ COMPARISONS = {
 }
 # One run on different devices: their losses must agree to the bit.
 SAME_RUN = (("ours-1", "ours-2"), ("ours-zero1", "ours-zero3"), ("ours-c2", "ours-tp2"),
+            ("ours-1", "ours-selective"), ("ours-1", "ours-all"),
             *((f"ours-1f1b-{m}", f"ours-{other}-{m}") for m in PIPELINE_MICROBATCHES for other in ("zero_bubble", "zero_bubble_v", "interleaved")))
 PEERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "peers")
 
@@ -70,6 +72,8 @@ def lineup(precision, build, torch_python, folder):
         # What it costs one device that layers can be divided.
         Configuration("ours-c2", (ours(1, 16, 2, "--chunks", "2"),), 1, whole),
         Configuration("ours-c4", (ours(1, 16, 2, "--chunks", "4"),), 1, whole),
+        Configuration("ours-selective", (ours(1, 16, 2, "--layout", "recompute=selective"),), 1, whole),
+        Configuration("ours-all", (ours(1, 16, 2, "--layout", "recompute=all"),), 1, whole),
         *(configuration for m in PIPELINE_MICROBATCHES for configuration in pipelines(m)),
     ]
     fp32 = precision == "fp32"
@@ -90,6 +94,7 @@ def lineup(precision, build, torch_python, folder):
         Ratio("ours-c2", "ours-1", goal=None if fp32 else 1 / 1.06),  # a step at most 6 % longer
         Ratio("ours-c4", "ours-1", goal=None if fp32 else 1 / 1.12),
     ]
+    ratios += [Ratio("ours-selective", "ours-1", goal=1 / 1.08), Ratio("ours-all", "ours-1", goal=1 / 1.35)]
     for m in PIPELINE_MICROBATCHES:
         ratios += [
             Ratio(f"ours-1f1b-{m}", f"torch-1f1b-{m}{suffix}", goal=1.15 if fp32 else 1.25),
