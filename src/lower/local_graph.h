@@ -30,6 +30,7 @@ struct Transfer {
   int number = 0;      // among those of the whole pipeline: the same on both sides
   bool sends = false;  // else it receives
   int peer = 0;        // the other's place on the pp axis
+  Stages::Place made_in;  // the pass that sends it
   std::vector<graph::ValueId> values;
   int64_t bytes = 0;   // that they take, each after how it lies in memory
   static constexpr int64_t kHeadBytes = 128;

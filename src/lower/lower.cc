@@ -25,9 +25,9 @@ constexpr auto kFloatBytes = static_cast<int64_t>(sizeof(float));
 
 class Lowering {
  public:
-  Lowering(std::string name, const StagedGraph& model, const LocalGraph& local, const Ownership& ownership,
+  Lowering(std::string name, Grids& grids, const LocalGraph& local, const Ownership& ownership,
            int64_t num_microbatches, int rank)
-      : model_(model), local_(local), ownership_(ownership), role_(ownership.role(rank)), rank_(rank) {
+      : grids_(grids), local_(local), ownership_(ownership), role_(ownership.role(rank)), rank_(rank) {
     program_.name = std::move(name);
     program_.rank = rank;
     program_.layout = ownership.layout();
@@ -82,7 +82,7 @@ class Lowering {
       actions_ = cut_segments(local_, {}, program_);
       for (int block = 0; block < std::ssize(actions_); ++block) turns_.push_back({block, 0, 0});
       mark_turns();
-      plan_slots();
+      plan_slots(1);
       add_common_buffers();
       for (const BlockTurn& turn : turns_) add_block(turn, 0, {});
     }
@@ -194,8 +194,7 @@ class Lowering {
     if (local_.blocks.empty()) {
       for (int64_t m = 0; m < count; ++m) turns_.push_back({0, m, 0});
     } else {
-      grid_ = grid_of(ownership_, count, model_.costs);
-      if (!ownership_.grid().empty()) simulate(grid_, layout(), count);  // it is a user's
+      grid_ = grids_.of(count);
       const bool splits = splits_backward(grid_);
       for (const Turn& turn : grid_[static_cast<size_t>(role_.pp)])
         for (const Stages::Place& place : places_of(turn, splits)) {
@@ -206,7 +205,7 @@ class Lowering {
         }
     }
     mark_turns();
-    plan_slots();
+    plan_slots(count);
   }
   void mark_turns() {
     std::map<int64_t, size_t> last;
@@ -225,11 +224,25 @@ class Lowering {
       if (turn.ends) free.insert(turn.frame);
     }
   }
-  // A sender may be one microbatch ahead of what the receiver's frames have room for: one, where nothing is scheduled.
-  void plan_slots() {
-    for (TransferOperands& transfer : program_.transfers) {
-      const auto receiver = static_cast<size_t>(transfer.sends ? transfer.peer : role_.pp);
-      transfer.slots = (grid_.empty() ? 1 : in_flight(grid_[receiver])) + 1;
+  // A sender may be one microbatch ahead of what the receiver's frames have room for: one, where nothing is scheduled;
+  // more where the schedule has it send more before the receiver lets go.
+  void plan_slots(int64_t count) {
+    if (program_.transfers.empty()) return;
+    const Timeline line = grid_.empty() ? Timeline() : grids_.timeline(count);
+    for (size_t i = 0; i < program_.transfers.size(); ++i) {
+      TransferOperands& transfer = program_.transfers[i];
+      const auto peer = static_cast<size_t>(transfer.peer), here = static_cast<size_t>(role_.pp);
+      const size_t sender = transfer.sends ? here : peer, receiver = transfer.sends ? peer : here;
+      if (grid_.empty()) {
+        transfer.slots = 2;
+      } else {
+        const Stages::Place made_in = local_.transfers[i].made_in;
+        const auto sends = [&](const Turn& turn) {
+          const std::vector<Stages::Place> places = places_of(turn, splits_backward(grid_));
+          return std::ranges::find(places, made_in) != places.end();
+        };
+        transfer.slots = std::max(in_flight(grid_[receiver]) + 1, most_sent_ahead(grid_, line, sender, receiver, sends));
+      }
       transfer.peer = mesh::rank_of(layout(), transfer.peer, role_.dp, role_.tp);
     }
   }
@@ -308,7 +321,7 @@ class Lowering {
     sum_buckets(0);
   }
 
-  const StagedGraph& model_;
+  Grids& grids_;
   const LocalGraph& local_;
   const Ownership& ownership_;
   const mesh::Role role_;
@@ -322,11 +335,11 @@ class Lowering {
   Program program_;
 };
 
-LocalGraph localise(const StagedGraph& model, const Ownership& ownership, int rank) {
+LocalGraph localise(const StagedGraph& model, Grids& grids, const Ownership& ownership, int rank) {
   const Stages& stages = model.stages;
   const Layout& layout = ownership.layout();
   const mesh::Role& role = ownership.role(rank);
-  const Grid grid = stages.count > 1 ? grid_of(ownership, 1, {}) : Grid();
+  const Grid grid = stages.count > 1 ? grids.of(1) : Grid();
   const std::vector<int> blocks = stages.blocks(splits_backward(grid));
   LocalGraph local = local_graph(model.graph, layout.tp, role.tp, blocks);
   if (stages.count > 1) local = stage_graph(std::move(local), stages, blocks, orders_of(stages, grid), role.pp);
@@ -350,16 +363,17 @@ void check_holds(const LocalGraph& local, const Ownership& ownership, int rank) 
 
 template <class Lower>
 Lowered lower_all(const StagedGraph& model, const Ownership& ownership, int rank, const Lower& lower) {
+  Grids grids(ownership, model.costs);
   Lowered lowered;
   std::map<std::pair<int, int>, LocalGraph> locals;  // by pp and tp coordinate, where nothing else tells devices apart
   for (int r = 0; r < ownership.num_ranks(); ++r) {
     const std::pair key(ownership.role(r).pp, ownership.role(r).tp);
     if (ownership.shards_parameters() || !locals.contains(key)) {
-      locals.insert_or_assign(key, localise(model, ownership, r));
+      locals.insert_or_assign(key, localise(model, grids, ownership, r));
       if (ownership.role(r).computes) check_holds(locals.at(key), ownership, r);
     }
     const LocalGraph& local = locals.at(key);
-    lowered.programs.push_back(lower(local, r));
+    lowered.programs.push_back(lower(local, grids, r));
     if (r == rank) lowered.local = local;
   }
   program_check(lowered.programs);
@@ -371,28 +385,16 @@ Lowered lower_all(const StagedGraph& model, const Ownership& ownership, int rank
 Lowered lower_training(const graph::Graph& divided, const Ownership& ownership, int64_t num_microbatches, int rank,
                        const Kept& kept) {
   const StagedGraph model = stage_training(divided, ownership);
-  return lower_all(model, ownership, rank, [&](const LocalGraph& local, int r) {
-    return Lowering("training", model, local, ownership, num_microbatches, r).training(kept);
+  return lower_all(model, ownership, rank, [&](const LocalGraph& local, Grids& grids, int r) {
+    return Lowering("training", grids, local, ownership, num_microbatches, r).training(kept);
   });
 }
 
 Lowered lower_evaluation(const graph::Graph& divided, const Ownership& ownership, int rank) {
   const StagedGraph model = stage_evaluation(divided, ownership);
-  return lower_all(model, ownership, rank, [&](const LocalGraph& local, int r) {
-    return Lowering("evaluation", model, local, ownership, 1, r).evaluation();
+  return lower_all(model, ownership, rank, [&](const LocalGraph& local, Grids& grids, int r) {
+    return Lowering("evaluation", grids, local, ownership, 1, r).evaluation();
   });
-}
-
-int64_t shard_accumulator_bytes(const Ownership& ownership, int rank) {
-  int64_t bytes = 0;
-  for (const Shard& piece : ownership.owned(rank))
-    bytes += align_up(piece.elements.size() * kFloatBytes) *
-             std::ssize(ownership.storage().units[piece.unit].contributions);
-  return bytes;
-}
-
-int64_t board_bytes(const Storage& storage, int64_t num_microbatches) {
-  return align_up(static_cast<int64_t>(sizeof(double)) * (num_microbatches + storage.num_blocks + 1));
 }
 
 }  // namespace shoal::lower

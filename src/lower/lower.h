@@ -29,10 +29,4 @@ Lowered lower_training(const graph::Graph& divided, const Ownership&, int64_t nu
 /// One batch forward, for its loss.
 Lowered lower_evaluation(const graph::Graph& divided, const Ownership&, int rank);
 
-/// The bytes of one accumulator of a device that sums for its shard alone (zero >= 2): every contribution to
-/// each of its pieces.
-int64_t shard_accumulator_bytes(const Ownership&, int rank);
-/// The bytes of the numbers that a device shows to all.
-int64_t board_bytes(const Storage&, int64_t num_microbatches);
-
 }  // namespace shoal::lower

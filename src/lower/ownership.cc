@@ -184,4 +184,16 @@ std::string print(const Ownership& ownership) {
   return text;
 }
 
+int64_t shard_accumulator_bytes(const Ownership& ownership, int rank) {
+  int64_t bytes = 0;
+  for (const Shard& piece : ownership.owned(rank))
+    bytes += align_up(piece.elements.size() * static_cast<int64_t>(sizeof(float))) *
+             std::ssize(ownership.storage().units[piece.unit].contributions);
+  return bytes;
+}
+
+int64_t board_bytes(const Storage& storage, int64_t num_microbatches) {
+  return align_up(static_cast<int64_t>(sizeof(double)) * (num_microbatches + storage.num_blocks + 1));
+}
+
 }  // namespace shoal::lower

@@ -103,6 +103,12 @@ class Ownership {
   std::vector<std::vector<Shared>> sharers_;  // by unit
 };
 
+/// The bytes of one accumulator of a device that sums for its shard alone (zero >= 2): every contribution to
+/// each of its pieces.
+int64_t shard_accumulator_bytes(const Ownership&, int rank);
+/// The bytes of the numbers that a device shows to all.
+int64_t board_bytes(const Storage&, int64_t num_microbatches);
+
 /// What each rank keeps, one line each.
 std::string print(const Ownership&);
 

@@ -172,10 +172,13 @@ Timeline simulate(const Grid& grid, const Layout& layout, int64_t n, const TurnC
     }
   for (size_t d = 0; d < grid.size(); ++d) {
     std::vector<std::vector<std::pair<Pass, int>>> passes(static_cast<size_t>(n));  // by microbatch, B as I and W
+    std::map<std::pair<Pass, int>, int64_t> next;
     for (size_t t = 0; t < grid[d].size(); ++t) {
       const Turn& turn = grid[d][t];
       auto &mine = passes[static_cast<size_t>(turn.microbatch)], &first = passes[0];
       const auto add = [&](Pass pass) {
+        if (turn.microbatch != next[{pass, turn.stage}]++)
+          refuse(d, t, cat("a pass takes microbatches in order, and ", next[{pass, turn.stage}] - 1, " is next"));
         mine.emplace_back(pass, turn.stage);
         if (mine.size() > first.size() || mine.back() != first[mine.size() - 1])
           refuse(d, t, cat("device ", d, " takes microbatch ", turn.microbatch, " through its passes in another order than microbatch 0"));
@@ -211,6 +214,20 @@ Timeline simulate(const Grid& grid, const Layout& layout, int64_t n, const TurnC
   return line;
 }
 
+int most_sent_ahead(const Grid& grid, const Timeline& line, size_t sender, size_t receiver,
+                    const std::function<bool(const Turn&)>& sends) {
+  std::map<int64_t, double> done;  // by microbatch, on the receiver
+  for (size_t t = 0; t < grid[receiver].size(); ++t) done[grid[receiver][t].microbatch] = line.ends[receiver][t];
+  int sent = 0, most = 0;
+  for (size_t t = 0; t < grid[sender].size(); ++t) {
+    if (!sends(grid[sender][t])) continue;
+    const auto gone =
+        std::ranges::count_if(done, [&](const auto& each) { return each.second <= line.begins[sender][t]; });
+    most = std::max(most, ++sent - static_cast<int>(gone));
+  }
+  return most;
+}
+
 int in_flight(const std::vector<Turn>& turns) {
   std::map<int64_t, size_t> last;
   for (size_t t = 0; t < turns.size(); ++t) last[turns[t].microbatch] = t;
@@ -242,6 +259,7 @@ Grid parse_grid(const std::string& text) {
   Grid grid;
   std::string lines = text;
   std::ranges::replace(lines, ';', '\n');
+  for (const char blank : {'\t', '\r'}) std::ranges::replace(lines, blank, ' ');
   for (const std::string& line : split(lines, '\n')) {
     std::vector<Turn> turns;
     for (const std::string& word : split(line, ' ')) {
@@ -254,7 +272,8 @@ Grid parse_grid(const std::string& text) {
       if (no_stage == std::errc() && known != std::end(kLetters)) {
         turn.pass = known->first;
         const auto [rest, no_microbatch] = std::from_chars(letter + 1, end, turn.microbatch);
-        if (no_microbatch == std::errc() && rest == end) {
+        constexpr int64_t kMost = 1 << 20;
+        if (no_microbatch == std::errc() && rest == end && turn.microbatch < kMost) {
           turns.push_back(turn);
           continue;
         }
@@ -263,6 +282,8 @@ Grid parse_grid(const std::string& text) {
     }
     if (!turns.empty()) grid.push_back(std::move(turns));
   }
+  if (grid.empty() && !text.empty())
+    throw InputError(cat("pipeline - schedule: got \"", text, "\", want a line of passes for each device, as in 0F0 0B0"));
   return grid;
 }
 

@@ -58,6 +58,11 @@ Timeline simulate(const Grid&, const Layout&, int64_t microbatches, const TurnCo
 /// The most microbatches that a device has begun and not ended, at a time.
 int in_flight(const std::vector<Turn>&);
 
+/// The most messages that turns which are `sends` have sent while the receiver, a device too, needs them still: until it
+/// has ended the microbatch.
+int most_sent_ahead(const Grid&, const Timeline&, size_t sender, size_t receiver,
+                    const std::function<bool(const Turn&)>& sends);
+
 /// "0F1": stage, pass, microbatch.
 std::string print(const Turn&);
 /// A line for each device: "0F0 0F1 0B0 0B1", stage, pass, microbatch. `marked`: device and turn that stand in [].

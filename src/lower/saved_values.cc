@@ -171,7 +171,8 @@ class Blocks {
     const size_t step = std::max<size_t>(1, bounds.size() / kMostBounds);
     int64_t least = kNever;
     std::vector<size_t> best;
-    for (size_t b = 0; b < bounds.size(); b += step) {
+    for (size_t from_last = 0; from_last < bounds.size(); from_last += step) {  // the largest always works
+      const size_t b = bounds.size() - 1 - from_last;
       std::vector<int64_t> kept(count, kNever);
       std::vector<size_t> from(count, 0);
       kept[0] = 0;
@@ -295,6 +296,21 @@ std::vector<bool> choose_recomputed(const Graph& graph, const Stages& stages, Re
   else if (mode == Recompute::kSelective)
     Selection(forward).choose(again);
   const std::vector<size_t> made_by = graph::makers(graph);
+  // What is computed again of what is computed again ... is all there at once: of a long chain (a sequence, step by step)
+  // some links are kept.
+  constexpr int kLongest = 100;
+  std::vector<int> depth(graph.values.size(), 0);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    int deepest = 0;
+    graph::for_each_input(node, [&](ValueId id) { deepest = std::max(deepest, depth[at(id)]); });
+    const bool is_view = node.phase == Phase::kForward && graph::has_memory_of_argument(node);
+    for (const ValueId id : node.results) {
+      if (id == kNoValue || (!again[at(id)] && !is_view)) continue;
+      depth[at(id)] = deepest + 1;
+      if (depth[at(id)] > kLongest) again[at(id)] = false, depth[at(id)] = 0;
+    }
+  }
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     if (node.phase != Phase::kForward || !graph::has_memory_of_argument(node)) continue;

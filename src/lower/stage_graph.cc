@@ -62,7 +62,8 @@ class StageCutter {
       const int number = next++;
       const int from = device_of(blocks.first), to = device_of(blocks.second);
       if (from != pp_ && to != pp_) continue;
-      Transfer transfer{.number = number, .sends = from == pp_, .peer = from == pp_ ? to : from, .values = values};
+      Transfer transfer{.number = number, .sends = from == pp_, .peer = from == pp_ ? to : from,
+                        .made_in = stages_.place_of(blocks.first), .values = values};
       for (const ValueId id : values) {
         const graph::TensorType& type = out_.graph.type(id);
         transfer.bytes += Transfer::kHeadBytes + Transfer::room_for(type.shape, type.strides, type.dtype);

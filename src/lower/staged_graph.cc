@@ -33,9 +33,15 @@ StagedGraph stage_evaluation(const graph::Graph& divided, const Ownership& owner
   return {divided, ownership.cut().empty() ? Stages{} : assign_stages(divided, ownership.cut()), {}};
 }
 
-Grid grid_of(const Ownership& ownership, int64_t microbatches, const std::vector<StageCost>& costs) {
-  if (!ownership.grid().empty()) return ownership.grid();
-  return schedule_pipeline(ownership.layout(), microbatches, costs.empty() ? unit_cost : turn_cost(costs));
+const Grid& Grids::of(int64_t microbatches) {
+  if (!ownership_.grid().empty()) return ownership_.grid();
+  const auto [entry, is_new] = grids_.try_emplace(microbatches);
+  if (is_new) entry->second = schedule_pipeline(ownership_.layout(), microbatches, cost());
+  return entry->second;
+}
+
+Timeline Grids::timeline(int64_t microbatches) {
+  return simulate(of(microbatches), ownership_.layout(), microbatches, cost());
 }
 
 std::vector<std::vector<int>> orders_of(const Stages& stages, const Grid& grid) {

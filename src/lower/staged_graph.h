@@ -2,6 +2,7 @@
 // who computes what. Nothing in it is of one device.
 #pragma once
 
+#include <map>
 #include <vector>
 
 #include "lower/ownership.h"
@@ -23,8 +24,23 @@ struct StagedGraph {
 StagedGraph stage_training(const graph::Graph& divided, const Ownership&);
 StagedGraph stage_evaluation(const graph::Graph& divided, const Ownership&);
 
-/// In which order the devices of a pipeline compute.
-Grid grid_of(const Ownership&, int64_t microbatches, const std::vector<StageCost>&);
+/// In which order the devices of a pipeline compute, made once for each number of microbatches.
+class Grids {
+ public:
+  /// `costs`: none where passes cost alike. Both are kept by reference.
+  Grids(const Ownership& ownership, const std::vector<StageCost>& costs) : ownership_(ownership), costs_(costs) {}
+
+  const Grid& of(int64_t microbatches);
+  /// When its passes begin and end, were a message instant.
+  Timeline timeline(int64_t microbatches);
+
+ private:
+  TurnCost cost() const { return costs_.empty() ? unit_cost : turn_cost(costs_); }
+
+  const Ownership& ownership_;
+  const std::vector<StageCost>& costs_;
+  std::map<int64_t, Grid> grids_;
+};
 
 /// By device: the blocks (Stages::blocks) that it computes of a microbatch, in order.
 std::vector<std::vector<int>> orders_of(const Stages&, const Grid&);

@@ -28,6 +28,7 @@ struct Stages {
   struct Place {
     int stage = 0;
     Work work = Work::kForward;
+    friend bool operator==(const Place&, const Place&) = default;
   };
   int count = 1;
   std::vector<Place> nodes;  // by node of the graph

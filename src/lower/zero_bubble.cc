@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <optional>
 #include <tuple>
 
@@ -38,7 +37,8 @@ class Greedy {
  public:
   Greedy(const Layout& layout, int64_t n, int64_t limit, const TurnCost& cost)
       : layout_(layout), n_(n), limit_(limit), cost_(cost), stages_of_(static_cast<size_t>(layout.pp)),
-        now_(static_cast<size_t>(layout.pp), 0), grid_(static_cast<size_t>(layout.pp)) {
+        now_(static_cast<size_t>(layout.pp), 0), next_(kPasses.size() * static_cast<size_t>(layout.stages()), 0),
+        ends_(next_.size() * static_cast<size_t>(n), -1), grid_(static_cast<size_t>(layout.pp)) {
     for (int stage = 0; stage < layout.stages(); ++stage)
       stages_of_[static_cast<size_t>(device_of_stage(layout, stage))].push_back(stage);
   }
@@ -64,14 +64,19 @@ class Greedy {
   };
   static constexpr std::array kPasses = {Pass::kInputGradient, Pass::kForward, Pass::kWeightGradient};
 
-  int64_t& next(Pass pass, int stage) { return next_[{pass, stage}]; }
+  size_t at(Pass pass, int stage) const {
+    return static_cast<size_t>(std::ranges::find(kPasses, pass) - kPasses.begin()) * static_cast<size_t>(layout_.stages()) +
+           static_cast<size_t>(stage);
+  }
+  double& end_of(Pass pass, int stage, int64_t m) { return ends_[at(pass, stage) * static_cast<size_t>(n_) + static_cast<size_t>(m)]; }
+  int64_t& next(Pass pass, int stage) { return next_[at(pass, stage)]; }
   bool is_done(Pass pass, int stage, int64_t m) { return next(pass, stage) > m; }
 
   // When what it needs is there; nothing while it has not been scheduled.
   std::optional<double> ready(const Turn& turn, const std::vector<int>& stages) {
     const auto end = [&](Pass pass, int stage) -> std::optional<double> {
-      const auto found = ends_.find({pass, stage, turn.microbatch});
-      return found == ends_.end() ? std::nullopt : std::optional(found->second);
+      const double when = end_of(pass, stage, turn.microbatch);
+      return when < 0 ? std::nullopt : std::optional(when);
     };
     switch (turn.pass) {
       case Pass::kForward:
@@ -102,7 +107,7 @@ class Greedy {
   void take(const Choice& choice) {
     grid_[choice.device].push_back(choice.turn);
     ++next(choice.turn.pass, choice.turn.stage);
-    ends_[choice.turn] = now_[choice.device] = choice.begin + cost_(choice.turn);
+    end_of(choice.turn.pass, choice.turn.stage, choice.turn.microbatch) = now_[choice.device] = choice.begin + cost_(choice.turn);
   }
 
   const Layout& layout_;
@@ -110,8 +115,8 @@ class Greedy {
   const TurnCost& cost_;
   std::vector<std::vector<int>> stages_of_;  // by device
   std::vector<double> now_;                  // by device
-  std::map<std::pair<Pass, int>, int64_t> next_;  // microbatches done, by pass and stage
-  std::map<Turn, double> ends_;
+  std::vector<int64_t> next_;  // microbatches done, by pass and stage
+  std::vector<double> ends_;   // by pass, stage and microbatch; -1: not scheduled
   Grid grid_;
 };
 
@@ -124,8 +129,10 @@ Grid zero_bubble(const Layout& layout, int64_t n, const TurnCost& cost) {
   add(layout.pp);
   if (layout.schedule == Schedule::kZeroBubbleV) add(layout.pp + 1);
   if (layout.schedule == Schedule::kZeroBubbleH2)
-    for (int64_t limit = layout.pp + 1; limit < 2 * layout.pp; ++limit) add(limit);
-  return *std::ranges::min_element(all, {}, [&](const Grid& grid) { return simulate(grid, layout, n, cost).length; });
+    for (const int64_t limit : {layout.pp + 1, (3 * layout.pp) / 2, 2 * layout.pp - 1}) add(limit);
+  std::vector<double> lengths;
+  for (const Grid& grid : all) lengths.push_back(simulate(grid, layout, n, cost).length);
+  return all[static_cast<size_t>(std::ranges::min_element(lengths) - lengths.begin())];
 }
 
 }  // namespace shoal::lower

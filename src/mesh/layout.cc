@@ -269,8 +269,9 @@ std::string reason(const Layout& layout, const Limits& limits) {
            : (layout.stages_per_device > 1) != (layout.schedule == Schedule::kInterleaved1F1B))
     return cat("got ", counted(layout.stages_per_device, "stage"),
                " on each device, want 2 or more with interleaved_1f1b, 2 with zero_bubble_v, and 1 with others");
-  if (layout.stages_per_device > 1 && layout.zero >= 2 && limits.microbatches % layout.dp != 0)
-    return cat("got zero=", layout.zero, " and ", is_v ? "zero_bubble_v" : "interleaved_1f1b", " with ", limits.microbatches, " microbatches, want a multiple of dp=", layout.dp);
+  const bool is_plain = layout.schedule == Schedule::k1F1B || layout.schedule == Schedule::kGPipe;
+  if (!is_plain && layout.zero >= 2 && limits.microbatches % layout.dp != 0)
+    return cat("got zero=", layout.zero, " and ", std::ranges::find(kSchedules, layout.schedule, &std::pair<Schedule, const char*>::first)->second, " with ", limits.microbatches, " microbatches, want a multiple of dp=", layout.dp);
   if (layout.devices() != limits.devices)
     return cat("got ", print(layout), ", which is ", counted(layout.devices(), "device"), ", want ",
                limits.devices);

@@ -42,10 +42,10 @@ const lower::StageBlock* block_of(const lower::Instruction& i, const Execution& 
   }
 }
 
-Pass pass_of(Work work, const Layout& layout) {
+Pass pass_of(Work work, bool splits_backward) {
   if (work == Work::kForward) return Pass::kForward;
   if (work == Work::kWeightGradient) return Pass::kWeightGradient;
-  return layout.schedule == Schedule::kZeroBubble ? Pass::kInputGradient : Pass::kBackward;
+  return splits_backward ? Pass::kInputGradient : Pass::kBackward;
 }
 
 }  // namespace
@@ -88,6 +88,8 @@ void StepTrace::begin(int64_t step, const Execution& execution) {
   num_run_ = 0;
   instructions_.clear();
   std::vector<int64_t> microbatches(execution.num_frames(), -1);  // by frame
+  const bool splits_backward =
+      std::ranges::count(execution.local.blocks, Work::kWeightGradient, &lower::StageBlock::work) > 0;
   for (const lower::Instruction& i : execution.program.instructions) {
     TracedInstruction& traced = instructions_.emplace_back();
     traced.text = print(i, execution.program);
@@ -98,7 +100,7 @@ void StepTrace::begin(int64_t step, const Execution& execution) {
     if (block == nullptr) continue;
     traced.stage = block->stage;
     if (i.kind == Kind::kRun)
-      traced.turn = {pass_of(block->work, execution.program.layout), block->stage, traced.microbatch};
+      traced.turn = {pass_of(block->work, splits_backward), block->stage, traced.microbatch};
   }
 }
 

@@ -20,7 +20,11 @@ std::string frozen(const Session& session, const Key& key) {
 // Graphs, which the definition has as hashes, are told as text.
 std::vector<comm::Fact> facts_of_run(const Session& session) {
   std::vector<comm::Fact> facts = {
-      {"shoal", SHOAL_VERSION}, {"layout", print(session.layout)}, {"trace", print(session.options.trace)}};
+      {"shoal", SHOAL_VERSION},
+      {"layout", print(session.layout)},
+      {"stages", join(session.options.stages, ",")},
+      {"grid", session.options.grid},
+      {"trace", print(session.options.trace)}};
   const nlohmann::json flat = session.definition.flatten();
   for (const auto& [key, value] : flat.items()) {
     if (key.ends_with("graph")) continue;

@@ -36,7 +36,7 @@ Planned plan_programs(const TrainingModel& model, const Batch& microbatch, const
   if (layout.pp > 1) {
     const lower::StagedGraph model = lower::stage_training(run.graph, ownership);
     planned.costs = model.costs;
-    planned.grid = lower::grid_of(ownership, std::ranges::count(planned.programs[0].dealt, 0), model.costs);
+    planned.grid = lower::Grids(ownership, model.costs).of(std::ranges::count(planned.programs[0].dealt, 0));
   }
   return planned;
 }

@@ -33,12 +33,14 @@ ScratchFile::ScratchFile(const std::filesystem::path& folder, size_t bytes) : by
     ::close(file);
     return;
   }
-  const int no_room = ::posix_fallocate(file, 0, static_cast<off_t>(bytes));
+  int no_room;
+  do no_room = ::posix_fallocate(file, 0, static_cast<off_t>(bytes));
+  while (no_room == EINTR);
   void* const memory = no_room ? MAP_FAILED : ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   const int reason = no_room ? no_room : errno;
   ::close(file);
   if (memory == MAP_FAILED)
-    throw JobError(cat(folder.string(), " - offload: no room for ", human_bytes(bytes), " (", std::strerror(reason), ")"));
+    throw JobError(cat(folder.string(), " - offload: a file of ", human_bytes(bytes), " cannot be made or mapped there (", std::strerror(reason), ")"));
   memory_ = static_cast<std::byte*>(memory);
 }
 

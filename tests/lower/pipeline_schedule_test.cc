@@ -98,6 +98,10 @@ TEST(PipelineSchedule, RefusesGridsThatCannotBe) {
   refused("0F0 0F1 0B0 0B1\n1F0 1F0 1B0 1F1 1B1", "a pass comes twice:\n0F0 0F1 0B0 0B1\n1F0 [1F0] 1B0 1F1 1B1\n");
   refused("0F0 1F1 0B0 0B1\n1F0 1B0 1F1 1B1", "device 0 does not have stage 1:\n0F0 [1F1] 0B0 0B1\n1F0 1B0 1F1 1B1\n");
   refused("0F0 0F1 0F2 0B0 0B1\n1F0 1B0 1F1 1B1", "there is no microbatch 2:\n0F0 0F1 [0F2] 0B0 0B1\n1F0 1B0 1F1 1B1\n");
+  refused("0F0 0F1 0B1 0B0; 1F0 1F1 1B1 1B0",
+          "a pass takes microbatches in order, and 0 is next:\n0F0 0F1 [0B1] 0B0\n1F0 1F1 1B1 1B0\n");
+  EXPECT_ERROR(parse_grid(" ; "), InputError,
+               "pipeline - schedule: got \" ; \", want a line of passes for each device, as in 0F0 0B0");
   EXPECT_GT(simulate(parse_grid("0F0 0F1 0I0 0W0 0I1 0W1; 1F0 1I0 1F1 1I1 1W0 1W1"), layout, 2).length, 0);
   const Layout v = pipeline(2, Schedule::kZeroBubbleV, 2);
   EXPECT_ERROR(simulate(parse_grid("0F0 3F0 3I0 3W0 0I0 0W0 0F1 3F1 3I1 0I1 3W1 0W1; 1F0 2F0 2B0 1B0 1F1 2F1 2B1 1B1"), v, 2),

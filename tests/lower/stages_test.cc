@@ -128,6 +128,12 @@ TEST(StagesTest, SkipsAndTiedWeightsCrossStages) {
                "pipeline - stages: got blocks.1.norm1.weight without pp, want pp=2 or more with it");
   EXPECT_ERROR(own(tied, storage, {.dp = 2}, {}, parse_grid("0F0 0B0")), InputError,
                "pipeline - schedule: got a grid without pp, want pp=2 or more with it");
+  // Device 0 sends all its forwards before device 1 lets the first one go: there are places for them.
+  const Grid ahead = parse_grid(
+      "0F0 0F1 0F2 0F3 2F0 2B0 0B0 2F1 2B1 0B1 2F2 2B2 0B2 2F3 2B3 0B3; 1F0 3F0 3B0 1B0 1F1 3F1 3B1 1B1 1F2 3F2 3B2 1B2 1F3 3F3 3B3 1B3");
+  const Layout interleaved{.pp = 2, .schedule = Schedule::kInterleaved1F1B, .stages_per_device = 2};
+  const Program sender = lower_training(tied, own(tied, storage, interleaved, {}, ahead), 4, 0).programs.at(0);
+  EXPECT_GE(std::ranges::max(sender.transfers, {}, &TransferOperands::slots).slots, 4);
   EXPECT_ERROR(own(tied, storage, {.pp = 2}, {}, parse_grid("0F0 0B0")), InputError,
                "pipeline - schedule: got 1 lines, want 2, one for each device");
   EXPECT_ERROR(own(tied, storage, {.dp = 2, .zero = 2, .pp = 2}), InputError,
