@@ -130,7 +130,7 @@ TEST_F(RecipeTest, UnknownKeysGetTheNearest) {
   EXPECT_EQ(refusal(with_line(3, "lr = 1.0")),
             "r.toml:3 - model.lr: unknown key; did you mean optimizer.lr?");
   EXPECT_EQ(refusal(with_line(16, "kangaroo = 1")),
-            "r.toml:16 - layout.kangaroo: unknown key; [layout] has devices, mesh, stages, threads");
+            "r.toml:16 - layout.kangaroo: unknown key; [layout] has devices, mesh, stages, grid, offload, threads");
   EXPECT_EQ(refusal(with_line(15, "[layuot]")),
             "r.toml:16 - [layuot]: unknown section; did you mean [layout]?");
   EXPECT_EQ(refusal(with_line(9, "[kangaroo]")),

@@ -40,7 +40,7 @@ TEST(LayoutText, RefusesWhatIsNone) {
       {"zero", "got \"zero\", want axes and numbers, as in dp=2,tp=2"},
       {"dq=2", "got dq=2, an unknown axis; did you mean dp?"},
       {"dp=2,owner=servers:1", "got owner=servers:1, an unknown axis; did you mean owners?"},
-      {"kangaroo=2", "got kangaroo=2, an unknown axis; a layout has dp, tp, zero, owners, pp, schedule"},
+      {"kangaroo=2", "got kangaroo=2, an unknown axis; a layout has dp, tp, zero, owners, pp, schedule, recompute"},
       {"schedule=1f1b", "got a schedule without pp, want pp=2 or more with it: it orders the stages of a pipeline"},
       {"pp=2,schedule=2f2b",
        "got schedule=2f2b, want 1f1b, gpipe, interleaved_1f1b:STAGES (on each device), zero_bubble, "
