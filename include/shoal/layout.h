@@ -36,7 +36,7 @@ struct Layout {
   Schedule schedule = Schedule::k1F1B;  // where pp > 1
   int64_t stages_per_device = 1;        // with kInterleaved1F1B: device p has stages p, p + pp, ...; 2 with kZeroBubbleV
 
-  Recompute recompute = Recompute::kNone;
+  Recompute recompute = Recompute::kNone;  // in training
 
   int64_t devices() const { return pp * dp * tp + servers; }
   int64_t stages() const { return pp * stages_per_device; }

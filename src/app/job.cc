@@ -71,6 +71,7 @@ class Job {
 
   // A run too short to warm up is traced at its end.
   TrainerOptions traced(TrainerOptions options) const {
+    if (options_.trace.empty()) return options;
     const int64_t done = options_.resume ? state::Checkpoint(*options_.resume).contents().step : 0;
     options.trace.file = options_.trace;
     options.trace.skip = std::clamp<int64_t>(last_step_ - done - 1, 0, options.trace.skip);

@@ -23,8 +23,8 @@ struct JobOptions {
 };
 
 /// Collective: every device calls it with the same arguments; `progress` speaks on rank 0 alone. In `out` it
-/// leaves metrics.jsonl, recipe.toml, plan.txt and checkpoints/; the trace has the steps after the first two, four at most. A wish to stop (Ctrl-C) ends it with a
-/// checkpoint and JobError "stopped at step 12".
+/// leaves metrics.jsonl, recipe.toml, plan.txt and checkpoints/; the trace has the steps after the first two, four at
+/// most. A wish to stop (Ctrl-C) ends it with a checkpoint and JobError "stopped at step 12".
 void run_job(World&, const Recipe&, const JobOptions&, Progress& progress);
 
 }  // namespace shoal::app

@@ -35,7 +35,7 @@ std::string in_milliseconds(double seconds) {
 
 // Where the stages begin and what each costs, in which order they are computed, and how long devices would wait.
 void show_pipeline(const session::Planned& plan, int64_t microbatches, const std::optional<std::string>& file) {
-  std::puts("stages, with what a microbatch costs by the operators' rules (forward, backward):");
+  std::puts("stages, with what a microbatch costs on this machine (forward, backward):");
   for (size_t stage = 0; stage < plan.costs.size(); ++stage) {
     const auto& [forward, backward, weights] = plan.costs[stage];
     std::printf("  stage %zu on device %d: %s, %s; begins %s\n", stage, lower::device_of_stage(plan.layout, static_cast<int>(stage)),

@@ -19,6 +19,8 @@ namespace shoal::graph {
 
 using ValueId = int32_t;
 inline constexpr ValueId kNoValue = -1;
+/// Its place in a vector by ValueId.
+constexpr size_t at(ValueId id) { return static_cast<size_t>(id); }
 
 /// What is known of a tensor before it exists. Strides are part of it: kernels give other bits on other
 /// strides.

@@ -25,6 +25,11 @@ bool is_view(const Node& node) {
   return from != nullptr && !from->isWrite() && op.schema().returns()[0].alias_info() != nullptr;
 }
 
-bool has_memory_of_argument(const Node& node) { return is_view(node) || node.op == "aten::_unsafe_view"; }
+ValueId memory_source(const Node& node) {
+  ValueId source = kNoValue;
+  if (is_view(node) || node.op == "aten::_unsafe_view")
+    for_each_input(node, [&](ValueId id) { source = source == kNoValue ? id : source; });
+  return source;
+}
 
 }  // namespace shoal::graph

@@ -18,7 +18,8 @@ c10::OperatorHandle operator_handle(const std::string& name);
 /// Whether the node's result lies in the memory of its first argument, by the operator's schema. (What a rule
 /// calls a view costs nothing, which is another question: ops::costs_nothing.)
 bool is_view(const Node&);
-/// The same, and of a view that LibTorch promises nobody to see as one, of which the schema says nothing.
-bool has_memory_of_argument(const Node&);
+/// The argument in whose memory the node's results lie: of a view, and of one that LibTorch promises nobody to see as
+/// such, of which the schema says nothing. kNoValue: they have memory of their own.
+ValueId memory_source(const Node&);
 
 }  // namespace shoal::graph

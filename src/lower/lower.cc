@@ -82,7 +82,7 @@ class Lowering {
       actions_ = cut_segments(local_, {}, program_);
       for (int block = 0; block < std::ssize(actions_); ++block) turns_.push_back({block, 0, 0});
       mark_turns();
-      plan_slots(1);
+      plan_slots();
       add_common_buffers();
       for (const BlockTurn& turn : turns_) add_block(turn, 0, {});
     }
@@ -194,10 +194,10 @@ class Lowering {
     if (local_.blocks.empty()) {
       for (int64_t m = 0; m < count; ++m) turns_.push_back({0, m, 0});
     } else {
-      grid_ = grids_.of(count);
-      const bool splits = splits_backward(grid_);
-      for (const Turn& turn : grid_[static_cast<size_t>(role_.pp)])
-        for (const Stages::Place& place : places_of(turn, splits)) {
+      schedule_ = &grids_.of(count);
+      splits_backward_ = splits_backward(schedule_->grid);
+      for (const Turn& turn : schedule_->grid[static_cast<size_t>(role_.pp)])
+        for (const Stages::Place& place : places_of(turn, splits_backward_)) {
           const auto block = std::ranges::find_if(local_.blocks, [&](const StageBlock& each) {
             return each.stage == place.stage && each.work == place.work;
           });
@@ -205,7 +205,7 @@ class Lowering {
         }
     }
     mark_turns();
-    plan_slots(count);
+    plan_slots();
   }
   void mark_turns() {
     std::map<int64_t, size_t> last;
@@ -226,22 +226,19 @@ class Lowering {
   }
   // A sender may be one microbatch ahead of what the receiver's frames have room for: one, where nothing is scheduled;
   // more where the schedule has it send more before the receiver lets go.
-  void plan_slots(int64_t count) {
-    if (program_.transfers.empty()) return;
-    const Timeline line = grid_.empty() ? Timeline() : grids_.timeline(count);
+  void plan_slots() {
     for (size_t i = 0; i < program_.transfers.size(); ++i) {
       TransferOperands& transfer = program_.transfers[i];
       const auto peer = static_cast<size_t>(transfer.peer), here = static_cast<size_t>(role_.pp);
       const size_t sender = transfer.sends ? here : peer, receiver = transfer.sends ? peer : here;
-      if (grid_.empty()) {
-        transfer.slots = 2;
-      } else {
-        const Stages::Place made_in = local_.transfers[i].made_in;
+      transfer.slots = 2;
+      if (schedule_) {
+        const auto& [grid, line] = *schedule_;
         const auto sends = [&](const Turn& turn) {
-          const std::vector<Stages::Place> places = places_of(turn, splits_backward(grid_));
-          return std::ranges::find(places, made_in) != places.end();
+          const std::vector<Stages::Place> places = places_of(turn, splits_backward_);
+          return std::ranges::find(places, local_.transfers[i].made_in) != places.end();
         };
-        transfer.slots = std::max(in_flight(grid_[receiver]) + 1, most_sent_ahead(grid_, line, sender, receiver, sends));
+        transfer.slots = std::max(in_flight(grid[receiver]) + 1, most_sent_ahead(grid, line, sender, receiver, sends));
       }
       transfer.peer = mesh::rank_of(layout(), transfer.peer, role_.dp, role_.tp);
     }
@@ -328,21 +325,19 @@ class Lowering {
   const int rank_;
   int dp_ = -1, tp_ = -1;  // groups
   std::vector<std::vector<Action>> actions_;  // by block
-  Grid grid_;  // of the pipeline, in training
+  const Grids::Timed* schedule_ = nullptr;  // of the pipeline, in training
+  bool splits_backward_ = false;
   std::vector<BlockTurn> turns_;
   int num_frames_ = 0;
   std::deque<BegunBucket> begun_;
   Program program_;
 };
 
-LocalGraph localise(const StagedGraph& model, Grids& grids, const Ownership& ownership, int rank) {
-  const Stages& stages = model.stages;
-  const Layout& layout = ownership.layout();
+LocalGraph localise(const StagedGraph& model, const Ownership& ownership, int rank) {
+  const auto& [graph, stages, costs, blocks, orders] = model;
   const mesh::Role& role = ownership.role(rank);
-  const Grid grid = stages.count > 1 ? grids.of(1) : Grid();
-  const std::vector<int> blocks = stages.blocks(splits_backward(grid));
-  LocalGraph local = local_graph(model.graph, layout.tp, role.tp, blocks);
-  if (stages.count > 1) local = stage_graph(std::move(local), stages, blocks, orders_of(stages, grid), role.pp);
+  LocalGraph local = local_graph(graph, ownership.layout().tp, role.tp, blocks);
+  if (stages.count > 1) local = stage_graph(std::move(local), stages, blocks, orders, role.pp);
   if (ownership.shards_parameters()) local = fetch_weights(std::move(local), ownership, rank);
   return local;
 }
@@ -369,13 +364,14 @@ Lowered lower_all(const StagedGraph& model, const Ownership& ownership, int rank
   for (int r = 0; r < ownership.num_ranks(); ++r) {
     const std::pair key(ownership.role(r).pp, ownership.role(r).tp);
     if (ownership.shards_parameters() || !locals.contains(key)) {
-      locals.insert_or_assign(key, localise(model, grids, ownership, r));
+      locals.insert_or_assign(key, localise(model, ownership, r));
       if (ownership.role(r).computes) check_holds(locals.at(key), ownership, r);
     }
     const LocalGraph& local = locals.at(key);
     lowered.programs.push_back(lower(local, grids, r));
     if (r == rank) lowered.local = local;
   }
+  lowered.costs = model.costs;
   program_check(lowered.programs);
   return lowered;
 }

@@ -19,6 +19,7 @@ struct Kept {
 struct Lowered {
   LocalGraph local;
   std::vector<Program> programs;
+  std::vector<StageCost> costs;  // of a training with pp > 1
 };
 
 /// One step: every microbatch forward and backward, the sum of their gradients, the update. Throws InputError

@@ -11,11 +11,12 @@
 namespace shoal::lower {
 
 Ownership::Ownership(const Storage& storage, const Layout& layout, StageCut cut, const StageUses& uses,
-                     Grid grid)
+                     Grid grid, NodeCosts costs)
     : storage_(storage),
       layout_(layout),
       cut_(std::move(cut)),
       grid_(std::move(grid)),
+      costs_(std::move(costs)),
       pp_of_loss_(device_of_stage(layout, uses.of_result)),
       contribution_pp_(storage.units.size()),
       ranks_(static_cast<size_t>(layout.devices())),

@@ -28,8 +28,10 @@ namespace shoal::lower {
 class Ownership {
  public:
   /// `storage` must outlive it. REQUIRES: layout.tp divides storage.num_parts. `cut`: where the stages begin, and
-  /// `uses` what they use. `grid`: in which order they are computed; empty: as the layout says. Throws InputError where stages share what the layout cannot sum over them.
-  Ownership(const Storage& storage, const Layout& layout, StageCut cut, const StageUses& uses, Grid grid = {});
+  /// `uses` what they use. `grid`: in which order they are computed; empty: as the layout says. `costs`: what a
+  /// schedule is made for. Throws InputError where stages share what the layout cannot sum over them.
+  Ownership(const Storage& storage, const Layout& layout, StageCut cut, const StageUses& uses, Grid grid = {},
+            NodeCosts costs = {});
   /// Of a model that is not cut. REQUIRES: layout.pp == 1.
   Ownership(const Storage& storage, const Layout& layout) : Ownership(storage, layout, {}, StageUses(storage)) {}
 
@@ -37,6 +39,7 @@ class Ownership {
   const Layout& layout() const { return layout_; }
   const StageCut& cut() const { return cut_; }
   const Grid& grid() const { return grid_; }
+  const NodeCosts& costs() const { return costs_; }
   /// The pp coordinate that makes the loss, and a contribution to a gradient.
   int pp_of_loss() const { return pp_of_loss_; }
   int pp_of(size_t unit, size_t contribution) const { return contribution_pp_[unit][contribution]; }
@@ -97,6 +100,7 @@ class Ownership {
   Layout layout_;
   StageCut cut_;
   Grid grid_;
+  NodeCosts costs_;
   int pp_of_loss_ = 0;
   std::vector<std::vector<int>> contribution_pp_;  // by unit and contribution
   std::vector<Rank> ranks_;

@@ -7,6 +7,7 @@
 namespace shoal::lower {
 namespace {
 
+using graph::at;
 using graph::Graph;
 using graph::kNoValue;
 using graph::Node;
@@ -37,7 +38,6 @@ class Pass {
   }
 
  private:
-  static size_t at(ValueId id) { return static_cast<size_t>(id); }
   bool is_computed_again(ValueId id, int stage) const {
     return again_[at(id)] && places_[made_by_[at(id)]].stage == stage;
   }

@@ -12,15 +12,13 @@
 namespace shoal::lower {
 namespace {
 
+using graph::at;
 using graph::Graph;
 using graph::kNoNode;
 using graph::kNoValue;
 using graph::Node;
 using graph::Phase;
 using graph::ValueId;
-
-
-size_t at(ValueId id) { return static_cast<size_t>(id); }
 
 // Forward as memory: each value that has memory of its own, who makes it and who reads it. Views are what they see.
 struct Forward {
@@ -34,27 +32,25 @@ struct Forward {
   std::vector<ValueId> memory_of;  // by value: whose memory it has
   std::vector<Value> values;       // by value; those with memory of their own
   std::vector<bool> can_repeat;    // by node
+  std::vector<double> costs;       // by node
 
   Forward(const Graph& graph_in, const Stages& stages_in)
-      : graph(graph_in), stages(stages_in), values(graph.values.size()), can_repeat(graph.nodes.size(), false) {
+      : graph(graph_in), stages(stages_in), values(graph.values.size()), can_repeat(graph.nodes.size(), false), costs(NodeCosts().of(graph)) {
     const std::vector<size_t> made_by = graph::makers(graph);
     for (size_t id = 0; id < graph.values.size(); ++id) memory_of.push_back(static_cast<ValueId>(id));
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
       const Node& node = graph.nodes[n];
       const int stage = stages.nodes[n].stage;
       const bool is_forward = node.phase == Phase::kForward;
-      ValueId first = kNoValue;
       bool is_of_its_part = true;
       graph::for_each_input(node, [&](ValueId id) {
-        if (first == kNoValue) first = id;
         const size_t maker = made_by[at(id)];
         if (maker != kNoNode && graph.nodes[maker].part != node.part && graph.nodes[maker].part != graph::kWhole)
           is_of_its_part = false;
       });
-      if (first != kNoValue && graph::has_memory_of_argument(node)) {
-        // In its own stage a view is made again of what is made again; in another it is kept.
+      if (const ValueId from = graph::memory_source(node); from != kNoValue) {
         for (const ValueId id : node.results)
-          if (id != kNoValue) memory_of[at(id)] = memory_of[at(first)];
+          if (id != kNoValue) memory_of[at(id)] = memory_of[at(from)];
         continue;
       }
       graph::for_each_input(node, [&](ValueId id) {
@@ -72,7 +68,7 @@ struct Forward {
   bool is_made(ValueId id) const { return values[at(id)].maker != kNoNode; }
   double seconds(size_t node) const {
     constexpr double kOfACall = 2e-6;
-    return seconds_of(graph, graph.nodes[node]) + kOfACall;
+    return costs[node] + kOfACall;
   }
   /// Memory that the node reads, of its own stage.
   std::vector<ValueId> read_by(size_t node) const {
@@ -205,7 +201,7 @@ class Selection {
  public:
   explicit Selection(const Forward& forward)
       : forward_(forward), repeats_(forward.graph.nodes.size(), false), repeating_(forward.values.size(), 0) {
-    for (size_t n = 0; n < forward.graph.nodes.size(); ++n) budget_ += seconds_of(forward.graph, forward.graph.nodes[n]);
+    for (size_t n = 0; n < forward.graph.nodes.size(); ++n) budget_ += forward.costs[n];
     budget_ *= kPartOfTheStep;
   }
 
@@ -296,29 +292,24 @@ std::vector<bool> choose_recomputed(const Graph& graph, const Stages& stages, Re
   else if (mode == Recompute::kSelective)
     Selection(forward).choose(again);
   const std::vector<size_t> made_by = graph::makers(graph);
-  // What is computed again of what is computed again ... is all there at once: of a long chain (a sequence, step by step)
-  // some links are kept.
+  // In its own stage a view is made again of what is made again; in another it is kept. And what is computed again of what
+  // is computed again ... is all there at once: of a long chain (a sequence, step by step) some links are kept.
   constexpr int kLongest = 100;
   std::vector<int> depth(graph.values.size(), 0);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
+    if (node.phase != Phase::kForward) continue;
+    const ValueId from = graph::memory_source(node);
+    const bool is_again =
+        from != kNoValue && again[at(from)] && stages.nodes[made_by[at(from)]].stage == stages.nodes[n].stage;
     int deepest = 0;
     graph::for_each_input(node, [&](ValueId id) { deepest = std::max(deepest, depth[at(id)]); });
-    const bool is_view = node.phase == Phase::kForward && graph::has_memory_of_argument(node);
     for (const ValueId id : node.results) {
-      if (id == kNoValue || (!again[at(id)] && !is_view)) continue;
-      depth[at(id)] = deepest + 1;
-      if (depth[at(id)] > kLongest) again[at(id)] = false, depth[at(id)] = 0;
+      if (id == kNoValue) continue;
+      if (from != kNoValue) again[at(id)] = is_again;
+      else if (deepest >= kLongest) again[at(id)] = false;
+      if (again[at(id)]) depth[at(id)] = deepest + 1;
     }
-  }
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    const Node& node = graph.nodes[n];
-    if (node.phase != Phase::kForward || !graph::has_memory_of_argument(node)) continue;
-    ValueId from = kNoValue;
-    graph::for_each_input(node, [&](ValueId id) { from = from == kNoValue ? id : from; });
-    if (from == kNoValue || !again[at(from)] || stages.nodes[made_by[at(from)]].stage != stages.nodes[n].stage) continue;
-    for (const ValueId id : node.results)
-      if (id != kNoValue) again[at(id)] = true;
   }
   return again;
 }

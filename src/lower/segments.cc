@@ -12,6 +12,7 @@
 namespace shoal::lower {
 namespace {
 
+using graph::at;
 using graph::Graph;
 using graph::kNoValue;
 using graph::Node;
@@ -90,7 +91,6 @@ class Cutter {
     close_segment(begin, end);
   }
 
-  static size_t at(ValueId id) { return static_cast<size_t>(id); }
   bool is_made(ValueId id) const { return inputs_[at(id)] == nullptr; }
 
   // Where each output goes: the loss, a contribution to a gradient, what buffer updates observe. With buckets
@@ -129,9 +129,8 @@ class Cutter {
   void find_memory() {
     for (size_t id = 0; id < memory_of_.size(); ++id) memory_of_[id] = static_cast<ValueId>(id);
     for (const Node& node : graph_.nodes) {
-      if (is_exchange(node) || is_fetch(node) || is_transfer(node) || !graph::has_memory_of_argument(node)) continue;
-      ValueId from = kNoValue;
-      graph::for_each_input(node, [&](ValueId id) { from = from == kNoValue ? id : from; });
+      if (is_exchange(node) || is_fetch(node) || is_transfer(node)) continue;
+      const ValueId from = graph::memory_source(node);
       for (const ValueId id : node.results)
         if (id != kNoValue && from != kNoValue) memory_of_[at(id)] = memory_of_[at(from)];
     }

@@ -7,12 +7,12 @@
 
 #include "base/text.h"
 #include "graph/operator.h"
-#include "lower/node_cost.h"
 #include "shoal/error.h"
 
 namespace shoal::lower {
 namespace {
 
+using graph::at;
 using graph::Graph;
 using graph::kNoNode;
 using graph::kNoValue;
@@ -22,8 +22,6 @@ using graph::ValueId;
 using Work = Stages::Work;
 
 constexpr int kUnknown = -1;
-
-size_t at(ValueId id) { return static_cast<size_t>(id); }
 
 bool is_of_libtorch(const Node& node) { return !node.op.starts_with("shoal::"); }
 
@@ -133,15 +131,16 @@ struct Candidates {
   std::vector<double> crossing;  // bytes over the edges of a cut there
 };
 
-Candidates candidates_of(const Graph& graph) {
+Candidates candidates_of(const Graph& graph, const NodeCosts& costs) {
   const std::vector<size_t> forward = forward_nodes(graph);
   const Parameters parameters(graph);
+  const std::vector<double> of_nodes = costs.of(graph);
   std::vector<double> seconds(graph.nodes.size(), 0);
   std::vector<size_t> last_read(graph.values.size(), 0);
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     const size_t place = node.phase == Phase::kForward ? n : forward[n];
-    if (place != kNoNode) seconds[place] += seconds_of(graph, node);
+    if (place != kNoNode) seconds[place] += of_nodes[n];
   }
   for (size_t n = 0; n < graph.nodes.size(); ++n)
     if (graph.nodes[n].phase == Phase::kForward)
@@ -175,9 +174,9 @@ Candidates candidates_of(const Graph& graph) {
 
 }  // namespace
 
-StageCut balanced_cut(const Graph& graph, int64_t count) {
+StageCut balanced_cut(const Graph& graph, int64_t count, const NodeCosts& node_costs) {
   if (count <= 1) return {};
-  const Candidates all = candidates_of(graph);
+  const Candidates all = candidates_of(graph, node_costs);
   const size_t places = all.names.size(), stages = static_cast<size_t>(count);
   if (places + 1 < stages)
     throw InputError(cat("layout - pp: got ", count, " stages, want at most ", places + 1,
@@ -287,13 +286,14 @@ Stages assign_stages(const Graph& graph, const StageCut& cut) {
   return stages;
 }
 
-std::vector<StageCost> stage_costs(const Graph& graph, const Stages& stages) {
+std::vector<StageCost> stage_costs(const Graph& graph, const Stages& stages, const NodeCosts& node_costs) {
+  const std::vector<double> seconds = node_costs.of(graph);
   std::vector<StageCost> costs(static_cast<size_t>(stages.count));
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const auto& [stage, work] = stages.nodes[n];
     StageCost& cost = costs[static_cast<size_t>(stage)];
     (work == Work::kForward ? cost.forward : work == Work::kBackward ? cost.backward : cost.weight_gradient) +=
-        seconds_of(graph, graph.nodes[n]);
+        seconds[n];
   }
   return costs;
 }

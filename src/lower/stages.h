@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "lower/node_cost.h"
 #include "lower/pipeline_schedule.h"
 #include "lower/storage.h"
 
@@ -19,9 +20,8 @@ namespace shoal::lower {
 using StageCut = std::vector<std::string>;
 
 /// The cut into `count` stages whose slowest costs least; of cuts that are nearly as good the one over whose edges
-/// fewest bytes go. Costs are those of the operators' rules, forward and backward. Throws InputError when the model
-/// has too few parameters.
-StageCut balanced_cut(const graph::Graph&, int64_t count);
+/// fewest bytes go. Costs count forward and backward. Throws InputError when the model has too few parameters.
+StageCut balanced_cut(const graph::Graph&, int64_t count, const NodeCosts& = {});
 
 struct Stages {
   enum class Work { kForward, kBackward, kWeightGradient };  // the last: only gradients of parameters depend on it
@@ -47,12 +47,11 @@ std::vector<Stages::Place> places_of(const Turn&, bool splits);
 /// Throws InputError when the graph reads the cut's parameters in another order.
 Stages assign_stages(const graph::Graph&, const StageCut&);
 
-/// Seconds of each stage's work on a microbatch, by the operators' rules and the speeds of a core of today: what matters
-/// is their proportion.
+/// Seconds of each stage's work on a microbatch.
 struct StageCost {
   double forward = 0, backward = 0, weight_gradient = 0;
 };
-std::vector<StageCost> stage_costs(const graph::Graph&, const Stages&);
+std::vector<StageCost> stage_costs(const graph::Graph&, const Stages&, const NodeCosts& = {});
 TurnCost turn_cost(std::vector<StageCost>);
 
 /// What each stage has to do with the units of a storage.

@@ -42,6 +42,17 @@ constexpr std::pair<Schedule, const char*> kSchedules[] = {{Schedule::k1F1B, "1f
 constexpr std::pair<Recompute, const char*> kRecomputes[] = {
     {Recompute::kNone, "none"}, {Recompute::kSelective, "selective"}, {Recompute::kAll, "all"}};
 
+/// The name of an alternative, and the alternative of a name, null where there is none.
+template <class Value, size_t N>
+const char* name_of(const std::pair<Value, const char*> (&table)[N], Value value) {
+  return std::ranges::find(table, value, &std::pair<Value, const char*>::first)->second;
+}
+template <class Value, size_t N>
+const std::pair<Value, const char*>* find_named(const std::pair<Value, const char*> (&table)[N], const std::string& name) {
+  const auto* const found = std::ranges::find_if(table, [&](const auto& each) { return name == each.second; });
+  return found == std::end(table) ? nullptr : found;
+}
+
 const Axis* find_axis(const std::string& name) {
   for (const Axis& axis : kAxes)
     if (axis.name == name) return &axis;
@@ -81,9 +92,7 @@ class Reader {
     if (!value || *value < axis.least || *value > axis.most)
       throw InputError(cat(place_, ": got ", got, ", want ", form, "N, N a whole number from ", axis.least,
                            " to ", axis.most));
-    if (std::ranges::count(given_, axis.name) > 0)
-      throw InputError(cat(place_, ": got ", got, " after another ", form, "; say it once"));
-    given_.push_back(axis.name);
+    give(axis.name, got, form);
     axis.set(layout_, *value);
   }
 
@@ -91,12 +100,11 @@ class Reader {
   void take_schedule(const std::string& text, const std::string& got) {
     const size_t colon = text.find(':');
     const std::string name = text.substr(0, colon);
-    const auto* const found = std::ranges::find_if(kSchedules, [&](const auto& each) { return name == each.second; });
-    if (found == std::end(kSchedules))
-      throw InputError(cat(place_, ": got ", got, ", want 1f1b, gpipe, interleaved_1f1b:STAGES (on each device), zero_bubble, zero_bubble_h2 or zero_bubble_v"));
-    if (std::ranges::count(given_, "schedule") > 0)
-      throw InputError(cat(place_, ": got ", got, " after another schedule; say it once"));
-    given_.push_back("schedule");
+    const auto* const found = find_named(kSchedules, name);
+    if (!found)
+      throw InputError(cat(place_, ": got ", got, ", want 1f1b, gpipe, interleaved_1f1b:STAGES (on each device), zero_bubble, "
+                           "zero_bubble_h2 or zero_bubble_v"));
+    give("schedule", got, "schedule");
     layout_.schedule = found->first;
     const bool has_several = found->first == Schedule::kInterleaved1F1B;
     const std::optional<int64_t> stages = colon == std::string::npos ? std::nullopt : whole_number(text.substr(colon + 1));
@@ -107,11 +115,9 @@ class Reader {
   }
 
   void take_recompute(const std::string& text, const std::string& got) {
-    const auto* const found = std::ranges::find_if(kRecomputes, [&](const auto& each) { return text == each.second; });
-    if (found == std::end(kRecomputes)) throw InputError(cat(place_, ": got ", got, ", want none, selective or all"));
-    if (std::ranges::count(given_, "recompute") > 0)
-      throw InputError(cat(place_, ": got ", got, " after another recompute; say it once"));
-    given_.push_back("recompute");
+    const auto* const found = find_named(kRecomputes, text);
+    if (!found) throw InputError(cat(place_, ": got ", got, ", want none, selective or all"));
+    give("recompute", got, "recompute");
     layout_.recompute = found->first;
   }
 
@@ -126,6 +132,12 @@ class Reader {
   }
 
  private:
+  void give(const std::string& name, const std::string& got, const std::string& form) {
+    if (std::ranges::count(given_, name) > 0)
+      throw InputError(cat(place_, ": got ", got, " after another ", form, "; say it once"));
+    given_.push_back(name);
+  }
+
   std::string place_;
   Layout layout_;
   std::vector<std::string> given_;
@@ -215,7 +227,7 @@ std::string print(const Layout& layout) {
   if (layout.tp != 1) text += cat(",tp=", layout.tp);
   if (layout.pp != 1) text += cat(",pp=", layout.pp);
   if (layout.schedule != Layout{}.schedule) {
-    text += cat(",schedule=", std::ranges::find(kSchedules, layout.schedule, &std::pair<Schedule, const char*>::first)->second);
+    text += cat(",schedule=", name_of(kSchedules, layout.schedule));
     if (layout.schedule == Schedule::kInterleaved1F1B) text += cat(":", layout.stages_per_device);
   }
   if (layout.servers > 0)
@@ -223,7 +235,7 @@ std::string print(const Layout& layout) {
   else if (layout.zero != Layout{}.zero)
     text += cat(",zero=", layout.zero);
   if (layout.recompute != Recompute::kNone)
-    text += cat(",recompute=", std::ranges::find(kRecomputes, layout.recompute, &std::pair<Recompute, const char*>::first)->second);
+    text += cat(",recompute=", name_of(kRecomputes, layout.recompute));
   return text;
 }
 
@@ -271,7 +283,7 @@ std::string reason(const Layout& layout, const Limits& limits) {
                " on each device, want 2 or more with interleaved_1f1b, 2 with zero_bubble_v, and 1 with others");
   const bool is_plain = layout.schedule == Schedule::k1F1B || layout.schedule == Schedule::kGPipe;
   if (!is_plain && layout.zero >= 2 && limits.microbatches % layout.dp != 0)
-    return cat("got zero=", layout.zero, " and ", std::ranges::find(kSchedules, layout.schedule, &std::pair<Schedule, const char*>::first)->second, " with ", limits.microbatches, " microbatches, want a multiple of dp=", layout.dp);
+    return cat("got zero=", layout.zero, " and ", name_of(kSchedules, layout.schedule), " with ", limits.microbatches, " microbatches, want a multiple of dp=", layout.dp);
   if (layout.devices() != limits.devices)
     return cat("got ", print(layout), ", which is ", counted(layout.devices(), "device"), ", want ",
                limits.devices);

@@ -17,7 +17,7 @@ struct Use {
   ops::Port port;
 };
 
-inline size_t at(graph::ValueId id) { return static_cast<size_t>(id); }
+using graph::at;
 
 /// Keeps the graph by reference.
 struct Dataflow {

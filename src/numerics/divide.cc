@@ -9,6 +9,7 @@
 namespace shoal::numerics {
 namespace {
 
+using graph::at;
 using graph::Cut;
 using graph::Graph;
 using graph::kNoValue;
@@ -138,7 +139,6 @@ class Divider {
     return waits;
   }
 
-  static size_t at(ValueId id) { return static_cast<size_t>(id); }
   Forms& forms(ValueId id) { return forms_[at(id)]; }
 
   TensorType part_type(const TensorType& type, Cut cut) const {

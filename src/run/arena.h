@@ -1,6 +1,6 @@
-// Memory of a step, planned once: a run makes the same sequence of allocations every time, so the sequence is
-// recorded, packed into one region with fixed, 64-byte-aligned places, and replayed. No malloc, no page
-// faults, a known peak.
+// Memory of a run (a microbatch, or a whole step of a pipeline), planned once: a run makes the same sequence of
+// allocations every time, so the sequence is recorded, packed into one region with fixed, 64-byte-aligned places, and
+// replayed. No malloc, no page faults, a known peak.
 //
 // Between begin() and end(), while an Arena::Scope lives, LibTorch's allocations on the device, of its thread, go
 // to the arena; a run may have any number of Scopes, and other arenas' between them. The first run

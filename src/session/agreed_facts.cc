@@ -22,8 +22,8 @@ std::vector<comm::Fact> facts_of_run(const Session& session) {
   std::vector<comm::Fact> facts = {
       {"shoal", SHOAL_VERSION},
       {"layout", print(session.layout)},
-      {"stages", join(session.options.stages, ",")},
-      {"grid", session.options.grid},
+      {"stages", session.options.stages.empty() ? "auto" : join(session.options.stages, ",")},
+      {"grid", session.options.grid.empty() ? "auto" : session.options.grid},
       {"trace", print(session.options.trace)}};
   const nlohmann::json flat = session.definition.flatten();
   for (const auto& [key, value] : flat.items()) {

@@ -10,6 +10,7 @@
 #include "numerics/divided_run.h"
 #include "session/batch.h"
 #include "session/kept.h"
+#include "session/measured_costs.h"
 #include "session/session.h"
 #include "session/weights.h"
 
@@ -28,16 +29,16 @@ Planned plan_programs(const TrainingModel& model, const Batch& microbatch, const
       capture::capture_training(device, model, shapes_of(microbatch), options.precision, form_of(options));
   const numerics::DividedRun run = numerics::divide_run(std::move(captured), options.tensor_chunks, nullptr);
   const lower::Storage storage = storage_of(run.graph);
-  const lower::Ownership ownership = lower::own(run.graph, storage, layout, options.stages,
-                                              lower::parse_grid(options.grid));
+  const std::unique_ptr<comm::Communicator> alone = comm::single();
+  comm::Group group(*alone);
+  const lower::Ownership ownership =
+      lower::own(run.graph, storage, layout, options.stages, lower::parse_grid(options.grid),
+                 measured_costs(run.graph, layout, device, group));
   lower::Lowered lowered = lower::lower_training(run.graph, ownership, options.microbatches, 0,
                                                  kept_of(model, tensors, storage, options));
-  Planned planned{std::move(lowered.programs), layout, ownership.cut(), {}, {}};
-  if (layout.pp > 1) {
-    const lower::StagedGraph model = lower::stage_training(run.graph, ownership);
-    planned.costs = model.costs;
-    planned.grid = lower::Grids(ownership, model.costs).of(std::ranges::count(planned.programs[0].dealt, 0));
-  }
+  Planned planned{std::move(lowered.programs), layout, ownership.cut(), std::move(lowered.costs), {}};
+  if (layout.pp > 1)
+    planned.grid = lower::Grids(ownership, planned.costs).of(std::ranges::count(planned.programs[0].dealt, 0)).grid;
   return planned;
 }
 

@@ -7,6 +7,7 @@
 #include "lower/memory.h"
 #include "run/initialise.h"
 #include "run/out_of_memory.h"
+#include "session/measured_costs.h"
 #include "shoal/error.h"
 
 namespace shoal::session {
@@ -45,7 +46,8 @@ Weights::Weights(const Session& session, const numerics::DividedRun& first, cons
       cut_map_(first.cut_map),
       trainable_(key.trainable),
       ownership_(lower::own(first.graph, storage_, session.layout, session.options.stages,
-                             lower::parse_grid(session.options.grid))) {
+                            lower::parse_grid(session.options.grid),
+                            measured_costs(first.graph, session.layout, session.world.device(), group_))) {
   try {
     memory_ = std::make_unique<run::DeviceMemory>(group_, ownership_, session.schedule, session.world.device());
     fill();

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include <map>
 #include <set>
 
 #include "capture/capture.h"
@@ -36,10 +35,10 @@ graph::Graph gpt(double dropout) {
                                    session::shapes_of(batch), Precision::kFP32, capture::Form::kWhole);
 }
 
-int64_t activations(const graph::Graph& graph, const Layout& layout, int rank = 0) {
+int64_t activations(const graph::Graph& graph, const Layout& layout) {
   const Storage storage = plan_storage(graph);
   const Lowered lowered = lower_training(graph, own(graph, storage, layout), 8, 0);
-  return memory_of(lowered.programs.at(static_cast<size_t>(rank))).activations;
+  return memory_of(lowered.programs.at(0)).activations;
 }
 
 double share_computed_again(const graph::Graph& graph, Recompute mode) {
@@ -74,8 +73,6 @@ void expect_repeats(const graph::Graph& graph, const StageCut& cut, Recompute mo
   recompute(more, stages, mode);
   ASSERT_EQ(more.nodes.size(), stages.nodes.size());
   const std::vector<size_t> made_by = graph::makers(more);
-  std::multiset<std::string> forward[8];
-  std::map<std::string, int> count;
   int again = 0;
   for (size_t n = 0; n < more.nodes.size(); ++n) {
     const graph::Node& node = more.nodes[n];
@@ -96,9 +93,9 @@ void expect_repeats(const graph::Graph& graph, const StageCut& cut, Recompute mo
   }
   EXPECT_GT(again, 0);
   // The streams of random numbers are those of forward, some of them twice.
-  std::set<int> drawn, drawn_again;
+  std::set<int> drawn;
   for (const graph::Node& node : more.nodes)
-    if (node.random >= 0 && !drawn.insert(node.random).second) drawn_again.insert(node.random);
+    if (node.random >= 0) drawn.insert(node.random);
   for (const graph::Node& node : graph.nodes)
     if (node.random >= 0) {
       EXPECT_TRUE(drawn.contains(node.random));

@@ -109,10 +109,11 @@ TEST(StagesTest, LayersAreCutEvenly) {
 
 TEST(StagesTest, SkipsAndTiedWeightsCrossStages) {
   const graph::Graph net = unet();
-  const Stages stages = assign_stages(net, {"middle.conv.weight", "up2.norm.weight"});
-  expect_flows(net, stages);
-  const std::vector<std::vector<int>> orders = orders_of(stages, schedule_pipeline({.pp = 3}, 1));
-  const LocalGraph last = stage_graph(local_graph(net, 1, 0), stages, stages.blocks(false), orders, 2);
+  const Storage of_net = plan_storage(net);
+  const StagedGraph staged =
+      stage_training(net, own(net, of_net, {.pp = 3}, {"middle.conv.weight", "up2.norm.weight"}));
+  expect_flows(net, staged.stages);
+  const LocalGraph last = stage_graph(local_graph(net, 1, 0), staged.stages, staged.blocks, staged.orders, 2);
   std::set<int> senders;
   for (const Transfer& transfer : last.transfers)
     if (!transfer.sends) senders.insert(transfer.peer);

@@ -131,6 +131,25 @@ TEST(Agreement, LayoutsThatDifferAreNamed) {
                  {{.dp = 2}});
 }
 
+// Each device makes the Programs of all by itself: unlike ones would read each other's places wrongly.
+TEST(Agreement, StagesAndGridsThatDifferAreNamed) {
+  expect_refusal("trainer - step 0: RANK has stages layers.2.weight, rank 0 has auto" + kSame,
+                 [](World& world, const Layout& layout, bool is_last) {
+                   TrainerOptions options = options_for(layout);
+                   if (is_last) options.stages = {"layers.2.weight"};
+                   take_steps(world, described(), options);
+                 },
+                 {{.pp = 2}});
+  const std::string grid = "0F0 0F1 0F2 0F3 0B0 0B1 0B2 0B3; 1F0 1B0 1F1 1B1 1F2 1B2 1F3 1B3";
+  expect_refusal("trainer - step 0: RANK has grid " + grid + ", rank 0 has auto" + kSame,
+                 [&](World& world, const Layout& layout, bool is_last) {
+                   TrainerOptions options = options_for(layout);
+                   if (is_last) options.grid = grid;
+                   take_steps(world, described(), options);
+                 },
+                 {{.pp = 2}});
+}
+
 // --- The model ---
 
 TEST(Agreement, AnotherWidthIsNamedByTheFirstParameter) {
