@@ -10,13 +10,17 @@ build: ## set up and build: the command is build/shoal
 	@tools/setup release
 	@cmake --build --preset release --parallel $(JOBS)
 
+.PHONY: test-data
+test-data:
+	@tools/setup release test
+
 demo: build ## train a GPT on real text on two devices, then let it write
 	@tools/demo
 
-test: build ## every test, of the equivalence of layouts a small part
+test: test-data build ## every test, of the equivalence of layouts a small part
 	@ctest --preset release --parallel $(JOBS)
 
-test-all: build ## the same with every layout of every model: some minutes more
+test-all: test-data build ## the same with every layout of every model: some minutes more
 	@SHOAL_ALL_CELLS=1 ctest --preset release --parallel $(JOBS)
 
 bench: ## W1 beside PyTorch (ARGS="--comparison data --rounds 3" for a quick look)

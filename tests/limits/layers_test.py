@@ -23,16 +23,20 @@ STANDS_ON = {
     "kernels": ["graph", "comm"],
     "run": ["capture", "lower"],
     "session": ["run", "state"],
+    "text": ["base"],
+    "formats": ["state", "text"],
+    "infer": ["formats", "comm"],
+    "serve": ["infer"],
 }
 # The application, which stands on the library.
 APPLICATION = {
     "models": [],
-    "app": ["session", "data", "models"],
+    "app": ["session", "data", "models", "serve"],
     "cli": ["app"],
 }
 ALL = STANDS_ON | APPLICATION
 APART = ("numerics", "mesh")  # neither may include the other, however far around
-WITHOUT_TENSORS = ("base", "comm", "mesh", "state", "data")  # they build in seconds and run under the thread sanitizer
+WITHOUT_TENSORS = ("base", "comm", "mesh", "state", "data", "text", "formats", "infer", "serve")  # they build in seconds and run under the thread sanitizer
 LONGEST = 400
 PRINTS = ("src/comm/launch.cc", "src/run/world.cc")  # what ends a job, on stderr
 PRINTING = re.compile(r"\b(stdout|stderr|cout|cerr|clog)\b|\b(printf|puts|perror|TORCH_WARN\w*)\(")
