@@ -17,14 +17,14 @@ namespace shoal::infer {
 
 inline constexpr int64_t kTinyVocabulary = 40;  // that of write_tiny_gguf's tokenizer
 
-/// 4 kv heads and 4 layers, so that it can be divided; 96 positions.
-inline formats::ModelConfig tiny_config(formats::Architecture architecture) {
+/// 4 kv heads, and layers enough, so that it can be divided; 96 positions.
+inline formats::ModelConfig tiny_config(formats::Architecture architecture, int64_t layers = 4) {
   formats::ModelConfig config = formats::tiny_config(architecture, false);
   config.heads = architecture == formats::Architecture::kGpt2 ? 4 : 8;
   config.kv_heads = 4;
   config.head_width = config.width / config.heads;
   if (architecture == formats::Architecture::kLlama) config.rope_width = config.head_width;
-  config.layers = 4;
+  config.layers = layers;
   config.context = 96;
   return config;
 }
@@ -32,8 +32,8 @@ inline formats::ModelConfig tiny_config(formats::Architecture architecture) {
 /// The file of such a model, in a folder that goes with it.
 class TinyFile {
  public:
-  TinyFile(formats::Architecture architecture, formats::WeightType type) {
-    const formats::TinyModel model = formats::tiny_model(tiny_config(architecture), type);
+  TinyFile(formats::Architecture architecture, formats::WeightType type, int64_t layers = 4) {
+    const formats::TinyModel model = formats::tiny_model(tiny_config(architecture, layers), type);
     formats::write_tiny_gguf(path(), model, architecture == formats::Architecture::kLlama ? "llama" : "gpt2");
   }
   std::string path() const { return (folder_.path() / "model.gguf").string(); }
