@@ -42,7 +42,7 @@ struct Sampling {
 
 struct Request {
   std::vector<Token> prompt;  // at least one
-  int64_t max_tokens = 16;    // at least 0; prompt and answer together fit the context
+  int64_t max_tokens = 16;    // at least 0; prompt and answer together fit the context, but for the last token
   Sampling sampling;
   std::vector<Token> stop_tokens;   // end the answer, and are given out as the last token
   int alternatives = -1;            // log-probabilities: -1 none, 0 of the chosen, n also of the n likeliest
