@@ -29,6 +29,7 @@ Batch batch_of(int64_t i) {
 }
 
 std::vector<at::Tensor> predictions(const Layout& layout, int64_t chunks, Precision precision = Precision::kFP32) {
+  SCOPED_TRACE(print(layout));
   std::vector<at::Tensor> all;
   World::threads(static_cast<int>(layout.devices()), [&](World& world) {
     auto model = describe([] { return models::Gpt(kConfig); });
@@ -91,7 +92,7 @@ TEST(Prediction, SaysWhatItCannotDo) {
   EXPECT_ERROR(trainer.predict(forward, 0, batch_of, take), InputError,
                "trainer - predict: got 0 batches, want 1 or more");
   EXPECT_ERROR(trainer.predict(forward, 2, [](int64_t) -> Batch { throw std::runtime_error("no data"); }, take), JobError,
-               "before step 0: batch 0 of predict's data function - no data");
+               "before step 0: batch 0 of predict's data function - std::runtime_error: no data");
 }
 
 }  // namespace
