@@ -95,6 +95,8 @@ void Replica::start_rank(int64_t rank, const std::string& program) {
   for (size_t i = 0; i < 3; ++i)
     posix_spawn_file_actions_adddup2(&with.actions_, theirs[i], kSocket + static_cast<int>(i));
   posix_spawn_file_actions_addopen(&with.actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  // Whatever else is open here, clients of a server above all, is none of a device's.
+  posix_spawn_file_actions_addclosefrom_np(&with.actions_, kStepMemory + 1);
 
   DevicePlace place = place_;
   place.rank = rank;

@@ -8,13 +8,12 @@
 
 #include "base/elementary.h"
 #include "base/random.h"
+#include "infer/exponentials.h"
 
 namespace shoal::infer {
 namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
-// exp(-60) of the largest adds nothing to a sum of fewer than 2^32 such in fp64.
-constexpr double kNothing = -60;
 
 bool before(double a, Token token_a, double b, Token token_b) {
   return a > b || (a == b && token_a < token_b);
@@ -24,13 +23,8 @@ bool before(double a, Token token_a, double b, Token token_b) {
 
 double log_sum_exp(std::span<const float> logits) {
   float largest = -std::numeric_limits<float>::infinity();
-  for (const float logit : logits) largest = std::max(largest, logit);
-  double sum = 0;
-  for (const float logit : logits) {
-    const double below = static_cast<double>(logit) - largest;
-    if (below > kNothing) sum += natural_exp(below);
-  }
-  return natural_log(sum) + largest;
+  for (const float logit : logits) largest = logit > largest ? logit : largest;
+  return natural_log(sum_of_exponentials(logits, largest)) + static_cast<double>(largest);
 }
 
 Sampler::Sampler(int64_t vocabulary, int64_t tokens, std::vector<Token> never)
@@ -110,19 +104,28 @@ Token Sampler::choose(std::span<const float> logits, const Sampling& sampling, c
   return draw(sampling, place.position);
 }
 
-// top-k, then min-p, then top-p: what is left of the likeliest. Leaves candidates_ in any order.
+// top-k, then min-p, then top-p: the likeliest of weights_ become candidates_.
 void Sampler::keep_likeliest(const Sampling& sampling) {
   const auto likelier = [](const Candidate& a, const Candidate& b) {
     return before(a.logit, a.token, b.logit, b.token);
   };
+  candidates_.clear();
+  for (Token token = 0; token < tokens_; ++token) {
+    const auto i = static_cast<size_t>(token);
+    if (weights_[i] > 0 && weights_[i] >= sampling.min_p)
+      candidates_.push_back({token, logits_[i], weights_[i]});
+  }
+  const auto sort_first = [&](size_t from, size_t to) {
+    const auto at = [&](size_t i) { return candidates_.begin() + static_cast<int64_t>(i); };
+    std::partial_sort(at(from), at(to), candidates_.end(), likelier);
+  };
+  // Who is left by min-p, where the likeliest weighs 1, is in no other order: it may as well go first.
   if (sampling.top_k > 0 && sampling.top_k < static_cast<int64_t>(candidates_.size())) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + sampling.top_k, candidates_.end(), likelier);
+    sort_first(0, static_cast<size_t>(sampling.top_k));
     candidates_.resize(static_cast<size_t>(sampling.top_k));
   }
-  if (sampling.min_p > 0)  // the likeliest weighs 1
-    std::erase_if(candidates_, [&](const Candidate& one) { return one.weight < sampling.min_p; });
-  if (sampling.top_p >= 1) return;
   std::ranges::sort(candidates_, {}, &Candidate::token);
+  if (sampling.top_p >= 1) return;
   double all = 0;
   for (const Candidate& one : candidates_) all += one.weight;
   double sum = 0;
@@ -130,35 +133,39 @@ void Sampler::keep_likeliest(const Sampling& sampling) {
   do {
     if (kept == sorted) {  // a few more in order of likelihood
       const size_t more = std::min(candidates_.size(), std::max<size_t>(64, sorted * 4));
-      std::partial_sort(candidates_.begin() + static_cast<int64_t>(sorted),
-                        candidates_.begin() + static_cast<int64_t>(more), candidates_.end(), likelier);
+      sort_first(sorted, more);
       sorted = more;
     }
     sum += candidates_[kept++].weight;
   } while (sum < sampling.top_p * all && kept < candidates_.size());
   candidates_.resize(kept);
+  std::ranges::sort(candidates_, {}, &Candidate::token);
 }
 
 Token Sampler::draw(const Sampling& sampling, int64_t position) {
-  const double largest = *std::ranges::max_element(logits_);
-  candidates_.clear();
-  for (Token token = 0; token < tokens_; ++token) {
-    const double logit = logits_[static_cast<size_t>(token)];
-    if (logit == largest) {
-      candidates_.push_back({token, logit, 1});
-      continue;
-    }
-    const double below = (logit - largest) / sampling.temperature;
-    if (below > kNothing) candidates_.push_back({token, logit, natural_exp(below)});
+  const auto largest = std::ranges::max_element(logits_);
+  if (std::isinf(*largest)) return static_cast<Token>(largest - logits_.begin());
+  weights_.resize(logits_.size());
+  exponentials(logits_, *largest, sampling.temperature, weights_);
+  const double unit = random_unit(sampling.seed, sampling.answer, static_cast<uint64_t>(position));
+  if (sampling.top_k > 0 || sampling.min_p > 0 || sampling.top_p < 1) {
+    keep_likeliest(sampling);
+    weights_.clear();
+    for (const Candidate& one : candidates_) weights_.push_back(one.weight);
+    return candidates_[drawn(unit)].token;
   }
-  keep_likeliest(sampling);
-  std::ranges::sort(candidates_, {}, &Candidate::token);
-  double all = 0;
-  for (const Candidate& one : candidates_) all += one.weight;
-  double left = random_unit(sampling.seed, sampling.answer, static_cast<uint64_t>(position)) * all;
-  for (const Candidate& one : candidates_)
-    if ((left -= one.weight) < 0) return one.token;
-  return candidates_.back().token;
+  return static_cast<Token>(drawn(unit));
+}
+
+// Which of weights_, in their order; the last that weighs something where rounding leaves none.
+size_t Sampler::drawn(double unit) const {
+  double left = unit * std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  size_t last = 0;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    if ((left -= weights_[i]) < 0) return i;
+    if (weights_[i] > 0) last = i;
+  }
+  return last;
 }
 
 }  // namespace shoal::infer

@@ -34,6 +34,7 @@ class Sampler {
   bool adjust(std::span<const float> logits, const Sampling&, const Place&);
   Token draw(const Sampling&, int64_t position);
   void keep_likeliest(const Sampling&);
+  size_t drawn(double unit) const;
 
   struct Candidate {
     Token token;
@@ -42,10 +43,11 @@ class Sampler {
   int64_t tokens_;
   std::vector<bool> never_;
   std::vector<double> logits_;  // after penalties and biases
+  std::vector<double> weights_;
   std::vector<Candidate> candidates_;
 };
 
-/// The logarithm of the sum of exp(logits[i]), in order of i.
+/// The logarithm of the sum of exp(logits[i]).
 double log_sum_exp(std::span<const float> logits);
 
 }  // namespace shoal::infer

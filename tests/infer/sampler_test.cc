@@ -6,6 +6,8 @@
 #include <limits>
 #include <map>
 
+#include "infer/exponentials.h"
+
 namespace shoal::infer {
 namespace {
 
@@ -102,6 +104,24 @@ TEST(Sampler, ADrawDependsOnSeedAnswerAndPositionAlone) {
   sampling.answer = 1;
   for (int64_t i = 0; i < 50; ++i) second.push_back(one.choose(kLogits, sampling, {.position = i}));
   EXPECT_NE(first, second);
+}
+
+TEST(Sampler, ExponentialsAreExact) {
+  std::vector<double> x, found;
+  for (int i = 0; i < 60000; ++i) x.push_back(-0.001 * i);
+  x.push_back(-61), x.push_back(-std::numeric_limits<double>::infinity()), x.push_back(std::nan(""));
+  found.resize(x.size());
+  exponentials(x, 0, 1, found);
+  for (int i = 0; i < 60000; ++i)
+    ASSERT_NEAR(found[static_cast<size_t>(i)] / std::exp(x[static_cast<size_t>(i)]), 1, 1e-15) << i;
+  for (size_t i = 60000; i < x.size(); ++i) EXPECT_EQ(found[i], 0);
+  std::vector<float> logits;
+  long double sum = 0;
+  for (int i = 0; i < 1003; ++i) {
+    logits.push_back(3 - 0.0125f * static_cast<float>(i));
+    sum += std::exp(static_cast<long double>(logits.back()) - 3);
+  }
+  EXPECT_NEAR(sum_of_exponentials(logits, 3) / static_cast<double>(sum), 1, 1e-15);
 }
 
 TEST(Sampler, DescribesTheModelsOwnDistribution) {
