@@ -5,6 +5,8 @@
 namespace shoal::infer {
 namespace {
 
+constexpr int64_t kLeastChunk = 64;
+
 int64_t pages_of(int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
 int64_t start_of(const Sequence& sequence) { return sequence.computed + sequence.under_way; }
 int64_t left_of(const Sequence& sequence) { return sequence.length() - start_of(sequence); }
@@ -37,8 +39,13 @@ void Scheduler::add_answers(Step& step, FairQueue& queue) {
   for (Sequence* const sequence : now) {
     if (step.parts.size() >= share) return;
     if (std::ranges::find(running_, sequence) == running_.end()) continue;
-    if (sequence->computed == 0 || left_of(*sequence) != 1 || chunk(step, *sequence) < 1) continue;
-    if (make_room(*sequence, sequence->length(), step, queue)) append(step, *sequence, 1);
+    if (sequence->computed == 0 || left_of(*sequence) != 1) continue;
+    if (static_cast<int64_t>(step.parts.size()) >= options_.limits.sequences ||
+        step.answers >= options_.limits.rows)
+      return;
+    if (!make_room(*sequence, sequence->length(), step, queue)) continue;
+    append(step, *sequence, 1);
+    ++step.answers;
   }
 }
 
@@ -70,10 +77,13 @@ void Scheduler::admit(Step& step, FairQueue& queue, int64_t most) {
   }
 }
 
+// Beside answers, prompts take a quarter of the rows, so that nobody who reads waits long for the next token.
 int64_t Scheduler::chunk(const Step& step, const Sequence& sequence) const {
   if (static_cast<int64_t>(step.parts.size()) >= options_.limits.sequences) return 0;
-  int64_t rows =
-      std::min(left_of(sequence), options_.limits.rows - static_cast<int64_t>(step.data.tokens.size()));
+  const int64_t taken = static_cast<int64_t>(step.data.tokens.size());
+  int64_t most = options_.limits.rows;
+  if (step.answers > 0) most = std::min(most, step.answers + std::max(kLeastChunk, most / 4));
+  int64_t rows = std::min(left_of(sequence), most - taken);
   if (!sequence.embedded) {
     const int64_t logits = options_.limits.logits - static_cast<int64_t>(step.data.results.size());
     rows = std::min(rows, logits + std::max<int64_t>(0, sequence.results_until() - start_of(sequence)));

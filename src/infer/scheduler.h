@@ -33,6 +33,7 @@ struct StepPart {
 struct Step {
   std::vector<StepPart> parts;
   StepData data;
+  int64_t answers = 0;              // parts that are one row of an answer
   std::vector<int32_t> state_rows;  // while it is put together: the end of data.results
 };
 
