@@ -9,5 +9,6 @@
 namespace shoal::formats {
 
 std::shared_ptr<const ModelFile> open_gguf(const std::filesystem::path& file);
+std::shared_ptr<const ModelFile> open_checkpoint(const std::filesystem::path& path);
 
 }  // namespace shoal::formats

@@ -14,7 +14,7 @@ std::shared_ptr<const ModelFile> open_model(const std::filesystem::path& path) {
                          " - no such file or folder: want a GGUF file, a folder with config.json, or a "
                          "checkpoint"));
   if (std::filesystem::is_directory(path, ignored))
-    throw InputError(cat(path.string(), " - a folder: want a GGUF file"));
+    return open_checkpoint(path);
   return open_gguf(path);
 }
 
