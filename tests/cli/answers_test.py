@@ -1,5 +1,6 @@
 """shoal generate and shoal score: the same text on any devices, files of answers that go on where they ended, and scores with the bits of answers."""
 import json
+import math
 import signal
 import subprocess
 
@@ -30,6 +31,17 @@ class Answers(support.CommandBase):
             self.assertAlmostEqual(one["perplexity"], 2.718281828459045 ** (-sum(known) / len(known)), places=6)
         for layout in ["tp=2", "pp=2", "tp=2,pp=2", "dp=2"]:
             self.assertEqual(self.lines("score", self.model, "--prompt", "line 3 of", "--text", "long.txt", "--layout", layout), whole)
+
+    def test_a_score_agrees_with_the_loss_of_training(self):
+        text = "".join(f"line {j} of file 12: the quick brown fox\n" for j in range(20))
+        losses = {}
+        for name, model in [("gpt", []), ("llama", ["--set", "model.name=llama", "--set", "model.kv_heads=1"])]:
+            self.train("--out", name, "--set", "model.context=64", "--set", "train.steps=60", "--set", "validation.every=60", *model)
+            loss = support.metrics(self.folder / name)[-1]["validation_loss"]
+            score = self.lines("score", f"{name}/checkpoints/latest", "--prompt", text)[0]
+            losses[name] = (loss, math.log(score["perplexity"]))
+            self.assertLess(loss, 3)  # it has learnt: a head or a bias in the wrong place would show
+            self.assertAlmostEqual(*losses[name], delta=0.15 * loss)
 
     def test_answers_in_a_file_go_on_where_they_ended(self):
         prompts = [f"line {i} of file {i % 7}" for i in range(60)]
