@@ -129,7 +129,6 @@ Value key_of(const Value& value, bool case_sensitive) {
   if (case_sensitive || !value.is_string()) return value;
   Arguments none;
   const Value lower = string_method(value.string(), "lower");
-  Scope scope;
   Run run(std::make_shared<Scope>());
   return run.call(lower, none);
 }
@@ -140,7 +139,8 @@ Value sort(Run&, const Value& input, Arguments& given) {
   const Value path = given.get(2, "attribute", None{});
   std::vector<std::pair<Value, Value>> keyed;
   for (const Value& one : items_of(input))
-    keyed.emplace_back(key_of(path.is_none() ? one : by_path(one, path), case_sensitive), one);
+    keyed.emplace_back(List{{key_of(path.is_none() ? one : by_path(one, path), case_sensitive)}},
+                       one);  // a list, for undefined ones are equal in lists
   std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
     return reverse ? compare(b.first, a.first) < 0 : compare(a.first, b.first) < 0;
   });

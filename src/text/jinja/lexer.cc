@@ -225,13 +225,22 @@ class Lexer {
   /// As Python reads it; `at_` ends at its last character.
   void lex_escape(std::string& value) {
     const char c = text_[++at_];
-    constexpr std::string_view kFrom("ntrbfav0\\'\"", 11), kTo("\n\t\r\b\f\a\v\0\\'\"", 11);
+    constexpr std::string_view kFrom = "ntrbfav\\'\"", kTo = "\n\t\r\b\f\a\v\\'\"";
     if (c == '\n') {
       ++line_;  // the line goes on
       return;
     }
     if (const size_t known = kFrom.find(c); known != std::string_view::npos) {
       value += kTo[known];
+      return;
+    }
+    if (c >= '0' && c <= '7') {  // up to three octal digits
+      char32_t code = 0;
+      size_t end = at_;
+      while (end < text_.size() && end < at_ + 3 && text_[end] >= '0' && text_[end] <= '7')
+        code = 8 * code + (text_[end++] - '0');
+      append_utf8(value, code);
+      at_ = end - 1;
       return;
     }
     const size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;

@@ -9,7 +9,7 @@ namespace {
 
 using Kind = Expression::Kind;
 constexpr int kDeepest = 1000;
-constexpr size_t kMostSteps = 20'000'000, kMostBytes = size_t{512} << 20;
+constexpr size_t kMostSteps = 5'000'000, kMostBytes = size_t{512} << 20;
 
 int64_t checked(bool overflow, int64_t result) {
   if (overflow) throw Problem("got an integer beyond 64 bits");
@@ -49,7 +49,8 @@ Value raise(const Value& a, const Value& b) {
     if (i > 64 && (a.integer() < -1 || a.integer() > 1)) checked(true, 0);
     if (i > 64) return a.integer() == -1 && b.integer() % 2 != 0 ? int64_t{-1} : a.integer() * a.integer();
     int64_t next = 0;
-    result = checked(__builtin_mul_overflow(result, a.integer(), &next), next);
+    const bool overflow = __builtin_mul_overflow(result, a.integer(), &next);
+    result = checked(overflow, next);
   }
   return result;
 }
@@ -255,7 +256,8 @@ Value Run::binary(const std::string& name, const Value& a, const Value& b) {
   if (name != "-") return divide(name, a, b);
   if (!a.is_integer() || !b.is_integer()) return a.number() - b.number();
   int64_t result = 0;
-  return checked(__builtin_sub_overflow(a.integer(), b.integer(), &result), result);
+  const bool overflow = __builtin_sub_overflow(a.integer(), b.integer(), &result);
+  return checked(overflow, result);
 }
 
 Value Run::add(const Value& a, const Value& b) {
@@ -272,14 +274,16 @@ Value Run::add(const Value& a, const Value& b) {
   if (!a.is_number() || !b.is_number()) no_operator("+", a, b);
   if (!a.is_integer() || !b.is_integer()) return a.number() + b.number();
   int64_t result = 0;
-  return checked(__builtin_add_overflow(a.integer(), b.integer(), &result), result);
+  const bool overflow = __builtin_add_overflow(a.integer(), b.integer(), &result);
+  return checked(overflow, result);
 }
 
 Value Run::multiply(const Value& a, const Value& b) {
   if (a.is_number() && b.is_number()) {
     if (!a.is_integer() || !b.is_integer()) return a.number() * b.number();
     int64_t result = 0;
-    return checked(__builtin_mul_overflow(a.integer(), b.integer(), &result), result);
+    const bool overflow = __builtin_mul_overflow(a.integer(), b.integer(), &result);
+    return checked(overflow, result);
   }
   const bool number_first = a.is_integer();
   const Value &many = number_first ? b : a, &count = number_first ? a : b;

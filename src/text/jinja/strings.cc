@@ -58,7 +58,7 @@ std::vector<std::string> split_at_spaces(const std::string& text, int64_t most) 
   for (skip(true); at < text.size(); skip(true)) {
     const size_t begin = at;
     if (most >= 0 && static_cast<int64_t>(words.size()) == most) {
-      words.push_back(strip(std::string_view(text).substr(begin), nullptr, false, true));
+      words.push_back(text.substr(begin));
       break;
     }
     skip(false);
