@@ -3,20 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <fstream>
 
 #include "shoal/error.h"
 #include "support/expect_error.h"
+#include "text/golden.h"
 
 namespace shoal::text {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json golden() {
-  std::ifstream file(std::string(SHOAL_TESTS) + "/text/golden/chat_templates.json");
-  return Json::parse(file);
-}
 
 /// What it prints, or null where it refuses.
 Json rendered(const std::string& source, const ChatTemplate::Inputs& inputs, std::string* refusal = nullptr) {
@@ -29,7 +24,7 @@ Json rendered(const std::string& source, const ChatTemplate::Inputs& inputs, std
 }
 
 TEST(ChatTemplate, FamiliesPrintWhatJinjaPrints) {
-  const Json file = golden();
+  const Json file = golden("chat_templates.json");
   int texts = 0;
   for (const auto& one : file["chats"]) {
     const ChatTemplate::Inputs inputs{.messages = file["messages"][one["messages"].get<size_t>()],
@@ -48,7 +43,7 @@ TEST(ChatTemplate, FamiliesPrintWhatJinjaPrints) {
 }
 
 TEST(ChatTemplate, EachPartDoesWhatJinjaDoes) {
-  const Json file = golden();
+  const Json file = golden("chat_templates.json");
   int texts = 0;
   for (const auto& one : file["small"]) {
     std::string refusal;

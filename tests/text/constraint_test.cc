@@ -2,11 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <random>
 
 #include "shoal/error.h"
 #include "support/expect_error.h"
+#include "text/golden.h"
 
 namespace shoal::text {
 namespace {
@@ -16,8 +16,7 @@ using Json = nlohmann::ordered_json;
 /// A small vocabulary of byte pairs, with an end.
 const Tokenizer& tokenizer() {
   static const auto made = [] {
-    std::ifstream file(std::string(SHOAL_TESTS) + "/text/golden/llama3.json");
-    return make_tokenizer(parse_tokenizer_json(Json::parse(file)["tokenizer"].dump(), "", "llama3.json"),
+    return make_tokenizer(parse_tokenizer_json(golden("llama3.json")["tokenizer"].dump(), "", "llama3.json"),
                           "llama3.json");
   }();
   return *made;
