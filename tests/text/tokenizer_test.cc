@@ -3,40 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "shoal/error.h"
 #include "support/expect_error.h"
+#include "text/golden.h"
 
 namespace shoal::text {
 namespace {
 
-using nlohmann::json;
-
-json golden(const std::string& name) {
-  std::ifstream file(std::string(SHOAL_TESTS) + "/text/golden/" + name);
-  return json::parse(file);
-}
-
-/// Goldens write bytes as characters up to U+00FF.
-std::string bytes_of(const std::string& text) {
-  std::string bytes;
-  for (size_t at = 0; at < text.size(); ++at) {
-    const auto byte = static_cast<unsigned char>(text[at]);
-    bytes += byte < 0x80 ? text[at] : static_cast<char>((byte & 3) << 6 | (text[++at] & 0x3F));
-  }
-  return bytes;
-}
-
-void expect_golden(const Tokenizer& tokenizer, const json& cases, const EncodeOptions& options) {
-  EXPECT_GT(cases.size(), 60u);
-  for (const auto& one : cases) {
-    const std::string text = bytes_of(one["text"]);
-    EXPECT_EQ(tokenizer.encode(text, options), one["tokens"].get<std::vector<Token>>()) << json(one["text"]);
-  }
-}
+using json = nlohmann::ordered_json;
 
 std::unique_ptr<const Tokenizer> of_json(const std::string& name) {
   return make_tokenizer(parse_tokenizer_json(golden(name)["tokenizer"].dump(), "", name), name);
@@ -69,7 +45,7 @@ TEST(Tokenizer, GivesTheTextBack) {
   const json file = golden("llama3.json");
   for (const auto& tokenizer : tokenizers)
     for (const auto& one : file["plain"]) {
-      const std::string text = bytes_of(one["text"]);
+      const std::string text = golden_bytes(one["text"]);
       Utf8Stream stream;
       const bool whole = stream.add(text) + stream.finish() == text;
       // What is no UTF-8 became U+FFFD, and SentencePiece takes U+2581 for a space.
@@ -134,7 +110,7 @@ TEST(Tokenizer, TakesLongWordsInStride) {
 TEST(Tokenizer, ServesThreadsAtOnce) {
   const auto tokenizer = of_json("qwen.json");
   const std::string text =
-      bytes_of(golden("qwen.json")["plain"].back()["text"]) + " and so on, over and over";
+      golden_bytes(golden("qwen.json")["plain"].back()["text"]) + " and so on, over and over";
   const auto want = tokenizer->encode(text);
   std::vector<int> wrong(4, 0);
   std::vector<std::thread> threads;
