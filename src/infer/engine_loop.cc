@@ -164,6 +164,7 @@ void Engine::Impl::finish(Sequence& sequence, Finish how, const std::string& sen
     ++counters.failed;
   else
     ++counters.finished;
+  publish();  // who hears of the end may look at once
   if (node.mapped()->callbacks.finished) node.mapped()->callbacks.finished(how, sentence);
 }
 

@@ -111,6 +111,26 @@ TEST(Engine, EmbeddingsHaveLengthOneAndTheSameBits) {
   }
 }
 
+TEST(Engine, AGrammarHoldsAnAnswer) {
+  const TinyFile file(Architecture::kLlama, WeightType::kF32);
+  text::TokenizerSpec spec = formats::open_model(file.path())->tokenizer();
+  spec.merges.clear();  // the tiny vocabulary has none of what they make
+  const auto tokenizer = text::make_tokenizer(spec, "tiny");
+  Request request = greedy_request({1, 2}, 20);
+  request.grammar = text::parse_gbnf("root ::= \"AB\" [CD] \"A\"", *tokenizer);
+  request.stop_tokens = spec.ends;
+  for (const int64_t tp : {1, 2}) {
+    EngineOptions options = small_options();
+    options.tp = tp;
+    Engine engine(file.path(), options);
+    const Answer answer = answer_of(ask(engine, request));
+    std::string text;
+    for (const TokenResult& one : answer.tokens) text += tokenizer->piece(one.token);
+    EXPECT_TRUE(text == "ABCA" || text == "ABDA") << text;
+    EXPECT_EQ(answer.finish, Finish::kStop);
+  }
+}
+
 TEST(Engine, WhatCannotBeIsRefused) {
   const TinyFile file(Architecture::kLlama, WeightType::kF32);
   EngineOptions options;
