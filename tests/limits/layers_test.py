@@ -27,16 +27,17 @@ STANDS_ON = {
     "formats": ["state", "text"],
     "infer": ["formats", "comm"],
     "serve": ["infer"],
+    "flow": ["data"],
 }
 # The application, which stands on the library.
 APPLICATION = {
     "models": [],
-    "app": ["session", "data", "models", "serve"],
+    "app": ["session", "data", "models", "serve", "flow"],
     "cli": ["app"],
 }
 ALL = STANDS_ON | APPLICATION
 APART = ("numerics", "mesh")  # neither may include the other, however far around
-WITHOUT_TENSORS = ("base", "comm", "mesh", "state", "data", "text", "formats", "infer", "serve")  # they build in seconds and run under the thread sanitizer
+WITHOUT_TENSORS = ("base", "comm", "mesh", "state", "data", "text", "formats", "infer", "serve", "flow")  # they build in seconds and run under the thread sanitizer
 LONGEST = 400
 PRINTS = ("src/comm/launch.cc", "src/run/world.cc")  # what ends a job, on stderr
 PRINTING = re.compile(r"\b(stdout|stderr|cout|cerr|clog)\b|\b(printf|puts|perror|TORCH_WARN\w*)\(")
