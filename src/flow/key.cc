@@ -1,5 +1,7 @@
 #include "flow/key.h"
 
+#include <arrow/compute/api.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -125,7 +127,94 @@ std::vector<int64_t> sort_by(int64_t rows, const KeyOf& key_of) {
   return order;
 }
 
+uint64_t get_big_endian(std::string_view& key) {
+  uint64_t bits;
+  std::memcpy(&bits, key.data(), sizeof bits);
+  key.remove_prefix(sizeof bits);
+  return std::endian::native == std::endian::little ? __builtin_bswap64(bits) : bits;
+}
+
+bool is_text(arrow::Type::type id) {
+  return id == arrow::Type::STRING || id == arrow::Type::BINARY || id == arrow::Type::LARGE_STRING || id == arrow::Type::LARGE_BINARY;
+}
+bool is_real(arrow::Type::type id) { return id == arrow::Type::FLOAT || id == arrow::Type::DOUBLE; }
+
+std::string get_text(std::string_view& key) {
+  std::string text;
+  while (true) {
+    const size_t zero = key.find('\0');
+    text.append(key.substr(0, zero));
+    const bool ends = key[zero + 1] == '\0';
+    key.remove_prefix(zero + 2);
+    if (ends) return text;
+    text.push_back('\0');
+  }
+}
+
+/// The same of a descending column, whose bytes are all inverted, or not.
+size_t value_length(std::string_view key, arrow::Type::type id, bool inverted) {
+  if (!is_text(id)) return sizeof(uint64_t);
+  const char zero = inverted ? '\xff' : '\0';
+  size_t at = 0;
+  while (true) {
+    at = key.find(zero, at);
+    if (key[at + 1] == zero) return at + 2;
+    at += 2;
+  }
+}
+
+/// One column, from the front of each key, which it takes off.
+ArrayPtr decode_column(std::vector<std::string_view>& keys, const std::shared_ptr<arrow::DataType>& type) {
+  const arrow::Type::type id = type->id();
+  static const std::string kPlace = "key";
+  arrow::Int64Builder whole;
+  arrow::DoubleBuilder real;
+  arrow::BinaryBuilder text;
+  for (std::string_view& key : keys) {
+    const bool is_null = key.front() == kNull;
+    key.remove_prefix(1);
+    if (is_text(id))
+      require(is_null ? text.AppendNull() : text.Append(get_text(key)), kPlace);
+    else if (is_null)
+      require(is_real(id) ? real.AppendNull() : whole.AppendNull(), kPlace);
+    else if (is_real(id)) {
+      const uint64_t bits = get_big_endian(key);
+      require(real.Append(std::bit_cast<double>(bits >> 63 ? bits & ~(uint64_t{1} << 63) : ~bits)), kPlace);
+    } else {
+      const uint64_t bits = get_big_endian(key);
+      require(whole.Append(static_cast<int64_t>(id == arrow::Type::UINT64 ? bits : bits ^ (uint64_t{1} << 63))), kPlace);
+    }
+  }
+  namespace ac = arrow::compute;
+  if (is_text(id)) {
+    const ArrayPtr bytes = value(text.Finish(), kPlace);
+    if (id == arrow::Type::STRING) return value(bytes->View(type), kPlace);
+    return id == arrow::Type::BINARY ? bytes : value(ac::Cast(*bytes, type), kPlace);
+  }
+  if (is_real(id)) return value(ac::Cast(*value(real.Finish(), kPlace), type, ac::CastOptions::Unsafe()), kPlace);
+  const ArrayPtr numbers = value(whole.Finish(), kPlace);
+  if (id == arrow::Type::UINT64 || id == arrow::Type::DATE64 || id == arrow::Type::TIMESTAMP) return value(numbers->View(type), kPlace);
+  if (id == arrow::Type::DATE32) return value(value(ac::Cast(*numbers, arrow::int32()), kPlace)->View(type), kPlace);
+  return value(ac::Cast(*numbers, type), kPlace);
+}
+
 }  // namespace
+
+std::vector<ArrayPtr> KeyEncoder::decode(const std::vector<std::string_view>& keys) const {
+  std::vector<std::string_view> rest = keys;
+  std::vector<ArrayPtr> columns;
+  for (const int column : columns_) columns.push_back(decode_column(rest, schema_->field(column)->type()));
+  return columns;
+}
+
+size_t KeyEncoder::prefix_length(std::string_view key, int num_columns) const {
+  size_t at = 0;
+  for (size_t c = 0; c < static_cast<size_t>(num_columns); ++c) {
+    const bool is_null = key[at++] == kNull;
+    if (!is_null) at += value_length(key.substr(at), schema_->field(columns_[c])->type()->id(), descending_[c]);
+  }
+  return at;
+}
 
 KeyEncoder::KeyEncoder(SchemaPtr schema, const std::vector<KeyColumn>& columns, const std::string& place)
     : schema_(std::move(schema)) {

@@ -11,6 +11,9 @@
 
 namespace shoal::flow {
 
+/// The key of a null.
+inline constexpr std::string_view kNullKey = "\x02";
+
 struct KeyColumn {
   std::string name;
   bool descending = false;
@@ -42,6 +45,11 @@ class KeyEncoder {
   /// What each column's values are compared as: keys of two tables can be compared where these are equal.
   std::vector<std::string> kinds() const;
   const std::vector<int>& columns() const { return columns_; }
+  int num_columns() const { return static_cast<int>(columns_.size()); }
+  /// The values that keys were made of (-0 as 0). What stands behind the columns in a key is left alone. REQUIRES: none descends.
+  std::vector<ArrayPtr> decode(const std::vector<std::string_view>& keys) const;
+  /// How long the first columns of a key are.
+  size_t prefix_length(std::string_view key, int num_columns) const;
 
  private:
   SchemaPtr schema_;

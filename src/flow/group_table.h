@@ -1,0 +1,69 @@
+// Keys to numbers 0, 1, 2, ... in the order in which they are first seen.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/hash.h"
+
+namespace shoal::flow {
+
+class GroupTable {
+ public:
+  int64_t size() const { return static_cast<int64_t>(offsets_.size()) - 1; }
+  std::string_view key(int64_t group) const {
+    const size_t i = static_cast<size_t>(group);
+    return std::string_view(bytes_).substr(offsets_[i], offsets_[i + 1] - offsets_[i]);
+  }
+  int64_t bytes() const { return static_cast<int64_t>(bytes_.size() + slots_.size() * sizeof(Slot) + offsets_.size() * sizeof(size_t)); }
+
+  /// The number of the key, or -1.
+  int64_t find(std::string_view key) const {
+    if (slots_.empty()) return -1;
+    const uint64_t hash = hash_bits(key);
+    for (size_t at = hash & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
+      const Slot& slot = slots_[at];
+      if (slot.group < 0) return -1;
+      if (slot.hash == hash && this->key(slot.group) == key) return slot.group;
+    }
+  }
+
+  int64_t find_or_add(std::string_view key) {
+    if ((offsets_.size() + 1) * 2 > slots_.size()) grow();
+    const uint64_t hash = hash_bits(key);
+    size_t at = hash & (slots_.size() - 1);
+    while (slots_[at].group >= 0) {
+      if (slots_[at].hash == hash && this->key(slots_[at].group) == key) return slots_[at].group;
+      at = (at + 1) & (slots_.size() - 1);
+    }
+    slots_[at] = {hash, size()};
+    bytes_.append(key);
+    offsets_.push_back(bytes_.size());
+    return slots_[at].group;
+  }
+
+ private:
+  struct Slot {
+    uint64_t hash = 0;
+    int64_t group = -1;
+  };
+
+  void grow() {
+    std::vector<Slot> old(slots_.empty() ? 64 : slots_.size() * 2);
+    old.swap(slots_);
+    for (const Slot& slot : old) {
+      if (slot.group < 0) continue;
+      size_t at = slot.hash & (slots_.size() - 1);
+      while (slots_[at].group >= 0) at = (at + 1) & (slots_.size() - 1);
+      slots_[at] = slot;
+    }
+  }
+
+  std::string bytes_;
+  std::vector<size_t> offsets_ = {0};
+  std::vector<Slot> slots_;
+};
+
+}  // namespace shoal::flow
