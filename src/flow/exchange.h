@@ -54,8 +54,6 @@ std::unique_ptr<Exchange> make_group_by(const flow_steps::GroupBy&, const Schema
 
 /// "sum(x)": {"sum", "x"}; "count()": {"count", ""}. Throws InputError "place: ...".
 std::pair<std::string, std::string> parse_call(const std::string& text, const std::string& place);
-/// "-x": x, descending.
-std::vector<KeyColumn> key_columns(const std::vector<std::string>& names);
 
 /// Keeps rows as they are, under (key, place in the input), so that no two keys are equal. What sort, distinct and window make runs by;
 /// `only_first` drops rows whose key was there before in the run.

@@ -265,6 +265,13 @@ Keys KeyEncoder::encode(const arrow::RecordBatch& batch) const {
   return keys;
 }
 
+std::vector<KeyColumn> key_columns(const std::vector<std::string>& names) {
+  std::vector<KeyColumn> columns;
+  for (const std::string& name : names)
+    columns.push_back(name.starts_with('-') ? KeyColumn{name.substr(1), true} : KeyColumn{name, false});
+  return columns;
+}
+
 std::string place_bytes(int64_t place) {
   std::string bytes;
   put_big_endian(bytes, static_cast<uint64_t>(place));

@@ -19,6 +19,9 @@ struct KeyColumn {
   bool descending = false;
 };
 
+/// "-x": x, descending.
+std::vector<KeyColumn> key_columns(const std::vector<std::string>& names);
+
 /// The keys of the rows of one batch.
 class Keys {
  public:

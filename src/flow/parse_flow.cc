@@ -2,7 +2,6 @@
 
 #include <toml++/toml.h>
 
-#include <algorithm>
 #include <charconv>
 #include <functional>
 #include <map>
@@ -68,9 +67,11 @@ struct Entry {
 
 /// The members of a table as they stand in the file: their order is that of the columns.
 std::vector<std::pair<std::string, Entry>> members(const toml::table& table, const std::string& place) {
-  std::vector<std::pair<toml::source_position, std::pair<std::string, Entry>>> found;
-  for (const auto& [key, node] : table) found.push_back({key.source().begin, {std::string(key.str()), Entry{cat(place, ", ", key.str()), node}}});
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::map<std::pair<toml::source_index, toml::source_index>, std::pair<std::string, Entry>> found;
+  for (const auto& [key, node] : table) {
+    const auto& begin = key.source().begin;
+    found.insert({{begin.line, begin.column}, {std::string(key.str()), Entry{cat(place, ", ", key.str()), node}}});
+  }
   std::vector<std::pair<std::string, Entry>> ordered;
   for (auto& [unused, member] : found) ordered.push_back(member);
   return ordered;

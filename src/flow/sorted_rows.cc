@@ -132,13 +132,6 @@ std::unique_ptr<Exchange> make_distinct(const flow_steps::Distinct& step, const 
   return std::make_unique<DistinctExchange>(step, schema, place);
 }
 
-std::vector<KeyColumn> key_columns(const std::vector<std::string>& names) {
-  std::vector<KeyColumn> columns;
-  for (const std::string& name : names)
-    columns.push_back(name.starts_with('-') ? KeyColumn{name.substr(1), true} : KeyColumn{name, false});
-  return columns;
-}
-
 std::pair<std::string, std::string> parse_call(const std::string& text, const std::string& place) {
   const size_t open = text.find('(');
   if (open == std::string::npos || open == 0 || text.back() != ')')

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/group.h"
 #include "comm/launch.h"
 #include "flow/manifest.h"
 #include "flow/parse_flow.h"
