@@ -15,11 +15,11 @@ Batch rows() {
   arrow::DoubleBuilder x;
   arrow::StringBuilder text;
   arrow::BooleanBuilder flag;
-  EXPECT_TRUE(n.AppendValues({7, -3}).ok() && n.AppendNull().ok());
-  EXPECT_TRUE(x.AppendValues({0.5, 2, -1.5}).ok());
-  EXPECT_TRUE(text.AppendValues({"h\xc3\xa9llo", "World"}).ok() && text.AppendNull().ok());
-  EXPECT_TRUE(flag.AppendValues({true, false}).ok() && flag.AppendNull().ok());
-  EXPECT_TRUE(odd.AppendValues({1, 2, 3}).ok());
+  EXPECT_TRUE(n.Append(7).ok() && n.Append(-3).ok() && n.AppendNull().ok());
+  EXPECT_TRUE(x.AppendValues(std::vector<double>{0.5, 2, -1.5}).ok());
+  EXPECT_TRUE(text.AppendValues(std::vector<std::string>{"h\xc3\xa9llo", "World"}).ok() && text.AppendNull().ok());
+  EXPECT_TRUE(flag.Append(true).ok() && flag.Append(false).ok() && flag.AppendNull().ok());
+  EXPECT_TRUE(odd.AppendValues(std::vector<int64_t>{1, 2, 3}).ok());
   return arrow::RecordBatch::Make(schema, 3, {n.Finish().ValueOrDie(), x.Finish().ValueOrDie(), text.Finish().ValueOrDie(), flag.Finish().ValueOrDie(), odd.Finish().ValueOrDie()});
 }
 

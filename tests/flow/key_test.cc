@@ -65,8 +65,8 @@ TEST(Keys, GiveTheirValuesBack) {
   arrow::Date32Builder date;
   arrow::UInt8Builder small;
   arrow::StringBuilder text;
-  ASSERT_TRUE(date.AppendValues({-5, 20000}).ok() && date.AppendNull().ok());
-  ASSERT_TRUE(small.AppendValues({255, 0, 7}).ok());
+  ASSERT_TRUE(date.Append(-5).ok() && date.Append(20000).ok() && date.AppendNull().ok());
+  ASSERT_TRUE(small.AppendValues(std::vector<uint8_t>{255, 0, 7}).ok());
   ASSERT_TRUE(text.Append(std::string("a\0\0b", 4)).ok() && text.AppendNull().ok() && text.Append("").ok());
   const SchemaPtr schema = arrow::schema({arrow::field("d", arrow::date32()), arrow::field("u", arrow::uint8()), arrow::field("t", arrow::utf8())});
   const Batch batch = arrow::RecordBatch::Make(schema, 3, {date.Finish().ValueOrDie(), small.Finish().ValueOrDie(), text.Finish().ValueOrDie()});

@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kPipeline = R"(
+constexpr const char* kPipeline = R"toml(
 memory = "64MB"
 part_bytes = "4KB"
 [read]
@@ -37,7 +37,7 @@ aggregates = { rows = "count()", total = "sum(x)", most = "max(i)" }
 sort = ["-rows", "text"]
 [write]
 format = "csv"
-)";
+)toml";
 
 class Resume : public testing::Test {
  protected:
