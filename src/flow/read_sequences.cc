@@ -1,4 +1,5 @@
 // FASTQ (four lines a record; the sequence and its qualities on one line each) and FASTA (a line that begins with >, then lines of sequence).
+#include <algorithm>
 #include <deque>
 
 #include "base/text.h"
@@ -10,10 +11,12 @@
 namespace shoal::flow {
 namespace {
 
+constexpr int64_t kBefore = 1 << 16;
+
 class SequenceReader : public Reader {
  public:
-  SequenceReader(const SourceFile& file, const Segment& segment, const SchemaPtr& schema, BadRecords& bad)
-      : file_(file), segment_(segment), bad_(bad), lines_(file, segment.begin), rows_(schema) {}
+  SequenceReader(const SourceFile& file, const Segment& segment, int64_t begin, const SchemaPtr& schema, BadRecords& bad)
+      : file_(file), segment_(segment), bad_(bad), lines_(file, begin), rows_(schema) {}
 
  protected:
   void set_name(std::string_view head) {
@@ -35,30 +38,30 @@ class SequenceReader : public Reader {
 
 class FastqReader final : public SequenceReader {
  public:
+  /// Reads from before the segment on: so it knows where records begin, also behind one that is none, as the reader of the segment before does.
   FastqReader(const SourceFile& file, const Segment& segment, const SchemaPtr& schema, BadRecords& bad)
-      : SequenceReader(file, segment, schema, bad) {
-    if (segment.begin > 0)
-      while (look(4) && !is_record()) ahead_.pop_front();
+      : SequenceReader(file, segment, std::max<int64_t>(0, segment.begin - kBefore), schema, bad) {
+    if (segment.begin > kBefore) to_next_record();
   }
 
   Batch next() override {
     while (!rows_.full() && look(1) && ahead_.front().begin < segment_.end) {
+      const int64_t begin = ahead_.front().begin;
+      const bool is_ours = begin >= segment_.begin;
       if (ahead_.front().text.empty()) {
         ahead_.pop_front();
-        continue;
-      }
-      const int64_t begin = ahead_.front().begin;
-      if (look(4) && is_record()) {
-        set_name(std::string_view(ahead_[0].text).substr(1));
-        rows_.set_text(2, ahead_[1].text);
-        rows_.set_text(3, ahead_[3].text);
-        rows_.commit();
+      } else if (look(4) && is_record()) {
+        if (is_ours) {
+          set_name(std::string_view(ahead_[0].text).substr(1));
+          rows_.set_text(2, ahead_[1].text);
+          rows_.set_text(3, ahead_[3].text);
+          rows_.commit();
+        }
         ahead_.erase(ahead_.begin(), ahead_.begin() + 4);
       } else {
-        refuse(begin, "not a record of FASTQ: want @name, sequence, +, and as many qualities as bases", ahead_.front().text);
-        ahead_.pop_front();  // and on to the next that is one
-        while (look(4) && !is_record()) ahead_.pop_front();
-        if (!look(4)) ahead_.clear();
+        if (is_ours) refuse(begin, "not a record of FASTQ: want @name, sequence, +, and as many qualities as bases", ahead_.front().text);
+        ahead_.pop_front();
+        to_next_record();
       }
     }
     if (rows_.num_rows() > 0) return rows_.finish();
@@ -71,6 +74,10 @@ class FastqReader final : public SequenceReader {
     std::string text;
     int64_t begin;
   };
+  void to_next_record() {
+    while (look(4) && !is_record()) ahead_.pop_front();
+    if (!look(4)) ahead_.clear();
+  }
   bool look(size_t count) {
     std::string_view line;
     while (ahead_.size() < count && lines_.next(line)) ahead_.push_back({std::string(line), lines_.begin()});
@@ -87,7 +94,7 @@ class FastqReader final : public SequenceReader {
 class FastaReader final : public SequenceReader {
  public:
   FastaReader(const SourceFile& file, const Segment& segment, const SchemaPtr& schema, BadRecords& bad)
-      : SequenceReader(file, segment, schema, bad) {
+      : SequenceReader(file, segment, segment.begin, schema, bad) {
     std::string_view line;
     while (!has_head_ && !ended_) {
       if (!lines_.next(line)) ended_ = true;

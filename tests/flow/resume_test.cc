@@ -26,6 +26,7 @@ part_bytes = "4KB"
 [read]
 paths = ["IN"]
 format = "jsonl"
+columns = { id = "int", key = "text", x = "float", n = "int", text = "text" }
 [[step]]
 filter = "n > -900"
 [[step]]

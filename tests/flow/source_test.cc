@@ -96,7 +96,7 @@ TEST_F(Reading, ManyFilesShareParts) {
   for (int i = 0; i < 20; ++i) write_file(temp_ / ("in/f" + std::to_string(100 + i) + ".txt"), "line " + std::to_string(i) + "\n");
   const Source source({.paths = {(temp_ / "in").string()}}, 40, "read");
   EXPECT_EQ(source.files().size(), 20u);
-  EXPECT_EQ(source.parts().size(), 5u);
+  EXPECT_EQ(source.parts().size(), 4u);
   EXPECT_EQ(Source({.paths = {(temp_ / "in/f10*.txt").string()}}, 40, "read").files().size(), 10u);
 }
 
@@ -120,6 +120,11 @@ TEST_F(Reading, BadRecords) {
   FlowRead reads = file("bad.fastq", "@a\nAC\n+\nII\n@b\nAC\n+\nI\n@c\nG\n+\nI\n");
   reads.bad_records = "skip";
   expect_rows(reads, "a|null|AC|II\nc|null|G|I\n");
+  for (const int64_t part_bytes : {1, 4, 9, 1000}) {  // counted once, wherever the file is cut
+    BadRecords bad;
+    rows_of(reads, part_bytes, &bad);
+    EXPECT_EQ(bad.count, 1) << part_bytes;
+  }
 }
 
 TEST_F(Reading, Refusals) {
