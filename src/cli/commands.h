@@ -22,6 +22,7 @@ struct Invocation {
 void add_train(CLI::App& app, Invocation&);
 void add_plan(CLI::App& app, Invocation&);
 void add_trace(CLI::App& app, Invocation&);
+void add_predict(CLI::App& app, Invocation&);
 void add_generate(CLI::App& app, Invocation&);
 void add_data(CLI::App& app, Invocation&);
 void add_checkpoint(CLI::App& app, Invocation&);
