@@ -4,12 +4,16 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
+#include <system_error>
 
 #include "base/text.h"
 #include "cli/usage.h"
 #include "comm/group.h"
 #include "comm/launch.h"
+#include "data/manifest.h"
+#include "data/token_store.h"
 #include "flow/manifest.h"
 #include "flow/parse_flow.h"
 #include "shoal/error.h"
@@ -57,6 +61,12 @@ void print(const FlowReport& report, const std::string& out) {
   if (report.bad_records > 0) std::printf("  %lld bad records left out; the first: %s\n", static_cast<long long>(report.bad_records), report.first_bad_record.c_str());
 }
 
+/// A folder with a manifest that is none of flow's.
+bool is_token_store(const std::string& path) {
+  std::error_code missing;
+  return std::filesystem::exists(std::filesystem::path(path) / data::kManifestName, missing) && !flow::is_output(path);
+}
+
 }  // namespace
 
 int run_flow(const FlowRequest& request, const Invocation& invocation) {
@@ -78,11 +88,25 @@ int run_flow(const FlowRequest& request, const Invocation& invocation) {
 }
 
 int show_data(const std::string& path) {
+  if (is_token_store(path)) {
+    const data::Manifest manifest = data::load_manifest(path);
+    std::printf("%s: a token store, shards of %lld tokens\n", path.c_str(), static_cast<long long>(manifest.shard_tokens));
+    for (const data::Split split : data::kSplits)
+      std::printf("  %-10s %lld documents, %lld tokens in %zu shards, unigram entropy %.4f nats\n", std::string(data::split_name(split)).c_str(),
+                  static_cast<long long>(manifest[split].documents), static_cast<long long>(manifest[split].tokens), manifest[split].shards.size(), manifest[split].unigram_entropy);
+    return 0;
+  }
   std::fputs(flow::show(path).c_str(), stdout);
   return 0;
 }
 
 int verify_data(const std::string& path) {
+  if (is_token_store(path)) {
+    const data::TokenStore store(path);
+    store.verify();
+    std::printf("%s: %zu shards, all as they were written\n", path.c_str(), store.manifest()[data::Split::kTrain].shards.size() + store.manifest()[data::Split::kValidation].shards.size());
+    return 0;
+  }
   const flow::OutputManifest manifest = flow::verify_output(path);
   std::printf("%s: %lld rows in %zu files, all as they were written\n", path.c_str(), static_cast<long long>(manifest.report.rows), manifest.files.size());
   return 0;

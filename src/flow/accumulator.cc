@@ -57,18 +57,16 @@ class Sum final : public Accumulator {
     counts_.resize(static_cast<size_t>(groups));
   }
   void add(const arrow::Array* column, const Groups& groups) override {
-    namespace ac = arrow::compute;
-    const ArrayPtr same = value(ac::Cast(*column, real_ ? arrow::float64() : arrow::int64()), place_);
-    for (size_t row = 0; row < groups.size(); ++row) {
-      const int64_t r = static_cast<int64_t>(row);
-      if (same->IsNull(r)) continue;
-      const size_t group = static_cast<size_t>(groups[row]);
-      ++counts_[group];
-      if (real_)
-        reals_[group] += static_cast<const arrow::DoubleArray&>(*same).Value(r);
-      else
-        add_whole(group, static_cast<const arrow::Int64Array&>(*same).Value(r));
+    const auto type = real_ ? arrow::float64() : arrow::int64();
+    ArrayPtr cast;
+    if (column->type_id() != type->id()) {
+      cast = value(arrow::compute::Cast(*column, type), place_);
+      column = cast.get();
     }
+    if (real_)
+      add_all(*column, groups, [this, x = static_cast<const arrow::DoubleArray*>(column)->raw_values()](size_t group, size_t row) { reals_[group] += x[row]; });
+    else
+      add_all(*column, groups, [this, x = static_cast<const arrow::Int64Array*>(column)->raw_values()](size_t group, size_t row) { add_whole(group, x[row]); });
   }
   void merge(const Partials& partial, int64_t begin, int64_t end, int64_t group) override {
     const auto& counts = static_cast<const arrow::Int64Array&>(*partial[1]);
@@ -96,6 +94,16 @@ class Sum final : public Accumulator {
   }
 
  private:
+  template <class Add>
+  void add_all(const arrow::Array& column, const Groups& groups, const Add& add_one) {
+    const bool has_nulls = column.null_count() > 0;
+    for (size_t row = 0; row < groups.size(); ++row) {
+      if (has_nulls && column.IsNull(static_cast<int64_t>(row))) continue;
+      const size_t group = static_cast<size_t>(groups[row]);
+      ++counts_[group];
+      add_one(group, row);
+    }
+  }
   void add_whole(size_t group, int64_t x) {
     if (__builtin_add_overflow(wholes_[group], x, &wholes_[group]))
       throw JobError(cat(place_, ": a sum of whole numbers does not fit into 64 bits; make the column a float first"));

@@ -26,7 +26,7 @@ class GroupTable {
     for (size_t at = hash & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
       const Slot& slot = slots_[at];
       if (slot.group < 0) return -1;
-      if (slot.hash == hash && this->key(slot.group) == key) return slot.group;
+      if (is(slot, hash, key)) return slot.group;
     }
   }
 
@@ -35,10 +35,10 @@ class GroupTable {
     const uint64_t hash = hash_bits(key);
     size_t at = hash & (slots_.size() - 1);
     while (slots_[at].group >= 0) {
-      if (slots_[at].hash == hash && this->key(slots_[at].group) == key) return slots_[at].group;
+      if (is(slots_[at], hash, key)) return slots_[at].group;
       at = (at + 1) & (slots_.size() - 1);
     }
-    slots_[at] = {hash, size()};
+    slots_[at] = {hash, size(), bytes_.size(), key.size()};
     bytes_.append(key);
     offsets_.push_back(bytes_.size());
     return slots_[at].group;
@@ -48,7 +48,11 @@ class GroupTable {
   struct Slot {
     uint64_t hash = 0;
     int64_t group = -1;
+    size_t begin = 0, length = 0;  // of the key: the slot is what the cache has
   };
+  bool is(const Slot& slot, uint64_t hash, std::string_view key) const {
+    return slot.hash == hash && std::string_view(bytes_.data() + slot.begin, slot.length) == key;
+  }
 
   void grow() {
     std::vector<Slot> old(slots_.empty() ? 64 : slots_.size() * 2);

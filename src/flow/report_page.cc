@@ -47,7 +47,7 @@ std::string report_page(const OutputManifest& manifest) {
   std::string page = kHead;
   page += cat("<h1>Rows from step to step</h1>\n<p class=\"sum\">", grouped(report.rows), " rows in ", manifest.files.size(), " files of ", escaped(manifest.format), ", ",
               human_bytes(static_cast<uint64_t>(bytes)), "</p>\n<table><tr><th>step</th><th class=\"n\">rows in</th><th class=\"n\">rows out</th>",
-              "<th class=\"n\">dropped</th><th>rows out</th></tr>\n");
+              "<th class=\"n\">dropped</th><th></th></tr>\n");
   for (const FlowStepCount& step : report.steps) {
     const int64_t dropped = step.rows_in - step.rows_out;
     page += cat("<tr><td class=\"step\">", escaped(step.step), "</td><td class=\"n\">", grouped(step.rows_in), "</td><td class=\"n\">", grouped(step.rows_out), "</td><td class=\"n\">",

@@ -67,6 +67,8 @@ class Runner {
     const std::vector<int64_t> bytes = s == 0 ? source_bytes() : partition_bytes(runs, ranges);
     FlowProgress progress{static_cast<int>(s) + 1, static_cast<int>(plan_.stages.size()), 0, num_parts, 0, 0};
     for (const int64_t b : bytes) progress.bytes_total += b;
+    reader_.reset();
+    if (s > 0) reader_ = std::make_unique<RunReader>(runs, folder.work(), plan_.stages[s - 1].exchange->run_schema());
     while (true) {
       const int64_t part = folder.take_part(s);
       progress.parts_done = std::min(part, num_parts);
@@ -81,9 +83,10 @@ class Runner {
         continue;
       }
       PartRecord record;
-      do_part(folder, s, part, runs, ranges, record);
+      do_part(folder, s, part, ranges, record);
       folder.record(s, part, record);
     }
+    reader_.reset();
     group_.barrier();
   }
 
@@ -93,7 +96,7 @@ class Runner {
     return bytes;
   }
 
-  void do_part(WorkFolder& folder, size_t s, int64_t part, const std::vector<RunRecord>& runs, const std::vector<KeyRange>& ranges, PartRecord& record) {
+  void do_part(WorkFolder& folder, size_t s, int64_t part, const std::vector<KeyRange>& ranges, PartRecord& record) {
     Stage& stage = plan_.stages[s];
     for (auto& op : stage.operators) op->begin_part(part);
     record.counts.assign(stage.operators.size() + 1, {0, 0});
@@ -114,9 +117,8 @@ class Runner {
       if (!bad.lines.empty()) write_bad(folder, part, bad, record);
     } else {
       std::vector<int32_t> run_numbers;
-      const Exchange& exchange = *plan_.stages[s - 1].exchange;
-      const SortedRows sorted = read_partition(runs, folder.work(), ranges[static_cast<size_t>(part)], exchange.run_schema(), run_numbers);
-      const Batch rows = exchange.reduce(sorted, run_numbers, ranges.size() == 1);
+      const SortedRows sorted = reader_->read(ranges[static_cast<size_t>(part)], run_numbers);
+      const Batch rows = plan_.stages[s - 1].exchange->reduce(sorted, run_numbers, ranges.size() == 1);
       record.rows_read = rows->num_rows();
       for (int64_t begin = 0; begin < rows->num_rows(); begin += kBatchRows) push(stage, rows->Slice(begin, kBatchRows), output, record);
     }
@@ -230,6 +232,7 @@ class Runner {
   comm::Group& group_;
   const std::function<void(const FlowProgress&)>& on_progress_;
   Plan plan_;
+  std::unique_ptr<RunReader> reader_;  // of the stage before
   int64_t kept_ = 0;
 };
 

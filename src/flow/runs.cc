@@ -15,6 +15,7 @@ namespace {
 constexpr const char* kKeyColumn = " key";  // no user's column: names of columns do not begin with a space there
 constexpr int64_t kBatches = 64;            // of a run: how fine it can be cut
 constexpr int64_t kLeastRows = 16;
+constexpr size_t kMostOpen = 400;           // files; the system's limit is most often 1,024
 
 SchemaPtr with_key(const arrow::Schema& schema) {
   arrow::FieldVector fields = schema.fields();
@@ -111,21 +112,36 @@ std::vector<int64_t> partition_bytes(const std::vector<RunRecord>& runs, const s
   return bytes;
 }
 
-SortedRows read_partition(const std::vector<RunRecord>& runs, const std::filesystem::path& folder, const KeyRange& range, const SchemaPtr& run_schema,
-                          std::vector<int32_t>& run_numbers) {
-  const SchemaPtr schema = with_key(*run_schema);
-  std::vector<Batch> found;
-  std::vector<int32_t> numbers;
-  for (size_t r = 0; r < runs.size(); ++r) {
-    const auto [begin, end] = batches_in(runs[r], range);
-    if (begin >= end) continue;
-    const std::string path = (folder / runs[r].file).string();
+class RunReader::File {
+ public:
+  explicit File(const std::string& path) : path_(path) {
     const auto file = value(arrow::io::MemoryMappedFile::Open(path, arrow::io::FileMode::READ), path);
     arrow::ipc::IpcReadOptions options;
     options.use_threads = false;
-    const auto reader = value(arrow::ipc::RecordBatchFileReader::Open(file, options), path);
+    reader_ = value(arrow::ipc::RecordBatchFileReader::Open(file, options), path);
+  }
+  Batch read(size_t batch) { return value(reader_->ReadRecordBatch(static_cast<int>(batch)), path_); }
+
+ private:
+  std::string path_;
+  std::shared_ptr<arrow::ipc::RecordBatchFileReader> reader_;
+};
+
+RunReader::RunReader(const std::vector<RunRecord>& runs, std::filesystem::path folder, const SchemaPtr& run_schema)
+    : runs_(runs), folder_(std::move(folder)), schema_(with_key(*run_schema)), files_(std::min(runs.size(), kMostOpen)) {}
+RunReader::~RunReader() = default;
+
+SortedRows RunReader::read(const KeyRange& range, std::vector<int32_t>& run_numbers) {
+  std::vector<Batch> found;
+  std::vector<int32_t> numbers;
+  for (size_t r = 0; r < runs_.size(); ++r) {
+    const auto [begin, end] = batches_in(runs_[r], range);
+    if (begin >= end) continue;
+    std::shared_ptr<File> file = r < files_.size() ? files_[r] : nullptr;
+    if (!file) file = std::make_shared<File>((folder_ / runs_[r].file).string());
+    if (r < files_.size()) files_[r] = file;
     for (size_t b = begin; b < end; ++b) {
-      const Batch batch = value(reader->ReadRecordBatch(static_cast<int>(b)), path);
+      const Batch batch = file->read(b);
       const auto keys = std::static_pointer_cast<arrow::BinaryArray>(batch->column(batch->num_columns() - 1));
       const int64_t low = lower_row(*keys, range.begin);
       const int64_t high = range.has_end ? lower_row(*keys, range.end) : keys->length();
@@ -134,7 +150,7 @@ SortedRows read_partition(const std::vector<RunRecord>& runs, const std::filesys
       numbers.insert(numbers.end(), static_cast<size_t>(high - low), static_cast<int32_t>(r));
     }
   }
-  const Batch all = concatenate(schema, found, "partition");
+  const Batch all = concatenate(schema_, found, "partition");
   const std::vector<int64_t> order = sorted_rows(static_cast<const arrow::BinaryArray&>(*all->column(all->num_columns() - 1)));
   const Batch sorted = take(all, order, "partition");
   run_numbers.clear();

@@ -32,8 +32,20 @@ std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const E
 /// Bytes of the runs in each partition, about.
 std::vector<int64_t> partition_bytes(const std::vector<RunRecord>& runs, const std::vector<KeyRange>&);
 
-/// The rows of the range, of all runs, by (key, run); `run_numbers` one for each row.
-SortedRows read_partition(const std::vector<RunRecord>& runs, const std::filesystem::path& folder, const KeyRange&, const SchemaPtr& run_schema,
-                          std::vector<int32_t>& run_numbers);
+/// The runs of one stage, for one device. Files stay mapped from one partition to the next, as far as a process may have them open.
+class RunReader {
+ public:
+  RunReader(const std::vector<RunRecord>& runs, std::filesystem::path folder, const SchemaPtr& run_schema);
+  ~RunReader();
+  /// The rows of the range, of all runs, by (key, run); `run_numbers` one for each row.
+  SortedRows read(const KeyRange&, std::vector<int32_t>& run_numbers);
+
+ private:
+  class File;
+  const std::vector<RunRecord>& runs_;
+  std::filesystem::path folder_;
+  SchemaPtr schema_;
+  std::vector<std::shared_ptr<File>> files_;
+};
 
 }  // namespace shoal::flow
