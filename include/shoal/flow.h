@@ -7,9 +7,9 @@
 //       .group_by({"author"}, {{"reviews", "count()"}, {"stars", "mean(stars)"}})
 //       .sort({"-reviews"})
 //       .write({.out = "authors", .format = "parquet"});
-//   shoal::FlowReport report = shoal::run(flow);                 // or run(flow, {.devices = 2}): threads of this process
+//   shoal::FlowReport report = shoal::run_flow(flow);                 // or run_flow(flow, {.devices = 2}): threads of this process
 //
-// A Flow is data: nothing is read before run(). What each step promises, the order of rows and the text of expressions are in
+// A Flow is data: nothing is read before run_flow(). What each step promises, the order of rows and the text of expressions are in
 // docs/data_engine.md. Errors: InputError for what cannot be used, before any work where it can be known then; JobError for the rest.
 #pragma once
 
@@ -151,9 +151,9 @@ struct FlowOptions {
 };
 
 /// Runs it on threads of this process, each a device.
-FlowReport run(const Flow&, const FlowOptions& = {});
+FlowReport run_flow(const Flow&, const FlowOptions& = {});
 /// Collective: runs it on the members of a group (include/shoal/world.h starts processes). The report is the same on all.
-FlowReport run(const Flow&, comm::Group&, const std::function<void(const FlowProgress&)>& on_progress = {});
+FlowReport run_flow(const Flow&, comm::Group&, const std::function<void(const FlowProgress&)>& on_progress = {});
 
 /// The plan as text: stages, parts, exchanges, bytes expected. Reads the heads of the input only.
 std::string explain(const Flow&);

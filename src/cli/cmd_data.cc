@@ -104,7 +104,7 @@ int run(const Options& options, const Invocation& invocation) {
   }
   if (options.file.empty()) throw InputError("data - PIPELINE: got none, want a TOML file; shoal data --help says more");
   if (flow::is_flow_file(options.file))
-    return run_flow({options.file, options.inputs, options.out, options.devices, options.explain}, invocation);
+    return run_flow_file({options.file, options.inputs, options.out, options.devices, options.explain}, invocation);
   if (options.explain)
     throw InputError(cat(options.file, " - --explain: got a pipeline for tokens, want a flow, with a [read] table (docs/data_engine.md)"));
   const data::Pipeline pipeline = pipeline_of(options);

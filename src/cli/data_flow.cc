@@ -69,7 +69,7 @@ bool is_token_store(const std::string& path) {
 
 }  // namespace
 
-int run_flow(const FlowRequest& request, const Invocation& invocation) {
+int run_flow_file(const FlowRequest& request, const Invocation& invocation) {
   Flow flow = flow::load_flow(request.file);
   if (!request.inputs.empty()) flow.source.paths = request.inputs;
   if (!request.out.empty()) flow.sink.out = request.out;
@@ -82,7 +82,7 @@ int run_flow(const FlowRequest& request, const Invocation& invocation) {
   return guarded_main(invocation.argc, invocation.argv, [&](World& world) {
     FlowMeter meter;
     comm::Group group(world.communicator());
-    const FlowReport report = shoal::run(flow, group, std::ref(meter));
+    const FlowReport report = shoal::run_flow(flow, group, std::ref(meter));
     if (world.rank() == 0) print(report, flow.sink.out);
   });
 }

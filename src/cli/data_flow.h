@@ -17,7 +17,7 @@ struct FlowRequest {
 };
 
 /// Returns the exit code.
-int run_flow(const FlowRequest&, const Invocation&);
+int run_flow_file(const FlowRequest&, const Invocation&);
 int show_data(const std::string& path);
 int verify_data(const std::string& path);
 

@@ -167,6 +167,47 @@ class Extreme final : public Accumulator {
   int64_t extra_ = 0;
 };
 
+/// The same of int64 and float64, without a text for each row.
+template <class ArrayType>
+class NumberExtreme final : public Accumulator {
+ public:
+  NumberExtreme(const std::shared_ptr<arrow::DataType>& type, bool largest) : encoder_(arrow::schema({arrow::field("x", type)}), {{"x"}}, "group_by"), largest_(largest) {}
+  void resize(int64_t groups) override {
+    best_.resize(static_cast<size_t>(groups));
+    any_.resize(static_cast<size_t>(groups));
+  }
+  void add(const arrow::Array* column, const Groups& groups) override {
+    const auto& array = static_cast<const ArrayType&>(*column);
+    const bool has_nulls = array.null_count() > 0;
+    for (size_t row = 0; row < groups.size(); ++row)
+      if (!has_nulls || array.IsValid(static_cast<int64_t>(row))) see(groups[row], order_bits(array.Value(static_cast<int64_t>(row))));
+  }
+  void merge(const Partials& partial, int64_t begin, int64_t end, int64_t group) override {
+    const auto& array = static_cast<const ArrayType&>(*partial[0]);
+    for (int64_t row = begin; row < end; ++row)
+      if (array.IsValid(row)) see(group, order_bits(array.Value(row)));
+  }
+  std::vector<ArrayPtr> partial(const Order& order) const override { return {final(order)}; }
+  ArrayPtr final(const Order& order) const override {
+    std::vector<std::string> keys;
+    for (const int64_t group : order)
+      keys.push_back(any_[static_cast<size_t>(group)] ? number_key(best_[static_cast<size_t>(group)]) : std::string(kNullKey));
+    return encoder_.decode(std::vector<std::string_view>(keys.begin(), keys.end()))[0];
+  }
+
+ private:
+  void see(int64_t group, uint64_t bits) {
+    const size_t g = static_cast<size_t>(group);
+    if (any_[g] && (largest_ ? bits <= best_[g] : bits >= best_[g])) return;
+    best_[g] = bits;
+    any_[g] = 1;
+  }
+  KeyEncoder encoder_;
+  bool largest_;
+  std::vector<uint64_t> best_;
+  std::vector<char> any_;
+};
+
 /// count_distinct: the values of each group as a set of keys; on the way as their keys one after the other, each behind its length.
 class CountDistinct final : public Accumulator {
  public:
@@ -252,6 +293,8 @@ std::unique_ptr<Accumulator> make_accumulator(const std::string& function, const
   if (function == "count") return std::make_unique<Count>();
   if (function == "sum" || function == "mean") return std::make_unique<Sum>(arrow::is_floating(column->id()), function == "mean", place);
   if (function == "count_distinct") return std::make_unique<CountDistinct>(column, place);
+  if (column->id() == arrow::Type::INT64) return std::make_unique<NumberExtreme<arrow::Int64Array>>(column, function == "max");
+  if (column->id() == arrow::Type::DOUBLE) return std::make_unique<NumberExtreme<arrow::DoubleArray>>(column, function == "max");
   return std::make_unique<Extreme>(column, function == "max", place);
 }
 

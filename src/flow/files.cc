@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <arrow/status.h>
+
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -30,22 +32,30 @@ FileSink::~FileSink() {
 }
 
 arrow::Status FileSink::flush() {
-  std::string_view rest = buffer_;
+  const arrow::Status status = put(buffer_);
+  buffer_.clear();
+  return status;
+}
+
+arrow::Status FileSink::put(std::string_view rest) {
   while (!rest.empty()) {
     const ssize_t written = ::write(descriptor_, rest.data(), rest.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return arrow::Status::IOError("cannot be written: ", cause());
     rest.remove_prefix(static_cast<size_t>(written));
   }
-  buffer_.clear();
   return arrow::Status::OK();
 }
 
 arrow::Status FileSink::Write(const void* data, int64_t bytes) {
   const auto* begin = static_cast<const char*>(data);
   hasher_.add({reinterpret_cast<const std::byte*>(begin), static_cast<size_t>(bytes)});
-  buffer_.append(begin, static_cast<size_t>(bytes));
   bytes_ += bytes;
+  if (static_cast<size_t>(bytes) >= kBufferBytes) {
+    ARROW_RETURN_NOT_OK(flush());
+    return put({begin, static_cast<size_t>(bytes)});
+  }
+  buffer_.append(begin, static_cast<size_t>(bytes));
   return buffer_.size() < kBufferBytes ? arrow::Status::OK() : flush();
 }
 

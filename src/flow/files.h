@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/hash.h"
 
@@ -32,6 +33,7 @@ class FileSink final : public arrow::io::OutputStream {
 
  private:
   arrow::Status flush();
+  arrow::Status put(std::string_view bytes);
   std::filesystem::path path_, part_;
   int descriptor_ = -1;
   int64_t bytes_ = 0;

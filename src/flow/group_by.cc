@@ -24,6 +24,7 @@ class Groups {
     for (const Column& column : columns) accumulators_.push_back(make_accumulator(column.function, column.argument, column.place));
   }
   int64_t find_or_add(std::string_view key) { return table_.find_or_add(key); }
+  void find_or_add_all(const Keys& keys, std::vector<int64_t>& groups) { table_.find_or_add_all(keys, groups); }
   void resize() {
     for (auto& accumulator : accumulators_) accumulator->resize(table_.size());
   }
@@ -56,8 +57,8 @@ class GroupRuns final : public RunMaker {
   void add(const Batch& batch) override {
     if (batch->num_rows() == 0) return;
     const Keys keys = encoder_.encode(*batch);
-    std::vector<int64_t> group_of(static_cast<size_t>(keys.size()));
-    for (int64_t row = 0; row < keys.size(); ++row) group_of[static_cast<size_t>(row)] = groups_->find_or_add(keys[row]);
+    std::vector<int64_t> group_of;
+    groups_->find_or_add_all(keys, group_of);
     groups_->resize();
     for (size_t c = 0; c < columns_.size(); ++c)
       groups_->accumulator(c).add(columns_[c].index < 0 ? nullptr : batch->column(columns_[c].index).get(), group_of);

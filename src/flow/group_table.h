@@ -30,9 +30,34 @@ class GroupTable {
     }
   }
 
-  int64_t find_or_add(std::string_view key) {
+  int64_t find_or_add(std::string_view key) { return find_or_add(key, hash_bits(key)); }
+
+  /// groups[row] for each of these keys: the same, without waiting for memory at each.
+  template <class KeysType>
+  void find_or_add_all(const KeysType& keys, std::vector<int64_t>& groups) {
+    constexpr size_t kFar = 24, kNear = 10;  // rows ahead: the slot, then the key it names
+    const size_t rows = static_cast<size_t>(keys.size());
+    hashes_.resize(rows);
+    groups.resize(rows);
+    for (size_t row = 0; row < rows; ++row) hashes_[row] = hash_bits(keys[static_cast<int64_t>(row)]);
+    for (size_t row = 0; row < rows; ++row) {
+      if (!slots_.empty()) {
+        if (row + kFar < rows) __builtin_prefetch(&slots_[hashes_[row + kFar] & (slots_.size() - 1)]);
+        if (row + kNear < rows) __builtin_prefetch(bytes_.data() + slots_[hashes_[row + kNear] & (slots_.size() - 1)].begin);
+      }
+      groups[row] = find_or_add(keys[static_cast<int64_t>(row)], hashes_[row]);
+    }
+  }
+
+ private:
+  struct Slot {
+    uint64_t hash = 0;
+    int64_t group = -1;
+    size_t begin = 0, length = 0;  // of the key: the slot is what the cache has
+  };
+
+  int64_t find_or_add(std::string_view key, uint64_t hash) {
     if ((offsets_.size() + 1) * 2 > slots_.size()) grow();
-    const uint64_t hash = hash_bits(key);
     size_t at = hash & (slots_.size() - 1);
     while (slots_[at].group >= 0) {
       if (is(slots_[at], hash, key)) return slots_[at].group;
@@ -44,12 +69,6 @@ class GroupTable {
     return slots_[at].group;
   }
 
- private:
-  struct Slot {
-    uint64_t hash = 0;
-    int64_t group = -1;
-    size_t begin = 0, length = 0;  // of the key: the slot is what the cache has
-  };
   bool is(const Slot& slot, uint64_t hash, std::string_view key) const {
     return slot.hash == hash && std::string_view(bytes_.data() + slot.begin, slot.length) == key;
   }
@@ -68,6 +87,7 @@ class GroupTable {
   std::string bytes_;
   std::vector<size_t> offsets_ = {0};
   std::vector<Slot> slots_;
+  std::vector<uint64_t> hashes_;
 };
 
 }  // namespace shoal::flow

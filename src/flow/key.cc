@@ -6,7 +6,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "base/text.h"
 #include "shoal/error.h"
@@ -21,14 +20,9 @@ void put_big_endian(std::string& out, uint64_t bits) {
   out.append(reinterpret_cast<const char*>(&bits), sizeof bits);
 }
 
-void put(std::string& out, int64_t number) { put_big_endian(out, static_cast<uint64_t>(number) ^ (uint64_t{1} << 63)); }
+void put(std::string& out, int64_t number) { put_big_endian(out, order_bits(number)); }
 void put(std::string& out, uint64_t number) { put_big_endian(out, number); }
-void put(std::string& out, double number) {
-  if (std::isnan(number)) number = std::numeric_limits<double>::quiet_NaN();
-  if (number == 0) number = 0;
-  const uint64_t bits = std::bit_cast<uint64_t>(number);
-  put_big_endian(out, bits >> 63 ? ~bits : bits | uint64_t{1} << 63);
-}
+void put(std::string& out, double number) { put_big_endian(out, order_bits(number)); }
 void put(std::string& out, std::string_view text) {
   while (true) {  // 0 is written as 0 255, the end as 0 0: no key is the beginning of another
     const size_t zero = text.find('\0');
@@ -98,30 +92,52 @@ Kind kind_of(const arrow::DataType& type) {
   }
 }
 
-/// Sorts numbered texts by their first eight bytes as a number, and the rest only where those are equal.
+struct Entry {
+  uint64_t head;  // the first eight bytes of the key, as a number
+  int64_t row;
+};
+
+/// Merges the stretches that are in order already, two by two, until one is left. bounds: where each begins, and the end.
+template <class Before>
+void merge_stretches(std::vector<Entry>& entries, std::vector<size_t> bounds, const Before& before) {
+  std::vector<Entry> merged(entries.size());
+  while (bounds.size() > 2) {
+    std::vector<size_t> next = {0};
+    for (size_t i = 0; i + 1 < bounds.size(); i += 2) {
+      const auto begin = entries.begin() + static_cast<int64_t>(bounds[i]), middle = entries.begin() + static_cast<int64_t>(bounds[i + 1]);
+      const auto end = entries.begin() + static_cast<int64_t>(bounds[std::min(i + 2, bounds.size() - 1)]);
+      std::merge(begin, middle, middle, end, merged.begin() + static_cast<int64_t>(bounds[i]), before);
+      next.push_back(bounds[std::min(i + 2, bounds.size() - 1)]);
+    }
+    entries.swap(merged);
+    bounds = std::move(next);
+  }
+}
+
+/// Sorts numbered texts by their first eight bytes as a number, and the rest only where those are equal. Runs that lie one after the other are merged.
 template <class KeyOf>
 std::vector<int64_t> sort_by(int64_t rows, const KeyOf& key_of) {
-  struct Entry {
-    uint64_t head;
-    int64_t row;
-  };
   std::vector<Entry> entries(static_cast<size_t>(rows));
-  bool sorted = true;
   for (int64_t row = 0; row < rows; ++row) {
     const std::string_view key = key_of(row);
     uint64_t head = 0;
     std::memcpy(&head, key.data(), std::min(key.size(), sizeof head));
     if constexpr (std::endian::native == std::endian::little) head = __builtin_bswap64(head);
     entries[static_cast<size_t>(row)] = {head, row};
-    sorted = sorted && (row == 0 || key_of(row - 1) <= key);
   }
-  if (!sorted) {
-    std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
-      if (a.head != b.head) return a.head < b.head;
-      const int order = key_of(a.row).compare(key_of(b.row));
-      return order != 0 ? order < 0 : a.row < b.row;
-    });
-  }
+  const auto before = [&](const Entry& a, const Entry& b) {
+    if (a.head != b.head) return a.head < b.head;
+    const int order = key_of(a.row).compare(key_of(b.row));
+    return order != 0 ? order < 0 : a.row < b.row;
+  };
+  std::vector<size_t> bounds = {0};
+  for (size_t i = 1; i < entries.size(); ++i)
+    if (before(entries[i], entries[i - 1])) bounds.push_back(i);
+  bounds.push_back(entries.size());
+  if (bounds.size() < entries.size() / 16)
+    merge_stretches(entries, bounds, before);
+  else
+    std::sort(entries.begin(), entries.end(), before);
   std::vector<int64_t> order(entries.size());
   for (size_t i = 0; i < entries.size(); ++i) order[i] = entries[i].row;
   return order;
@@ -280,6 +296,20 @@ std::string place_bytes(int64_t place) {
 
 std::vector<int64_t> sorted_rows(const Keys& keys) {
   return sort_by(keys.size(), [&](int64_t row) { return keys[row]; });
+}
+
+std::vector<int64_t> sorted_rows(const std::string& bytes, const std::vector<size_t>& offsets) {
+  const std::string_view all(bytes);
+  return sort_by(static_cast<int64_t>(offsets.size()) - 1, [&](int64_t row) {
+    const size_t begin = offsets[static_cast<size_t>(row)];
+    return all.substr(begin, offsets[static_cast<size_t>(row) + 1] - begin);
+  });
+}
+
+std::string number_key(uint64_t bits) {
+  std::string key(1, kValue);
+  put_big_endian(key, bits);
+  return key;
 }
 
 std::vector<int64_t> sorted_rows(const arrow::BinaryArray& keys) {

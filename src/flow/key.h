@@ -3,6 +3,9 @@
 //   numbers by value, -0 = 0, NaN above all numbers and equal to itself; false before true; text by its bytes; null last, also descending.
 #pragma once
 
+#include <bit>
+#include <cmath>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +21,17 @@ struct KeyColumn {
   std::string name;
   bool descending = false;
 };
+
+/// Numbers as bits whose order is theirs.
+inline uint64_t order_bits(int64_t number) { return static_cast<uint64_t>(number) ^ (uint64_t{1} << 63); }
+inline uint64_t order_bits(double number) {
+  if (std::isnan(number)) number = std::numeric_limits<double>::quiet_NaN();
+  if (number == 0) number = 0;
+  const uint64_t bits = std::bit_cast<uint64_t>(number);
+  return bits >> 63 ? ~bits : bits | uint64_t{1} << 63;
+}
+/// The key of such a number.
+std::string number_key(uint64_t bits);
 
 /// "-x": x, descending.
 std::vector<KeyColumn> key_columns(const std::vector<std::string>& names);
@@ -65,6 +79,7 @@ std::string place_bytes(int64_t place);
 
 /// The rows in order of their keys; equal keys keep their order.
 std::vector<int64_t> sorted_rows(const Keys&);
+std::vector<int64_t> sorted_rows(const std::string& bytes, const std::vector<size_t>& offsets);
 std::vector<int64_t> sorted_rows(const arrow::BinaryArray& keys);
 
 }  // namespace shoal::flow

@@ -241,18 +241,18 @@ class Runner {
 
 namespace shoal {
 
-FlowReport run(const Flow& flow, comm::Group& group, const std::function<void(const FlowProgress&)>& on_progress) {
+FlowReport run_flow(const Flow& flow, comm::Group& group, const std::function<void(const FlowProgress&)>& on_progress) {
   static const std::function<void(const FlowProgress&)> kSilent;
   return flow::Runner(flow, group, group.rank() == 0 ? on_progress : kSilent).run();
 }
 
-FlowReport run(const Flow& flow, const FlowOptions& options) {
+FlowReport run_flow(const Flow& flow, const FlowOptions& options) {
   if (options.devices < 1 || options.devices > comm::kMaxDevices)
     throw InputError(cat(flow.place, " - devices: got ", options.devices, ", want 1 to ", comm::kMaxDevices));
   FlowReport report;
   comm::run_threads(options.devices, [&](comm::Communicator& communicator) {
     comm::Group group(communicator);
-    FlowReport mine = run(flow, group, options.on_progress);
+    FlowReport mine = run_flow(flow, group, options.on_progress);
     if (group.rank() == 0) report = std::move(mine);
   });
   return report;

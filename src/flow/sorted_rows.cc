@@ -39,13 +39,11 @@ class Collector final : public RunMaker {
   int64_t bytes() const override { return bytes_ + static_cast<int64_t>(bytes_of_keys_.size()); }
 
   SortedRows finish() override {
-    arrow::BinaryBuilder in_place;
-    for (size_t i = 0; i + 1 < offsets_.size(); ++i) require(in_place.Append(key(i)), place_);
-    const auto unsorted = std::static_pointer_cast<arrow::BinaryArray>(value(in_place.Finish(), place_));
-    const std::vector<int64_t> order = sorted_rows(*unsorted);
+    const std::vector<int64_t> order = sorted_rows(bytes_of_keys_, offsets_);
     arrow::BinaryBuilder sorted;
+    require(sorted.Reserve(static_cast<int64_t>(order.size())), place_);
     require(sorted.ReserveData(static_cast<int64_t>(bytes_of_keys_.size())), place_);
-    for (const int64_t row : order) require(sorted.Append(unsorted->GetView(row)), place_);
+    for (const int64_t row : order) sorted.UnsafeAppend(key(static_cast<size_t>(row)));
     SortedRows run;
     run.keys = std::static_pointer_cast<arrow::BinaryArray>(value(sorted.Finish(), place_));
     run.rows = take(concatenate(schema_, batches_, place_), order, place_);

@@ -38,7 +38,7 @@ int run(int argc, char** argv) {
   const auto communicator = shoal::comm::from_environment();
   shoal::comm::Group group(*communicator);
   try {
-    const shoal::FlowReport report = shoal::run(flow, group);
+    const shoal::FlowReport report = shoal::run_flow(flow, group);
     if (group.rank() == 0)
       std::printf("%lld rows in %lld files, %lld parts kept\n", static_cast<long long>(report.rows), static_cast<long long>(report.files), static_cast<long long>(report.parts_kept));
   } catch (const shoal::Error& error) {

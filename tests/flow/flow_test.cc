@@ -53,7 +53,7 @@ TEST_P(SameBytes, ForEveryNumberOfDevices) {
       flows().at(GetParam())(flow);
       const auto out = temp / (format + std::to_string(devices));
       flow.write({.out = out.string(), .format = format});
-      const FlowReport report = run(flow, {.devices = devices});
+      const FlowReport report = run_flow(flow, {.devices = devices});
       EXPECT_EQ(report.steps[0].rows_out, 2808);
       const auto files = contents(out);
       EXPECT_GE(files.size(), 3u);
@@ -80,7 +80,7 @@ std::string answer(const std::string& csv, const std::function<void(Flow&)>& ste
   steps(flow);
   flow.settings.part_bytes = part_bytes;
   flow.write({.out = (temp / "out").string(), .format = "csv"});
-  run(flow);
+  run_flow(flow);
   return lines_of(temp / "out");
 }
 

@@ -104,11 +104,11 @@ TEST_F(Resume, WhatIsDoneIsKept) {
     if (progress.stage == 3) throw JobError("enough");
     parts = std::max(parts, progress.parts_done);
   };
-  EXPECT_THROW(run(flow, {.on_progress = stop}), JobError);
+  EXPECT_THROW(run_flow(flow, {.on_progress = stop}), JobError);
   EXPECT_TRUE(fs::exists(temp_ / "out/.work"));
-  const FlowReport report = run(flow);
+  const FlowReport report = run_flow(flow);
   EXPECT_GT(report.parts_kept, 20);
-  const FlowReport again = run(flow);  // finished: compared, not made again
+  const FlowReport again = run_flow(flow);  // finished: compared, not made again
   EXPECT_EQ(again.parts_kept, again.files);
   EXPECT_EQ(again.rows, report.rows);
 }
@@ -119,15 +119,15 @@ TEST_F(Resume, OtherWorkInTheFolderIsRefused) {
   const auto stop = [&](const FlowProgress& progress) {
     if (progress.stage == 2) throw JobError("enough");
   };
-  EXPECT_THROW(run(flow, {.on_progress = stop}), JobError);
+  EXPECT_THROW(run_flow(flow, {.on_progress = stop}), JobError);
   write_file(temp_ / "in/t9.jsonl", "");
-  EXPECT_ERROR(run(flow), InputError, out + " - holds unfinished work of another flow, or of input that has changed since; remove it, or name another --out");
+  EXPECT_ERROR(run_flow(flow), InputError, out + " - holds unfinished work of another flow, or of input that has changed since; remove it, or name another --out");
   fs::remove(temp_ / "in/t9.jsonl");
-  run(flow);
+  run_flow(flow);
   flow.filter("rows > 3");
-  EXPECT_ERROR(run(flow), InputError, out + " - holds the output of another flow, or of input that has changed since; remove it, or name another --out");
+  EXPECT_ERROR(run_flow(flow), InputError, out + " - holds the output of another flow, or of input that has changed since; remove it, or name another --out");
   flow.sink.out = (temp_ / "in").string();
-  EXPECT_ERROR(run(flow), InputError, flow.sink.out + " - holds something else than a flow's output: got " + fs::directory_iterator(temp_ / "in")->path().filename().string() +
+  EXPECT_ERROR(run_flow(flow), InputError, flow.sink.out + " - holds something else than a flow's output: got " + fs::directory_iterator(temp_ / "in")->path().filename().string() +
                                           ", want a new or empty folder; name another --out");
 }
 
@@ -135,10 +135,10 @@ TEST_F(Resume, TwoRunsIntoOneFolder) {
   Flow flow = load_flow(temp_ / "p.toml");
   const std::string out = flow.sink.out = (temp_ / "out").string();
   std::string second;
-  run(flow, {.on_progress = [&](const FlowProgress& progress) {
+  run_flow(flow, {.on_progress = [&](const FlowProgress& progress) {
         if (progress.stage != 2 || !second.empty()) return;
         try {
-          run(flow);
+          run_flow(flow);
           second = "not refused";
         } catch (const InputError& error) {
           second = error.what();
@@ -150,7 +150,7 @@ TEST_F(Resume, TwoRunsIntoOneFolder) {
 TEST_F(Resume, EveryDamageIsFound) {
   Flow flow = load_flow(temp_ / "p.toml");
   const fs::path out = flow.sink.out = (temp_ / "out").string();
-  run(flow);
+  run_flow(flow);
   EXPECT_NO_THROW(verify_output(out));
   std::mt19937 random(5);
   for (const auto& [name, bytes] : contents(out)) {
@@ -185,7 +185,7 @@ TEST_F(Resume, DiskFull) {
     try {
       Flow flow = load_flow(temp_ / "p.toml");
       flow.sink.out = (temp_ / "out").string();
-      run(flow);
+      run_flow(flow);
     } catch (const JobError& error) {
       ::_exit(std::string(error.what()).find("cannot be written: File too large") != std::string::npos ? 3 : 4);
     } catch (...) {
