@@ -77,6 +77,7 @@ int run_flow_file(const FlowRequest& request, const Invocation& invocation) {
     std::fputs(explain(flow).c_str(), stdout);
     return 0;
   }
+  if (!comm::is_launched()) explain(flow);  // what does not fit is said before any device starts
   if (request.devices > 1 && !comm::is_launched())
     return comm::launch({request.devices, {invocation.argv, invocation.argv + invocation.argc}, "shoal data"});
   return guarded_main(invocation.argc, invocation.argv, [&](World& world) {

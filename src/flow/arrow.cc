@@ -66,7 +66,7 @@ int want_column(const arrow::Schema& schema, const std::string& name, const std:
   const int column = column_of(schema, name);
   if (column >= 0) return column;
   const std::vector<std::string> names = names_of(schema);
-  const std::string guess = nearest(name, names);
+  const std::string guess = name.size() > 2 ? nearest(name, names) : "";  // of short names, anything is near
   throw InputError(cat(place, ": unknown column: got ", name, ", want ",
                        guess.empty() ? cat("one of ", join(names, ", ")) : guess));
 }

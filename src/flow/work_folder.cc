@@ -50,8 +50,6 @@ bool check_folder(const fs::path& out, const std::string& identity) {
   const std::string known = data::read_whole(out / ".work" / "identity");
   if (!known.empty() && known != identity)
     throw InputError(cat(out.string(), " - holds unfinished work of another flow, or of input that has changed since; remove it, or name another --out"));
-  if (::access(out.c_str(), W_OK | X_OK) != 0)
-    throw InputError(cat(out.string(), " - cannot be written: ", std::generic_category().message(errno), "; name another --out"));
   return false;
 }
 
@@ -63,6 +61,8 @@ WorkFolder::WorkFolder(comm::Group& group, fs::path out, const std::string& iden
     std::error_code error;
     fs::create_directories(out_, error);
     if (error) throw InputError(cat(out_.string(), " - cannot be made: ", error.message(), "; name another --out"));
+    if (::access(out_.c_str(), R_OK | W_OK | X_OK) != 0)
+      throw InputError(cat(out_.string(), " - cannot be written: ", std::generic_category().message(errno), "; name another --out"));
     lock_ = std::make_unique<data::FolderLock>(out_);
     lock_->own();
     finished_ = check_folder(out_, identity);

@@ -78,7 +78,7 @@ class FlowTest(CommandBase):
         os.chmod(self.folder, 0o755)
         user = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
         end = subprocess.run([support.SHOAL, "data", "p.toml", "--out", "closed"], cwd=self.folder, capture_output=True, text=True, timeout=60, **user)
-        self.assertEqual((end.returncode, end.stderr), (2, "shoal: closed - cannot be written: Permission denied; name another --out\n"))
+        self.assertEqual((end.returncode, end.stderr), (2, "closed - cannot be written: Permission denied; name another --out\n"))
 
 
 if __name__ == "__main__":

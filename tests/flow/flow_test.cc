@@ -138,7 +138,7 @@ TEST(Steps, FunctionsOfTheUsersOwn) {
 
 TEST(Steps, ErrorsAreSaidBeforeAnyWork) {
   const auto refused = [](const std::function<void(Flow&)>& steps) { return answer(kSmall, steps); };
-  EXPECT_ERROR(refused([](Flow& f) { f.group_by({"kk"}, {{"n", "count()"}}); }), InputError, "flow - step 1, group_by: unknown column: got kk, want k");
+  EXPECT_ERROR(refused([](Flow& f) { f.group_by({"kk"}, {{"n", "count()"}}); }), InputError, "flow - step 1, group_by: unknown column: got kk, want one of k, v");
   EXPECT_ERROR(refused([](Flow& f) { f.group_by({"k"}, {{"n", "median(v)"}}); }), InputError, "flow - step 1, group_by, n: unknown aggregate: got median, want mean");
   EXPECT_ERROR(refused([](Flow& f) { f.group_by({"k"}, {{"n", "sum(k)"}}); }), InputError, "flow - step 1, group_by, n: sum does not take text, want numbers");
   EXPECT_ERROR(refused([](Flow& f) { f.filter("v"); }), InputError, "flow - step 1, filter: got an expression of type int64, want a condition (bool)");
