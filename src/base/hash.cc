@@ -22,12 +22,16 @@ struct Hasher::State {
 };
 Hasher::Hasher() : state_(std::make_unique<State>()) { XXH3_128bits_reset(&state_->xxh); }
 Hasher::~Hasher() = default;
-void Hasher::add(std::span<const std::byte> bytes) { XXH3_128bits_update(&state_->xxh, bytes.data(), bytes.size()); }
+void Hasher::add(std::span<const std::byte> bytes) {
+  XXH3_128bits_update(&state_->xxh, bytes.data(), bytes.size());
+}
 std::string Hasher::hex() const { return digits(XXH3_128bits_digest(&state_->xxh)); }
 
 uint64_t hash_bits(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
-std::string hash_hex(std::span<const std::byte> bytes) { return digits(XXH3_128bits(bytes.data(), bytes.size())); }
+std::string hash_hex(std::span<const std::byte> bytes) {
+  return digits(XXH3_128bits(bytes.data(), bytes.size()));
+}
 
 std::string hash_hex(const std::string& text) { return hash_hex(std::as_bytes(std::span(text))); }
 

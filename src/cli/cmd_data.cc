@@ -102,11 +102,15 @@ int run(const Options& options, const Invocation& invocation) {
   if (options.devices < 1 || options.devices > comm::kMaxDevices) {
     throw InputError(cat("data - --devices: got ", options.devices, ", want 1 to ", comm::kMaxDevices));
   }
-  if (options.file.empty()) throw InputError("data - PIPELINE: got none, want a TOML file; shoal data --help says more");
+  if (options.file.empty())
+    throw InputError("data - PIPELINE: got none, want a TOML file; shoal data --help says more");
   if (flow::is_flow_file(options.file))
-    return run_flow_file({options.file, options.inputs, options.out, options.devices, options.explain}, invocation);
+    return run_flow_file({options.file, options.inputs, options.out, options.devices, options.explain},
+                         invocation);
   if (options.explain)
-    throw InputError(cat(options.file, " - --explain: got a pipeline for tokens, want a flow, with a [read] table (docs/data_engine.md)"));
+    throw InputError(cat(
+        options.file,
+        " - --explain: got a pipeline for tokens, want a flow, with a [read] table (docs/data_engine.md)"));
   const data::Pipeline pipeline = pipeline_of(options);
   if (options.devices > 1 && !comm::is_launched()) {
     return comm::launch(
@@ -123,9 +127,10 @@ int run(const Options& options, const Invocation& invocation) {
 }  // namespace
 
 void add_data(CLI::App& app, Invocation& invocation) {
-  CLI::App* data = app.add_subcommand("data",
-                                      "Turn folders of text into a token store, or tables into tables; run it again after an "
-                                      "interruption and it goes on from there");
+  CLI::App* data = app.add_subcommand(
+      "data",
+      "Turn folders of text into a token store, or tables into tables; run it again after an "
+      "interruption and it goes on from there");
   const auto options = std::make_shared<Options>();
   data->add_option("PIPELINE", options->file, "what to read and write: a TOML file");
   data->add_option("--input", options->inputs,
@@ -133,12 +138,16 @@ void add_data(CLI::App& app, Invocation& invocation) {
       ->allow_extra_args(false);
   data->add_option("--out", options->out, "the folder to write, instead of the file's out");
   data->add_flag("--explain", options->explain, "print the plan of a flow, and do nothing");
-  CLI::App* show = data->add_subcommand("show", "Columns, counts and first rows of a flow's output, or of a file that flow reads");
+  CLI::App* show = data->add_subcommand(
+      "show", "Columns, counts and first rows of a flow's output, or of a file that flow reads");
   show->add_option("PATH", options->shown, "a folder or file")->required();
-  show->callback([&invocation, options] { invocation.chosen = [options] { return show_data(options->shown); }; });
-  CLI::App* verify = data->add_subcommand("verify", "Compare every file of a flow's output with its checksum");
+  show->callback(
+      [&invocation, options] { invocation.chosen = [options] { return show_data(options->shown); }; });
+  CLI::App* verify =
+      data->add_subcommand("verify", "Compare every file of a flow's output with its checksum");
   verify->add_option("DIR", options->verified, "the output's folder")->required();
-  verify->callback([&invocation, options] { invocation.chosen = [options] { return verify_data(options->verified); }; });
+  verify->callback(
+      [&invocation, options] { invocation.chosen = [options] { return verify_data(options->verified); }; });
   number<int>(data->add_option("-n,--devices", options->devices,
                                "how many processes work at once; the bytes are the same for any number"))
       ->type_name("N");

@@ -39,9 +39,12 @@ class FlowMeter {
     const double seconds = std::chrono::duration<double>(now - begin_).count();
     const double rate = seconds > 0 ? static_cast<double>(progress.bytes_done) / seconds : 0;
     const double left = rate > 0 ? static_cast<double>(progress.bytes_total - progress.bytes_done) / rate : 0;
-    std::fprintf(stderr, "%sstage %d of %d: part %lld of %lld, %s of %s, %.0f MB/s, %.0f s left%s", is_terminal_ ? "\r\033[K" : "", progress.stage, progress.num_stages,
-                 static_cast<long long>(progress.parts_done), static_cast<long long>(progress.num_parts), human_bytes(static_cast<uint64_t>(progress.bytes_done)).c_str(),
-                 human_bytes(static_cast<uint64_t>(progress.bytes_total)).c_str(), rate / 1e6, left, is_terminal_ && !is_last ? "" : "\n");
+    std::fprintf(stderr, "%sstage %d of %d: part %lld of %lld, %s of %s, %.0f MB/s, %.0f s left%s",
+                 is_terminal_ ? "\r\033[K" : "", progress.stage, progress.num_stages,
+                 static_cast<long long>(progress.parts_done), static_cast<long long>(progress.num_parts),
+                 human_bytes(static_cast<uint64_t>(progress.bytes_done)).c_str(),
+                 human_bytes(static_cast<uint64_t>(progress.bytes_total)).c_str(), rate / 1e6, left,
+                 is_terminal_ && !is_last ? "" : "\n");
   }
 
  private:
@@ -53,18 +56,24 @@ class FlowMeter {
 };
 
 void print(const FlowReport& report, const std::string& out) {
-  std::printf("%s: %lld rows in %lld files", out.c_str(), static_cast<long long>(report.rows), static_cast<long long>(report.files));
-  if (report.parts_kept > 0) std::printf(", %lld parts were done already", static_cast<long long>(report.parts_kept));
+  std::printf("%s: %lld rows in %lld files", out.c_str(), static_cast<long long>(report.rows),
+              static_cast<long long>(report.files));
+  if (report.parts_kept > 0)
+    std::printf(", %lld parts were done already", static_cast<long long>(report.parts_kept));
   std::printf("\n");
   for (const FlowStepCount& step : report.steps)
-    std::printf("  %12lld -> %12lld  %s\n", static_cast<long long>(step.rows_in), static_cast<long long>(step.rows_out), step.step.c_str());
-  if (report.bad_records > 0) std::printf("  %lld bad records left out; the first: %s\n", static_cast<long long>(report.bad_records), report.first_bad_record.c_str());
+    std::printf("  %12lld -> %12lld  %s\n", static_cast<long long>(step.rows_in),
+                static_cast<long long>(step.rows_out), step.step.c_str());
+  if (report.bad_records > 0)
+    std::printf("  %lld bad records left out; the first: %s\n", static_cast<long long>(report.bad_records),
+                report.first_bad_record.c_str());
 }
 
 /// A folder with a manifest that is none of flow's.
 bool is_token_store(const std::string& path) {
   std::error_code missing;
-  return std::filesystem::exists(std::filesystem::path(path) / data::kManifestName, missing) && !flow::is_output(path);
+  return std::filesystem::exists(std::filesystem::path(path) / data::kManifestName, missing) &&
+         !flow::is_output(path);
 }
 
 }  // namespace
@@ -79,7 +88,8 @@ int run_flow_file(const FlowRequest& request, const Invocation& invocation) {
   }
   if (!comm::is_launched()) explain(flow);  // what does not fit is said before any device starts
   if (request.devices > 1 && !comm::is_launched())
-    return comm::launch({request.devices, {invocation.argv, invocation.argv + invocation.argc}, "shoal data"});
+    return comm::launch(
+        {request.devices, {invocation.argv, invocation.argv + invocation.argc}, "shoal data"});
   return guarded_main(invocation.argc, invocation.argv, [&](World& world) {
     FlowMeter meter;
     comm::Group group(world.communicator());
@@ -91,10 +101,14 @@ int run_flow_file(const FlowRequest& request, const Invocation& invocation) {
 int show_data(const std::string& path) {
   if (is_token_store(path)) {
     const data::Manifest manifest = data::load_manifest(path);
-    std::printf("%s: a token store, shards of %lld tokens\n", path.c_str(), static_cast<long long>(manifest.shard_tokens));
+    std::printf("%s: a token store, shards of %lld tokens\n", path.c_str(),
+                static_cast<long long>(manifest.shard_tokens));
     for (const data::Split split : data::kSplits)
-      std::printf("  %-10s %lld documents, %lld tokens in %zu shards, unigram entropy %.4f nats\n", std::string(data::split_name(split)).c_str(),
-                  static_cast<long long>(manifest[split].documents), static_cast<long long>(manifest[split].tokens), manifest[split].shards.size(), manifest[split].unigram_entropy);
+      std::printf("  %-10s %lld documents, %lld tokens in %zu shards, unigram entropy %.4f nats\n",
+                  std::string(data::split_name(split)).c_str(),
+                  static_cast<long long>(manifest[split].documents),
+                  static_cast<long long>(manifest[split].tokens), manifest[split].shards.size(),
+                  manifest[split].unigram_entropy);
     return 0;
   }
   std::fputs(flow::show(path).c_str(), stdout);
@@ -105,11 +119,14 @@ int verify_data(const std::string& path) {
   if (is_token_store(path)) {
     const data::TokenStore store(path);
     store.verify();
-    std::printf("%s: %zu shards, all as they were written\n", path.c_str(), store.manifest()[data::Split::kTrain].shards.size() + store.manifest()[data::Split::kValidation].shards.size());
+    std::printf("%s: %zu shards, all as they were written\n", path.c_str(),
+                store.manifest()[data::Split::kTrain].shards.size() +
+                    store.manifest()[data::Split::kValidation].shards.size());
     return 0;
   }
   const flow::OutputManifest manifest = flow::verify_output(path);
-  std::printf("%s: %lld rows in %zu files, all as they were written\n", path.c_str(), static_cast<long long>(manifest.report.rows), manifest.files.size());
+  std::printf("%s: %lld rows in %zu files, all as they were written\n", path.c_str(),
+              static_cast<long long>(manifest.report.rows), manifest.files.size());
   return 0;
 }
 

@@ -47,7 +47,8 @@ class Count final : public Accumulator {
   std::vector<int64_t> counts_;
 };
 
-/// sum and mean. Whole numbers exactly, an overflow stops the run; fractions in the order of rows within a run, by the tree over runs.
+/// sum and mean. Whole numbers exactly, an overflow stops the run; fractions in the order of rows within a
+/// run, by the tree over runs.
 class Sum final : public Accumulator {
  public:
   Sum(bool real, bool mean, std::string place) : real_(real), mean_(mean), place_(std::move(place)) {}
@@ -64,9 +65,13 @@ class Sum final : public Accumulator {
       column = cast.get();
     }
     if (real_)
-      add_all(*column, groups, [this, x = static_cast<const arrow::DoubleArray*>(column)->raw_values()](size_t group, size_t row) { reals_[group] += x[row]; });
+      add_all(*column, groups,
+              [this, x = static_cast<const arrow::DoubleArray*>(column)->raw_values()](
+                  size_t group, size_t row) { reals_[group] += x[row]; });
     else
-      add_all(*column, groups, [this, x = static_cast<const arrow::Int64Array*>(column)->raw_values()](size_t group, size_t row) { add_whole(group, x[row]); });
+      add_all(*column, groups,
+              [this, x = static_cast<const arrow::Int64Array*>(column)->raw_values()](
+                  size_t group, size_t row) { add_whole(group, x[row]); });
   }
   void merge(const Partials& partial, int64_t begin, int64_t end, int64_t group) override {
     const auto& counts = static_cast<const arrow::Int64Array&>(*partial[1]);
@@ -83,7 +88,8 @@ class Sum final : public Accumulator {
     if (!terms.empty()) reals_[g] = tree_sum(terms.data(), static_cast<int64_t>(terms.size()));
   }
   std::vector<ArrayPtr> partial(const Order& order) const override {
-    return {totals(order, false), build<arrow::Int64Builder>(order, [&](auto& out, size_t g) { out.UnsafeAppend(counts_[g]); })};
+    return {totals(order, false),
+            build<arrow::Int64Builder>(order, [&](auto& out, size_t g) { out.UnsafeAppend(counts_[g]); })};
   }
   ArrayPtr final(const Order& order) const override {
     if (!mean_) return totals(order, true);
@@ -106,13 +112,15 @@ class Sum final : public Accumulator {
   }
   void add_whole(size_t group, int64_t x) {
     if (__builtin_add_overflow(wholes_[group], x, &wholes_[group]))
-      throw JobError(cat(place_, ": a sum of whole numbers does not fit into 64 bits; make the column a float first"));
+      throw JobError(
+          cat(place_, ": a sum of whole numbers does not fit into 64 bits; make the column a float first"));
   }
   ArrayPtr totals(const Order& order, bool null_if_none) const {
     const auto append = [&](auto& out, size_t g, auto total) {
-      null_if_none && counts_[g] == 0 ? out.UnsafeAppendNull() : out.UnsafeAppend(total);
+      null_if_none&& counts_[g] == 0 ? out.UnsafeAppendNull() : out.UnsafeAppend(total);
     };
-    if (real_) return build<arrow::DoubleBuilder>(order, [&](auto& out, size_t g) { append(out, g, reals_[g]); });
+    if (real_)
+      return build<arrow::DoubleBuilder>(order, [&](auto& out, size_t g) { append(out, g, reals_[g]); });
     return build<arrow::Int64Builder>(order, [&](auto& out, size_t g) { append(out, g, wholes_[g]); });
   }
 
@@ -126,7 +134,9 @@ class Sum final : public Accumulator {
 class Extreme final : public Accumulator {
  public:
   Extreme(const std::shared_ptr<arrow::DataType>& type, bool largest, const std::string& place)
-      : schema_(arrow::schema({arrow::field("x", type)})), encoder_(schema_, {{"x"}}, place), largest_(largest) {}
+      : schema_(arrow::schema({arrow::field("x", type)})),
+        encoder_(schema_, {{"x"}}, place),
+        largest_(largest) {}
   void resize(int64_t groups) override { best_.resize(static_cast<size_t>(groups)); }
   void add(const arrow::Array* column, const Groups& groups) override {
     const Keys keys = encode(*column);
@@ -151,7 +161,8 @@ class Extreme final : public Accumulator {
 
  private:
   Keys encode(const arrow::Array& column) const {
-    return encoder_.encode(*arrow::RecordBatch::Make(schema_, column.length(), {arrow::MakeArray(column.data())}));
+    return encoder_.encode(
+        *arrow::RecordBatch::Make(schema_, column.length(), {arrow::MakeArray(column.data())}));
   }
   void see(int64_t group, std::string_view key) {
     std::string& best = best_[static_cast<size_t>(group)];
@@ -171,7 +182,8 @@ class Extreme final : public Accumulator {
 template <class ArrayType>
 class NumberExtreme final : public Accumulator {
  public:
-  NumberExtreme(const std::shared_ptr<arrow::DataType>& type, bool largest) : encoder_(arrow::schema({arrow::field("x", type)}), {{"x"}}, "group_by"), largest_(largest) {}
+  NumberExtreme(const std::shared_ptr<arrow::DataType>& type, bool largest)
+      : encoder_(arrow::schema({arrow::field("x", type)}), {{"x"}}, "group_by"), largest_(largest) {}
   void resize(int64_t groups) override {
     best_.resize(static_cast<size_t>(groups));
     any_.resize(static_cast<size_t>(groups));
@@ -180,7 +192,8 @@ class NumberExtreme final : public Accumulator {
     const auto& array = static_cast<const ArrayType&>(*column);
     const bool has_nulls = array.null_count() > 0;
     for (size_t row = 0; row < groups.size(); ++row)
-      if (!has_nulls || array.IsValid(static_cast<int64_t>(row))) see(groups[row], order_bits(array.Value(static_cast<int64_t>(row))));
+      if (!has_nulls || array.IsValid(static_cast<int64_t>(row)))
+        see(groups[row], order_bits(array.Value(static_cast<int64_t>(row))));
   }
   void merge(const Partials& partial, int64_t begin, int64_t end, int64_t group) override {
     const auto& array = static_cast<const ArrayType&>(*partial[0]);
@@ -191,7 +204,8 @@ class NumberExtreme final : public Accumulator {
   ArrayPtr final(const Order& order) const override {
     std::vector<std::string> keys;
     for (const int64_t group : order)
-      keys.push_back(any_[static_cast<size_t>(group)] ? number_key(best_[static_cast<size_t>(group)]) : std::string(kNullKey));
+      keys.push_back(any_[static_cast<size_t>(group)] ? number_key(best_[static_cast<size_t>(group)])
+                                                      : std::string(kNullKey));
     return encoder_.decode(std::vector<std::string_view>(keys.begin(), keys.end()))[0];
   }
 
@@ -208,14 +222,16 @@ class NumberExtreme final : public Accumulator {
   std::vector<char> any_;
 };
 
-/// count_distinct: the values of each group as a set of keys; on the way as their keys one after the other, each behind its length.
+/// count_distinct: the values of each group as a set of keys; on the way as their keys one after the other,
+/// each behind its length.
 class CountDistinct final : public Accumulator {
  public:
   CountDistinct(const std::shared_ptr<arrow::DataType>& type, const std::string& place)
       : schema_(arrow::schema({arrow::field("x", type)})), encoder_(schema_, {{"x"}}, place) {}
   void resize(int64_t groups) override { sets_.resize(static_cast<size_t>(groups)); }
   void add(const arrow::Array* column, const Groups& groups) override {
-    const Keys keys = encoder_.encode(*arrow::RecordBatch::Make(schema_, column->length(), {arrow::MakeArray(column->data())}));
+    const Keys keys = encoder_.encode(
+        *arrow::RecordBatch::Make(schema_, column->length(), {arrow::MakeArray(column->data())}));
     for (size_t row = 0; row < groups.size(); ++row)
       if (column->IsValid(static_cast<int64_t>(row))) see(groups[row], keys[static_cast<int64_t>(row)]);
   }
@@ -269,12 +285,14 @@ double tree_sum(const double* x, int64_t n) {
   return tree_sum(x, left) + tree_sum(x + left, n - left);
 }
 
-AggregateKind aggregate_kind(const std::string& function, const std::shared_ptr<arrow::DataType>& column, const std::string& place) {
+AggregateKind aggregate_kind(const std::string& function, const std::shared_ptr<arrow::DataType>& column,
+                             const std::string& place) {
   if (function == "count") return {{arrow::int64()}, arrow::int64()};
   static const std::vector<std::string> kNames = {"count", "count_distinct", "max", "mean", "min", "sum"};
   if (std::find(kNames.begin(), kNames.end(), function) == kNames.end()) {
     const std::string guess = nearest(function, kNames);
-    throw InputError(cat(place, ": unknown aggregate: got ", function, ", want ", guess.empty() ? cat("one of ", join(kNames, ", ")) : guess));
+    throw InputError(cat(place, ": unknown aggregate: got ", function, ", want ",
+                         guess.empty() ? cat("one of ", join(kNames, ", ")) : guess));
   }
   if (!column) throw InputError(cat(place, ": ", function, " wants a column: ", function, "(x)"));
   if (function == "sum" || function == "mean") {
@@ -289,12 +307,17 @@ AggregateKind aggregate_kind(const std::string& function, const std::shared_ptr<
   return {{column}, column};
 }
 
-std::unique_ptr<Accumulator> make_accumulator(const std::string& function, const std::shared_ptr<arrow::DataType>& column, const std::string& place) {
+std::unique_ptr<Accumulator> make_accumulator(const std::string& function,
+                                              const std::shared_ptr<arrow::DataType>& column,
+                                              const std::string& place) {
   if (function == "count") return std::make_unique<Count>();
-  if (function == "sum" || function == "mean") return std::make_unique<Sum>(arrow::is_floating(column->id()), function == "mean", place);
+  if (function == "sum" || function == "mean")
+    return std::make_unique<Sum>(arrow::is_floating(column->id()), function == "mean", place);
   if (function == "count_distinct") return std::make_unique<CountDistinct>(column, place);
-  if (column->id() == arrow::Type::INT64) return std::make_unique<NumberExtreme<arrow::Int64Array>>(column, function == "max");
-  if (column->id() == arrow::Type::DOUBLE) return std::make_unique<NumberExtreme<arrow::DoubleArray>>(column, function == "max");
+  if (column->id() == arrow::Type::INT64)
+    return std::make_unique<NumberExtreme<arrow::Int64Array>>(column, function == "max");
+  if (column->id() == arrow::Type::DOUBLE)
+    return std::make_unique<NumberExtreme<arrow::DoubleArray>>(column, function == "max");
   return std::make_unique<Extreme>(column, function == "max", place);
 }
 

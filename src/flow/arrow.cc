@@ -23,8 +23,8 @@ void initialise_arrow() {
 }
 
 Batch take(const Batch& batch, const std::vector<int64_t>& rows, const std::string& place) {
-  const auto indices = std::make_shared<arrow::Int64Array>(
-      static_cast<int64_t>(rows.size()), arrow::Buffer::Wrap(rows.data(), rows.size()));
+  const auto indices = std::make_shared<arrow::Int64Array>(static_cast<int64_t>(rows.size()),
+                                                           arrow::Buffer::Wrap(rows.data(), rows.size()));
   const auto taken = value(arrow::compute::Take(arrow::Datum(batch), arrow::Datum(indices),
                                                 arrow::compute::TakeOptions::NoBoundsCheck()),
                            place);

@@ -1,4 +1,5 @@
-// An exchange is a step that needs rows of other parts beside each other: sort, group_by, distinct, window. All work alike:
+// An exchange is a step that needs rows of other parts beside each other: sort, group_by, distinct, window.
+// All work alike:
 //
 //   a part's rows become runs, each sorted by key         RunMaker
 //   the keys of all runs are cut into partitions          partitions.h
@@ -48,16 +49,19 @@ class Exchange {
 };
 
 std::unique_ptr<Exchange> make_sort(const flow_steps::Sort&, const SchemaPtr&, const std::string& place);
-std::unique_ptr<Exchange> make_distinct(const flow_steps::Distinct&, const SchemaPtr&, const std::string& place);
+std::unique_ptr<Exchange> make_distinct(const flow_steps::Distinct&, const SchemaPtr&,
+                                        const std::string& place);
 std::unique_ptr<Exchange> make_window(const flow_steps::Window&, const SchemaPtr&, const std::string& place);
-std::unique_ptr<Exchange> make_group_by(const flow_steps::GroupBy&, const SchemaPtr&, const std::string& place);
+std::unique_ptr<Exchange> make_group_by(const flow_steps::GroupBy&, const SchemaPtr&,
+                                        const std::string& place);
 
 /// "sum(x)": {"sum", "x"}; "count()": {"count", ""}. Throws InputError "place: ...".
 std::pair<std::string, std::string> parse_call(const std::string& text, const std::string& place);
 
-/// Keeps rows as they are, under (key, place in the input), so that no two keys are equal. What sort, distinct and window make runs by;
-/// `only_first` drops rows whose key was there before in the run.
-std::unique_ptr<RunMaker> collect_rows(const KeyEncoder&, const SchemaPtr&, int64_t part, bool only_first, const std::string& place);
+/// Keeps rows as they are, under (key, place in the input), so that no two keys are equal. What sort,
+/// distinct and window make runs by; `only_first` drops rows whose key was there before in the run.
+std::unique_ptr<RunMaker> collect_rows(const KeyEncoder&, const SchemaPtr&, int64_t part, bool only_first,
+                                       const std::string& place);
 inline constexpr size_t kPlaceBytes = 8;
 
 }  // namespace shoal::flow

@@ -1,5 +1,5 @@
-// A parser by descent: or < and < not < comparison < sum < product < sign < primary. Each call is bound as soon as it is read, so that an
-// error of types knows where it stands.
+// A parser by descent: or < and < not < comparison < sum < product < sign < primary. Each call is bound as
+// soon as it is read, so that an error of types knows where it stands.
 #include "flow/expression.h"
 
 #include <arrow/compute/api.h>
@@ -102,7 +102,8 @@ class Parser {
     }
     if (take("in")) return membership(left, at);
     static constexpr std::pair<std::string_view, const char*> kSigns[] = {
-        {"==", "equal"}, {"!=", "not_equal"}, {"<=", "less_equal"}, {">=", "greater_equal"}, {"<", "less"}, {">", "greater"}};
+        {"==", "equal"},         {"!=", "not_equal"}, {"<=", "less_equal"},
+        {">=", "greater_equal"}, {"<", "less"},       {">", "greater"}};
     for (const auto& [sign, function] : kSigns)
       if (take(sign)) return checked(at, ac::call(function, {left, sum()}), std::string(sign));
     if (take("=")) fail(at, "got =, want ==");
@@ -193,7 +194,8 @@ class Parser {
   ac::Expression number(size_t at) {
     size_t end = text_.find_first_not_of("0123456789.eE_", at_);
     if (end == std::string_view::npos) end = text_.size();
-    if (end < text_.size() && (text_[end] == '-' || text_[end] == '+') && (text_[end - 1] == 'e' || text_[end - 1] == 'E'))
+    if (end < text_.size() && (text_[end] == '-' || text_[end] == '+') &&
+        (text_[end - 1] == 'e' || text_[end - 1] == 'E'))
       end = std::min(text_.find_first_not_of("0123456789", end + 1), text_.size());
     const std::string digits = cat(text_[at] == '-' ? "-" : "", text_.substr(at_, end - at_));
     at_ = end;
@@ -237,7 +239,8 @@ class Parser {
     if (known == function_table().end()) {
       const std::vector<std::string> names = expression_functions();
       const std::string guess = nearest(name, names);
-      fail(at, cat("unknown function: got ", name, ", want ", guess.empty() ? cat("one of ", join(names, ", ")) : guess));
+      fail(at, cat("unknown function: got ", name, ", want ",
+                   guess.empty() ? cat("one of ", join(names, ", ")) : guess));
     }
     const ExpressionFunction& function = known->second;
     std::vector<ac::Expression> arguments;
@@ -282,7 +285,8 @@ ArrayPtr BoundExpression::evaluate(const Batch& batch) const {
   if (batch->num_rows() == 0) return value(arrow::MakeEmptyArray(type()), place_);
   const ac::ExecBatch input(*batch);
   arrow::Datum result = value(ac::ExecuteScalarExpression(bound_, input), cat(place_, ": ", text_));
-  if (result.is_scalar()) return value(arrow::MakeArrayFromScalar(*result.scalar(), batch->num_rows()), place_);
+  if (result.is_scalar())
+    return value(arrow::MakeArrayFromScalar(*result.scalar(), batch->num_rows()), place_);
   return result.make_array();
 }
 

@@ -1,9 +1,10 @@
-// Expressions: "length(text) > 10 and lang == 'en'" becomes one of Arrow's compute expressions, bound to the columns that are there.
+// Expressions: "length(text) > 10 and lang == 'en'" becomes one of Arrow's compute expressions, bound to the
+// columns that are there.
 //
 //   or, and, not                    with nulls as in SQL
 //   == != < <= > >=  is null  is not null  in (1, 2)
-//   + - * / %                       of whole numbers: whole, an overflow stops the run; / is of fractions always
-//   12  1.5  'text' (a quote in it is written twice)  true  false  null  name  `any name`  f(x, ...)
+//   + - * / %                       of whole numbers: whole, an overflow stops the run; / is of fractions
+//   always 12  1.5  'text' (a quote in it is written twice)  true  false  null  name  `any name`  f(x, ...)
 //
 // docs/data_engine.md lists the functions.
 #pragma once
@@ -20,8 +21,8 @@ namespace shoal::flow {
 /// Belongs to one thread.
 class BoundExpression {
  public:
-  /// Throws InputError "place, position 8: ...", positions from 1, for what is not an expression, a column that is not
-  /// there, or a function that does not take these types.
+  /// Throws InputError "place, position 8: ...", positions from 1, for what is not an expression, a column
+  /// that is not there, or a function that does not take these types.
   BoundExpression(const std::string& text, SchemaPtr schema, const std::string& place);
 
   std::shared_ptr<arrow::DataType> type() const;

@@ -12,8 +12,8 @@ ExpressionFunction plain(const char* function, int arguments, const char* names)
 }
 
 ExpressionFunction cast_to(std::shared_ptr<arrow::DataType> type) {
-  return {1, 1, 99,
-          [type](const Arguments& a) { return ac::call("cast", a, ac::CastOptions::Safe(type)); }, "x"};
+  return {1, 1, 99, [type](const Arguments& a) { return ac::call("cast", a, ac::CastOptions::Safe(type)); },
+          "x"};
 }
 
 ExpressionFunction matching(const char* function) {
@@ -27,14 +27,17 @@ ExpressionFunction matching(const char* function) {
 ExpressionFunction replacing(const char* function) {
   return {3, 3, 1,
           [function](const Arguments& a) {
-            return ac::call(function, {a[0]}, ac::ReplaceSubstringOptions(literal_text(a[1]), literal_text(a[2])));
+            return ac::call(function, {a[0]},
+                            ac::ReplaceSubstringOptions(literal_text(a[1]), literal_text(a[2])));
           },
           "text, 'from', 'to'"};
 }
 
 }  // namespace
 
-std::string literal_text(const ac::Expression& e) { return e.literal()->scalar_as<arrow::StringScalar>().value->ToString(); }
+std::string literal_text(const ac::Expression& e) {
+  return e.literal()->scalar_as<arrow::StringScalar>().value->ToString();
+}
 int64_t literal_number(const ac::Expression& e) { return e.literal()->scalar_as<arrow::Int64Scalar>().value; }
 
 const std::map<std::string, ExpressionFunction>& function_table() {
@@ -55,7 +58,8 @@ const std::map<std::string, ExpressionFunction>& function_table() {
       {"slice",
        {3, 3, 1,
         [](const Arguments& a) {
-          return ac::call("utf8_slice_codeunits", {a[0]}, ac::SliceOptions(literal_number(a[1]), literal_number(a[2])));
+          return ac::call("utf8_slice_codeunits", {a[0]},
+                          ac::SliceOptions(literal_number(a[1]), literal_number(a[2])));
         },
         "text, 0, 10"}},
       {"concat",
@@ -74,10 +78,12 @@ const std::map<std::string, ExpressionFunction>& function_table() {
       {"if", plain("if_else", 3, "condition, x, y")},
       {"coalesce", {2, 16, 99, [](const Arguments& a) { return ac::call("coalesce", a); }, "x, y, ..."}},
       {"least",
-       {2, 16, 99, [](const Arguments& a) { return ac::call("min_element_wise", a, ac::ElementWiseAggregateOptions()); },
+       {2, 16, 99,
+        [](const Arguments& a) { return ac::call("min_element_wise", a, ac::ElementWiseAggregateOptions()); },
         "x, y, ..."}},
       {"greatest",
-       {2, 16, 99, [](const Arguments& a) { return ac::call("max_element_wise", a, ac::ElementWiseAggregateOptions()); },
+       {2, 16, 99,
+        [](const Arguments& a) { return ac::call("max_element_wise", a, ac::ElementWiseAggregateOptions()); },
         "x, y, ..."}},
       {"int", cast_to(arrow::int64())},
       {"float", cast_to(arrow::float64())},

@@ -62,9 +62,12 @@ arrow::Status FileSink::Write(const void* data, int64_t bytes) {
 arrow::Status FileSink::Close() { return flush(); }  // place() needs it open still
 
 void FileSink::place(bool durable) {
-  if (const arrow::Status status = flush(); !status.ok()) throw JobError(cat(path_.string(), " - ", status.message()));
-  if (durable && ::fsync(descriptor_) != 0) throw JobError(cat(path_.string(), " - cannot be written: ", cause()));
-  if (::close(std::exchange(descriptor_, -1)) != 0) throw JobError(cat(path_.string(), " - cannot be written: ", cause()));
+  if (const arrow::Status status = flush(); !status.ok())
+    throw JobError(cat(path_.string(), " - ", status.message()));
+  if (durable && ::fsync(descriptor_) != 0)
+    throw JobError(cat(path_.string(), " - cannot be written: ", cause()));
+  if (::close(std::exchange(descriptor_, -1)) != 0)
+    throw JobError(cat(path_.string(), " - cannot be written: ", cause()));
   state::rename_path(part_, path_);
 }
 

@@ -1,4 +1,5 @@
-// group_by: a run is the groups of some rows with their sums so far, in order of key; the same for what runs become.
+// group_by: a run is the groups of some rows with their sums so far, in order of key; the same for what runs
+// become.
 #include "base/text.h"
 #include "flow/accumulator.h"
 #include "flow/exchange.h"
@@ -21,10 +22,13 @@ struct Column {
 class Groups {
  public:
   explicit Groups(const std::vector<Column>& columns) : columns_(columns) {
-    for (const Column& column : columns) accumulators_.push_back(make_accumulator(column.function, column.argument, column.place));
+    for (const Column& column : columns)
+      accumulators_.push_back(make_accumulator(column.function, column.argument, column.place));
   }
   int64_t find_or_add(std::string_view key) { return table_.find_or_add(key); }
-  void find_or_add_all(const Keys& keys, std::vector<int64_t>& groups) { table_.find_or_add_all(keys, groups); }
+  void find_or_add_all(const Keys& keys, std::vector<int64_t>& groups) {
+    table_.find_or_add_all(keys, groups);
+  }
   void resize() {
     for (auto& accumulator : accumulators_) accumulator->resize(table_.size());
   }
@@ -52,7 +56,10 @@ class Groups {
 class GroupRuns final : public RunMaker {
  public:
   GroupRuns(const KeyEncoder& encoder, const std::vector<Column>& columns, SchemaPtr run_schema)
-      : encoder_(encoder), columns_(columns), run_schema_(std::move(run_schema)), groups_(std::make_unique<Groups>(columns)) {}
+      : encoder_(encoder),
+        columns_(columns),
+        run_schema_(std::move(run_schema)),
+        groups_(std::make_unique<Groups>(columns)) {}
 
   void add(const Batch& batch) override {
     if (batch->num_rows() == 0) return;
@@ -61,7 +68,8 @@ class GroupRuns final : public RunMaker {
     groups_->find_or_add_all(keys, group_of);
     groups_->resize();
     for (size_t c = 0; c < columns_.size(); ++c)
-      groups_->accumulator(c).add(columns_[c].index < 0 ? nullptr : batch->column(columns_[c].index).get(), group_of);
+      groups_->accumulator(c).add(columns_[c].index < 0 ? nullptr : batch->column(columns_[c].index).get(),
+                                  group_of);
   }
 
   int64_t bytes() const override { return groups_->size() == 0 ? 0 : groups_->bytes(); }
@@ -107,9 +115,11 @@ class GroupByExchange final : public Exchange {
       const AggregateKind kind = aggregate_kind(column.function, column.argument, column.place);
       column.first_partial = static_cast<int>(run.size());
       column.num_partials = kind.partial_types.size();
-      for (const auto& type : kind.partial_types) run.push_back(arrow::field(cat("partial_", run.size()), type));
+      for (const auto& type : kind.partial_types)
+        run.push_back(arrow::field(cat("partial_", run.size()), type));
       for (const auto& field : out)
-        if (field->name() == aggregate.name) throw InputError(cat(column.place, ": two columns have this name"));
+        if (field->name() == aggregate.name)
+          throw InputError(cat(column.place, ": two columns have this name"));
       out.push_back(arrow::field(aggregate.name, kind.type));
       columns_.push_back(column);
     }
@@ -120,12 +130,15 @@ class GroupByExchange final : public Exchange {
 
   const SchemaPtr& out_schema() const override { return out_schema_; }
   const SchemaPtr& run_schema() const override { return run_schema_; }
-  std::unique_ptr<RunMaker> make_runs(int64_t) const override { return std::make_unique<GroupRuns>(encoder_, columns_, run_schema_); }
+  std::unique_ptr<RunMaker> make_runs(int64_t) const override {
+    return std::make_unique<GroupRuns>(encoder_, columns_, run_schema_);
+  }
   size_t whole_prefix(std::string_view key) const override { return key.size(); }
 
   Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool is_only_partition) const override {
     Groups groups(columns_);
-    if (encoder_.num_columns() == 0 && is_only_partition) groups.find_or_add("");  // of no rows too there is one sum
+    if (encoder_.num_columns() == 0 && is_only_partition)
+      groups.find_or_add("");  // of no rows too there is one sum
     std::vector<int64_t> begins;
     const int64_t rows = sorted.keys->length();
     std::vector<std::string_view> keys;
@@ -142,7 +155,8 @@ class GroupByExchange final : public Exchange {
       std::vector<const arrow::Array*> partials;
       for (size_t p = 0; p < columns_[c].num_partials; ++p)
         partials.push_back(sorted.rows->column(columns_[c].first_partial + static_cast<int>(p)).get());
-      for (size_t g = 0; g + 1 < begins.size(); ++g) groups.accumulator(c).merge(partials, begins[g], begins[g + 1], static_cast<int64_t>(g));
+      for (size_t g = 0; g + 1 < begins.size(); ++g)
+        groups.accumulator(c).merge(partials, begins[g], begins[g + 1], static_cast<int64_t>(g));
     }
     std::vector<int64_t> order;
     for (int64_t group = 0; group < groups.size(); ++group) order.push_back(group);
@@ -160,7 +174,8 @@ class GroupByExchange final : public Exchange {
 
 }  // namespace
 
-std::unique_ptr<Exchange> make_group_by(const flow_steps::GroupBy& step, const SchemaPtr& schema, const std::string& place) {
+std::unique_ptr<Exchange> make_group_by(const flow_steps::GroupBy& step, const SchemaPtr& schema,
+                                        const std::string& place) {
   return std::make_unique<GroupByExchange>(step, schema, place);
 }
 

@@ -17,7 +17,10 @@ class GroupTable {
     const size_t i = static_cast<size_t>(group);
     return std::string_view(bytes_).substr(offsets_[i], offsets_[i + 1] - offsets_[i]);
   }
-  int64_t bytes() const { return static_cast<int64_t>(bytes_.size() + slots_.size() * sizeof(Slot) + offsets_.size() * sizeof(size_t)); }
+  int64_t bytes() const {
+    return static_cast<int64_t>(bytes_.size() + slots_.size() * sizeof(Slot) +
+                                offsets_.size() * sizeof(size_t));
+  }
 
   /// The number of the key, or -1.
   int64_t find(std::string_view key) const {
@@ -43,7 +46,8 @@ class GroupTable {
     for (size_t row = 0; row < rows; ++row) {
       if (!slots_.empty()) {
         if (row + kFar < rows) __builtin_prefetch(&slots_[hashes_[row + kFar] & (slots_.size() - 1)]);
-        if (row + kNear < rows) __builtin_prefetch(bytes_.data() + slots_[hashes_[row + kNear] & (slots_.size() - 1)].begin);
+        if (row + kNear < rows)
+          __builtin_prefetch(bytes_.data() + slots_[hashes_[row + kNear] & (slots_.size() - 1)].begin);
       }
       groups[row] = find_or_add(keys[static_cast<int64_t>(row)], hashes_[row]);
     }

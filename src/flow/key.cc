@@ -97,14 +97,16 @@ struct Entry {
   int64_t row;
 };
 
-/// Merges the stretches that are in order already, two by two, until one is left. bounds: where each begins, and the end.
+/// Merges the stretches that are in order already, two by two, until one is left. bounds: where each begins,
+/// and the end.
 template <class Before>
 void merge_stretches(std::vector<Entry>& entries, std::vector<size_t> bounds, const Before& before) {
   std::vector<Entry> merged(entries.size());
   while (bounds.size() > 2) {
     std::vector<size_t> next = {0};
     for (size_t i = 0; i + 1 < bounds.size(); i += 2) {
-      const auto begin = entries.begin() + static_cast<int64_t>(bounds[i]), middle = entries.begin() + static_cast<int64_t>(bounds[i + 1]);
+      const auto begin = entries.begin() + static_cast<int64_t>(bounds[i]),
+                 middle = entries.begin() + static_cast<int64_t>(bounds[i + 1]);
       const auto end = entries.begin() + static_cast<int64_t>(bounds[std::min(i + 2, bounds.size() - 1)]);
       std::merge(begin, middle, middle, end, merged.begin() + static_cast<int64_t>(bounds[i]), before);
       next.push_back(bounds[std::min(i + 2, bounds.size() - 1)]);
@@ -114,7 +116,8 @@ void merge_stretches(std::vector<Entry>& entries, std::vector<size_t> bounds, co
   }
 }
 
-/// Sorts numbered texts by their first eight bytes as a number, and the rest only where those are equal. Runs that lie one after the other are merged.
+/// Sorts numbered texts by their first eight bytes as a number, and the rest only where those are equal. Runs
+/// that lie one after the other are merged.
 template <class KeyOf>
 std::vector<int64_t> sort_by(int64_t rows, const KeyOf& key_of) {
   std::vector<Entry> entries(static_cast<size_t>(rows));
@@ -151,7 +154,8 @@ uint64_t get_big_endian(std::string_view& key) {
 }
 
 bool is_text(arrow::Type::type id) {
-  return id == arrow::Type::STRING || id == arrow::Type::BINARY || id == arrow::Type::LARGE_STRING || id == arrow::Type::LARGE_BINARY;
+  return id == arrow::Type::STRING || id == arrow::Type::BINARY || id == arrow::Type::LARGE_STRING ||
+         id == arrow::Type::LARGE_BINARY;
 }
 bool is_real(arrow::Type::type id) { return id == arrow::Type::FLOAT || id == arrow::Type::DOUBLE; }
 
@@ -198,7 +202,9 @@ ArrayPtr decode_column(std::vector<std::string_view>& keys, const std::shared_pt
       require(real.Append(std::bit_cast<double>(bits >> 63 ? bits & ~(uint64_t{1} << 63) : ~bits)), kPlace);
     } else {
       const uint64_t bits = get_big_endian(key);
-      require(whole.Append(static_cast<int64_t>(id == arrow::Type::UINT64 ? bits : bits ^ (uint64_t{1} << 63))), kPlace);
+      require(
+          whole.Append(static_cast<int64_t>(id == arrow::Type::UINT64 ? bits : bits ^ (uint64_t{1} << 63))),
+          kPlace);
     }
   }
   namespace ac = arrow::compute;
@@ -207,10 +213,13 @@ ArrayPtr decode_column(std::vector<std::string_view>& keys, const std::shared_pt
     if (id == arrow::Type::STRING) return value(bytes->View(type), kPlace);
     return id == arrow::Type::BINARY ? bytes : value(ac::Cast(*bytes, type), kPlace);
   }
-  if (is_real(id)) return value(ac::Cast(*value(real.Finish(), kPlace), type, ac::CastOptions::Unsafe()), kPlace);
+  if (is_real(id))
+    return value(ac::Cast(*value(real.Finish(), kPlace), type, ac::CastOptions::Unsafe()), kPlace);
   const ArrayPtr numbers = value(whole.Finish(), kPlace);
-  if (id == arrow::Type::UINT64 || id == arrow::Type::DATE64 || id == arrow::Type::TIMESTAMP) return value(numbers->View(type), kPlace);
-  if (id == arrow::Type::DATE32) return value(value(ac::Cast(*numbers, arrow::int32()), kPlace)->View(type), kPlace);
+  if (id == arrow::Type::UINT64 || id == arrow::Type::DATE64 || id == arrow::Type::TIMESTAMP)
+    return value(numbers->View(type), kPlace);
+  if (id == arrow::Type::DATE32)
+    return value(value(ac::Cast(*numbers, arrow::int32()), kPlace)->View(type), kPlace);
   return value(ac::Cast(*numbers, type), kPlace);
 }
 
@@ -227,7 +236,8 @@ size_t KeyEncoder::prefix_length(std::string_view key, int num_columns) const {
   size_t at = 0;
   for (size_t c = 0; c < static_cast<size_t>(num_columns); ++c) {
     const bool is_null = key[at++] == kNull;
-    if (!is_null) at += value_length(key.substr(at), schema_->field(columns_[c])->type()->id(), descending_[c]);
+    if (!is_null)
+      at += value_length(key.substr(at), schema_->field(columns_[c])->type()->id(), descending_[c]);
   }
   return at;
 }
@@ -274,7 +284,8 @@ Keys KeyEncoder::encode(const arrow::RecordBatch& batch) const {
       const size_t begin = keys.bytes_.size();
       putter(keys.bytes_, *array, row);
       if (descending_[c])
-        for (size_t i = begin; i < keys.bytes_.size(); ++i) keys.bytes_[i] = static_cast<char>(~keys.bytes_[i]);
+        for (size_t i = begin; i < keys.bytes_.size(); ++i)
+          keys.bytes_[i] = static_cast<char>(~keys.bytes_[i]);
     }
     keys.offsets_.push_back(keys.bytes_.size());
   }

@@ -1,6 +1,7 @@
-// Keys as bytes: the columns of a row become one text, and comparing two such texts with memcmp compares the rows. All that sorts, groups,
-// joins or cuts does it by these, so there is one order in all of flow:
-//   numbers by value, -0 = 0, NaN above all numbers and equal to itself; false before true; text by its bytes; null last, also descending.
+// Keys as bytes: the columns of a row become one text, and comparing two such texts with memcmp compares the
+// rows. All that sorts, groups, joins or cuts does it by these, so there is one order in all of flow:
+//   numbers by value, -0 = 0, NaN above all numbers and equal to itself; false before true; text by its
+//   bytes; null last, also descending.
 #pragma once
 
 #include <bit>
@@ -63,7 +64,8 @@ class KeyEncoder {
   std::vector<std::string> kinds() const;
   const std::vector<int>& columns() const { return columns_; }
   int num_columns() const { return static_cast<int>(columns_.size()); }
-  /// The values that keys were made of (-0 as 0). What stands behind the columns in a key is left alone. REQUIRES: none descends.
+  /// The values that keys were made of (-0 as 0). What stands behind the columns in a key is left alone.
+  /// REQUIRES: none descends.
   std::vector<ArrayPtr> decode(const std::vector<std::string_view>& keys) const;
   /// How long the first columns of a key are.
   size_t prefix_length(std::string_view key, int num_columns) const;

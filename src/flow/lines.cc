@@ -56,7 +56,9 @@ bool Lines::fill() {
 bool Lines::next(std::string_view& line) {
   size_t searched = at_;
   while (true) {
-    const void* end = searched < buffer_.size() ? std::memchr(buffer_.data() + searched, '\n', buffer_.size() - searched) : nullptr;
+    const void* end = searched < buffer_.size()
+                          ? std::memchr(buffer_.data() + searched, '\n', buffer_.size() - searched)
+                          : nullptr;
     if (end) {
       const size_t stop = static_cast<size_t>(static_cast<const char*>(end) - buffer_.data());
       line = std::string_view(buffer_).substr(at_, stop - at_);

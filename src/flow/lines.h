@@ -14,7 +14,8 @@ namespace shoal::flow {
 /// Goes on to the end of the file: its reader says where it stops. Belongs to one thread.
 class Lines {
  public:
-  /// Lines that begin at or after byte `begin`. Throws InputError when the file cannot be read, JobError when it is not as `file` says.
+  /// Lines that begin at or after byte `begin`. Throws InputError when the file cannot be read, JobError when
+  /// it is not as `file` says.
   Lines(const SourceFile& file, int64_t begin);
   ~Lines();
 
@@ -23,7 +24,8 @@ class Lines {
   /// Where the line that next() gave begins, of the unpacked bytes.
   int64_t begin() const { return line_begin_; }
   const std::string& path() const { return file_.path; }
-  /// The number of the line that begins at this byte, from 1: counts from the front of the file, for messages.
+  /// The number of the line that begins at this byte, from 1: counts from the front of the file, for
+  /// messages.
   static int64_t number_at(const SourceFile& file, int64_t byte);
   /// Throws JobError unless the file is still as it was.
   void expect_unchanged() const;
@@ -35,8 +37,8 @@ class Lines {
   data::InputFile input_;
   std::shared_ptr<arrow::io::InputStream> unpacked_;  // of a packed file
   std::string buffer_;
-  size_t at_ = 0;          // in buffer_
-  int64_t buffer_begin_;   // of buffer_ in the file
+  size_t at_ = 0;         // in buffer_
+  int64_t buffer_begin_;  // of buffer_ in the file
   int64_t line_begin_ = 0;
   bool ended_ = false;
 };

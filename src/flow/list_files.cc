@@ -13,11 +13,13 @@ namespace fs = std::filesystem;
 
 bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
-/// The regular files under a folder, hidden ones and links left out, by path. What a flow keeps beside its rows is no input.
+/// The regular files under a folder, hidden ones and links left out, by path. What a flow keeps beside its
+/// rows is no input.
 std::vector<std::string> files_under(const fs::path& folder, const std::string& place) {
   std::vector<std::string> found;
   std::error_code error;
-  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
     if (is_hidden(entry->path())) {
       if (entry->is_directory()) entry.disable_recursion_pending();
       continue;
@@ -60,7 +62,8 @@ std::vector<std::string> list_files(const std::vector<std::string>& paths, const
       found = matches(path);
     else
       throw InputError(cat(place, ": paths: ", path, " is no file or folder; name one that is there"));
-    if (found.empty()) throw InputError(cat(place, ": paths: got no file from ", path, ", want at least one"));
+    if (found.empty())
+      throw InputError(cat(place, ": paths: got no file from ", path, ", want at least one"));
     files.insert(files.end(), found.begin(), found.end());
   }
   return files;

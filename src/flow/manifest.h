@@ -1,4 +1,5 @@
-// manifest.json of a flow's output: what the files are, how each step counted; and looking at such a folder (docs/data_engine.md).
+// manifest.json of a flow's output: what the files are, how each step counted; and looking at such a folder
+// (docs/data_engine.md).
 #pragma once
 
 #include <filesystem>
@@ -28,10 +29,12 @@ OutputManifest load_output(const std::filesystem::path& folder);
 /// Whether the folder has a manifest of flow's.
 bool is_output(const std::filesystem::path& folder);
 
-/// Compares every file with its checksum. Throws InputError naming the first that is not as it was written, or is not of the output.
+/// Compares every file with its checksum. Throws InputError naming the first that is not as it was written,
+/// or is not of the output.
 OutputManifest verify_output(const std::filesystem::path& folder);
 
-/// Columns, counts, sizes and the first rows as text; of a flow's output, or of any file or folder that flow reads.
+/// Columns, counts, sizes and the first rows as text; of a flow's output, or of any file or folder that flow
+/// reads.
 std::string show(const std::filesystem::path&, int64_t num_rows = 5);
 
 /// The counts as a page: what each step took, gave and dropped.

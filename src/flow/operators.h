@@ -20,10 +20,12 @@ class Operator {
   virtual Batch apply(const Batch&) = 0;
 };
 
-/// Throws InputError where the step does not fit its input. `memory_bytes` is what a join may hold of its right side.
+/// Throws InputError where the step does not fit its input. `memory_bytes` is what a join may hold of its
+/// right side.
 std::unique_ptr<Operator> make_operator(const FlowStep&, const SchemaPtr& in, int64_t memory_bytes);
 
 /// The join, in a file of its own; what it reads is listed at once, and read at the first row.
-std::unique_ptr<Operator> make_join(const FlowJoin&, const SchemaPtr& in, int64_t memory_bytes, const std::string& place);
+std::unique_ptr<Operator> make_join(const FlowJoin&, const SchemaPtr& in, int64_t memory_bytes,
+                                    const std::string& place);
 
 }  // namespace shoal::flow

@@ -22,7 +22,12 @@ struct Entry {
   const toml::node& node;
 
   [[noreturn]] void refuse(std::string_view want) const {
-    throw InputError(cat(place, ": got ", node.is_table() ? "a table" : node.is_array() ? "a list" : node.is_string() ? "a string" : "something else", ", want ", want));
+    throw InputError(cat(place, ": got ",
+                         node.is_table()    ? "a table"
+                         : node.is_array()  ? "a list"
+                         : node.is_string() ? "a string"
+                                            : "something else",
+                         ", want ", want));
   }
   std::string text() const {
     if (!node.is_string()) refuse("a string in quotes");
@@ -54,9 +59,11 @@ struct Entry {
     const std::string written = text();
     double amount = 0;
     const auto [end, error] = std::from_chars(written.data(), written.data() + written.size(), amount);
-    static const std::map<std::string, int> kShifts = {{"", 0}, {"B", 0}, {"KB", 10}, {"MB", 20}, {"GB", 30}, {"TB", 40}};
+    static const std::map<std::string, int> kShifts = {{"", 0},    {"B", 0},   {"KB", 10},
+                                                       {"MB", 20}, {"GB", 30}, {"TB", 40}};
     const auto shift = kShifts.find(std::string(end, written.data() + written.size()));
-    if (error != std::errc() || shift == kShifts.end() || amount < 0) throw InputError(cat(place, ": got ", written, ", want bytes, as in \"2GB\" or \"64KB\""));
+    if (error != std::errc() || shift == kShifts.end() || amount < 0)
+      throw InputError(cat(place, ": got ", written, ", want bytes, as in \"2GB\" or \"64KB\""));
     return static_cast<int64_t>(amount * static_cast<double>(int64_t{1} << shift->second));
   }
   const toml::table& table() const {
@@ -70,7 +77,8 @@ std::vector<std::pair<std::string, Entry>> members(const toml::table& table, con
   std::map<std::pair<toml::source_index, toml::source_index>, std::pair<std::string, Entry>> found;
   for (const auto& [key, node] : table) {
     const auto& begin = key.source().begin;
-    found.insert({{begin.line, begin.column}, {std::string(key.str()), Entry{cat(place, ", ", key.str()), node}}});
+    found.insert(
+        {{begin.line, begin.column}, {std::string(key.str()), Entry{cat(place, ", ", key.str()), node}}});
   }
   std::vector<std::pair<std::string, Entry>> ordered;
   for (auto& [unused, member] : found) ordered.push_back(member);
@@ -79,7 +87,8 @@ std::vector<std::pair<std::string, Entry>> members(const toml::table& table, con
 
 Pairs text_pairs(const Entry& entry) {
   Pairs pairs;
-  for (const auto& [name, value] : members(entry.table(), entry.place)) pairs.emplace_back(name, value.text());
+  for (const auto& [name, value] : members(entry.table(), entry.place))
+    pairs.emplace_back(name, value.text());
   return pairs;
 }
 
@@ -92,7 +101,8 @@ void set_all(const toml::table& table, const std::string& place, const Setters& 
       std::vector<std::string> known;
       for (const auto& [name, unused] : setters) known.push_back(name);
       const std::string guess = nearest(key, known);
-      throw InputError(cat(place, ": unknown key: got ", key, ", want ", guess.empty() ? cat("one of ", join(known, ", ")) : guess));
+      throw InputError(cat(place, ": unknown key: got ", key, ", want ",
+                           guess.empty() ? cat("one of ", join(known, ", ")) : guess));
     }
     setter->second(entry);
   }
@@ -151,21 +161,37 @@ FlowStep sample_step(const Entry& entry) {
 FlowStep select_step(const Entry& entry) {
   if (entry.node.is_table()) return {entry.place, steps::Select{text_pairs(entry)}};
   Pairs columns;
-  for (const std::string& name : entry.texts()) columns.emplace_back(name, cat("`", join(split(name, '`'), "``"), "`"));
+  for (const std::string& name : entry.texts())
+    columns.emplace_back(name, cat("`", join(split(name, '`'), "``"), "`"));
   return {entry.place, steps::Select{columns}};
 }
 
 /// A [[step]] is a table whose first key says what it does; group_by has its aggregates beside it.
 FlowStep parse_step(const toml::table& table, const std::string& file) {
   static const std::map<std::string, std::function<FlowStep(const Entry&)>> kSteps = {
-      {"filter", [](const Entry& e) { return FlowStep{e.place, steps::Filter{e.text()}}; }},
+      {"filter",
+       [](const Entry& e) {
+         return FlowStep{e.place, steps::Filter{e.text()}};
+       }},
       {"select", select_step},
-      {"with_column", [](const Entry& e) { return FlowStep{e.place, steps::WithColumn{text_pairs(e)}}; }},
+      {"with_column",
+       [](const Entry& e) {
+         return FlowStep{e.place, steps::WithColumn{text_pairs(e)}};
+       }},
       {"flat_map", flat_map_step},
       {"sample", sample_step},
-      {"distinct", [](const Entry& e) { return FlowStep{e.place, steps::Distinct{e.texts()}}; }},
-      {"group_by", [](const Entry& e) { return FlowStep{e.place, steps::GroupBy{e.texts(), {}}}; }},
-      {"sort", [](const Entry& e) { return FlowStep{e.place, steps::Sort{e.texts()}}; }},
+      {"distinct",
+       [](const Entry& e) {
+         return FlowStep{e.place, steps::Distinct{e.texts()}};
+       }},
+      {"group_by",
+       [](const Entry& e) {
+         return FlowStep{e.place, steps::GroupBy{e.texts(), {}}};
+       }},
+      {"sort",
+       [](const Entry& e) {
+         return FlowStep{e.place, steps::Sort{e.texts()}};
+       }},
       {"join", join_step},
       {"window", window_step},
   };
@@ -184,11 +210,14 @@ FlowStep parse_step(const toml::table& table, const std::string& file) {
     const auto parser = kSteps.find(key);
     if (parser == kSteps.end()) {
       const std::string guess = nearest(key, known);
-      throw InputError(cat(place, ": unknown step: got ", key, ", want ", guess.empty() ? cat("one of ", join(known, ", ")) : guess));
+      throw InputError(cat(place, ": unknown step: got ", key, ", want ",
+                           guess.empty() ? cat("one of ", join(known, ", ")) : guess));
     }
-    found.push_back(parser->second(Entry{cat(file, ":", entry.node.source().begin.line, " - ", key), entry.node}));
+    found.push_back(
+        parser->second(Entry{cat(file, ":", entry.node.source().begin.line, " - ", key), entry.node}));
   }
-  if (found.size() != 1) throw InputError(cat(place, ": got ", found.size(), " things to do, want one for each [[step]]"));
+  if (found.size() != 1)
+    throw InputError(cat(place, ": got ", found.size(), " things to do, want one for each [[step]]"));
   auto* const group_by = std::get_if<steps::GroupBy>(&found[0].what);
   if (has_aggregates && !group_by) throw InputError(cat(place, ": aggregates belong to group_by"));
   if (group_by) group_by->aggregates = aggregates;
@@ -197,11 +226,13 @@ FlowStep parse_step(const toml::table& table, const std::string& file) {
 
 toml::table parse(const fs::path& file) {
   std::error_code error;
-  if (!fs::is_regular_file(file, error)) throw InputError(cat(file.string(), " - no such file: want a pipeline file (TOML)"));
+  if (!fs::is_regular_file(file, error))
+    throw InputError(cat(file.string(), " - no such file: want a pipeline file (TOML)"));
   try {
     return toml::parse_file(file.string());
   } catch (const toml::parse_error& problem) {
-    throw InputError(cat(file.string(), ":", problem.source().begin.line, " - not TOML: ", problem.description()));
+    throw InputError(
+        cat(file.string(), ":", problem.source().begin.line, " - not TOML: ", problem.description()));
   }
 }
 
@@ -220,17 +251,23 @@ Flow load_flow(const fs::path& file) {
   flow.place = file.string();
   const toml::table table = parse(file);
   set_all(table, file.string(),
-          {{"read", [&](const Entry& e) { set_all(e.table(), cat(file.string(), ":", e.node.source().begin.line, " - read"), read_setters(flow.source)); }},
+          {{"read",
+            [&](const Entry& e) {
+              set_all(e.table(), cat(file.string(), ":", e.node.source().begin.line, " - read"),
+                      read_setters(flow.source));
+            }},
            {"memory", [&](const Entry& e) { flow.settings.memory_bytes = e.bytes(); }},
            {"part_bytes", [&](const Entry& e) { flow.settings.part_bytes = e.bytes(); }},
            {"step",
             [&](const Entry& e) {
               if (!e.node.is_array_of_tables()) e.refuse("[[step]] in double brackets");
-              for (const toml::node& step : *e.node.as_array()) flow.steps.push_back(parse_step(*step.as_table(), file.string()));
+              for (const toml::node& step : *e.node.as_array())
+                flow.steps.push_back(parse_step(*step.as_table(), file.string()));
             }},
            {"write", [&](const Entry& e) {
               set_all(e.table(), cat(file.string(), ":", e.node.source().begin.line, " - write"),
-                      {{"out", [&](const Entry& o) { flow.sink.out = o.text(); }}, {"format", [&](const Entry& f) { flow.sink.format = f.text(); }}});
+                      {{"out", [&](const Entry& o) { flow.sink.out = o.text(); }},
+                       {"format", [&](const Entry& f) { flow.sink.format = f.text(); }}});
             }}});
   return flow;
 }

@@ -7,9 +7,11 @@
 
 namespace shoal::flow {
 
-/// Whether the file has a [read] table: a flow, and no pipeline of `shoal data` for tokens. False for what is no TOML.
+/// Whether the file has a [read] table: a flow, and no pipeline of `shoal data` for tokens. False for what is
+/// no TOML.
 bool is_flow_file(const std::filesystem::path&);
-/// Throws InputError with file and line. The output's folder may be missing from it: the command line can give it.
+/// Throws InputError with file and line. The output's folder may be missing from it: the command line can
+/// give it.
 Flow load_flow(const std::filesystem::path&);
 
 }  // namespace shoal::flow

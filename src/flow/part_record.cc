@@ -19,7 +19,8 @@ std::string to_hex(const std::string& bytes) {
 std::string from_hex(const std::string& hex) {
   const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
   std::string bytes;
-  for (size_t i = 0; i + 1 < hex.size(); i += 2) bytes.push_back(static_cast<char>(digit(hex[i]) << 4 | digit(hex[i + 1])));
+  for (size_t i = 0; i + 1 < hex.size(); i += 2)
+    bytes.push_back(static_cast<char>(digit(hex[i]) << 4 | digit(hex[i + 1])));
   return bytes;
 }
 
@@ -36,11 +37,16 @@ std::string to_json(const PartRecord& record) {
   for (const RunRecord& run : record.runs) {
     std::vector<std::string> keys;
     for (const std::string& key : run.first_keys) keys.push_back(to_hex(key));
-    json["runs"].push_back({{"file", run.file}, {"rows", run.rows}, {"bytes", run.bytes}, {"checksum", run.checksum}, {"keys", keys}});
+    json["runs"].push_back({{"file", run.file},
+                            {"rows", run.rows},
+                            {"bytes", run.bytes},
+                            {"checksum", run.checksum},
+                            {"keys", keys}});
   }
   json["files"] = nlohmann::ordered_json::array();
   for (const FileRecord& file : record.files)
-    json["files"].push_back({{"file", file.file}, {"rows", file.rows}, {"bytes", file.bytes}, {"checksum", file.checksum}});
+    json["files"].push_back(
+        {{"file", file.file}, {"rows", file.rows}, {"bytes", file.bytes}, {"checksum", file.checksum}});
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -57,7 +63,8 @@ PartRecord part_from_json(const std::string& text) {
     for (const auto& key : run.at("keys")) known.first_keys.push_back(from_hex(key.get<std::string>()));
     record.runs.push_back(std::move(known));
   }
-  for (const auto& file : json.at("files")) record.files.push_back({file.at("file"), file.at("rows"), file.at("bytes"), file.at("checksum")});
+  for (const auto& file : json.at("files"))
+    record.files.push_back({file.at("file"), file.at("rows"), file.at("bytes"), file.at("checksum")});
   return record;
 }
 

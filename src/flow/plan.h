@@ -1,4 +1,5 @@
-// A flow as stages: each reads parts, takes rows through steps that look at one row at a time, and ends in an exchange or in files.
+// A flow as stages: each reads parts, takes rows through steps that look at one row at a time, and ends in an
+// exchange or in files.
 #pragma once
 
 #include <memory>

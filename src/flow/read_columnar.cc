@@ -37,7 +37,8 @@ SchemaPtr plain_schema(const arrow::Schema& schema) {
   arrow::FieldVector fields;
   for (const auto& field : schema.fields()) {
     auto type = field->type();
-    if (type->id() == arrow::Type::DICTIONARY) type = static_cast<const arrow::DictionaryType&>(*type).value_type();
+    if (type->id() == arrow::Type::DICTIONARY)
+      type = static_cast<const arrow::DictionaryType&>(*type).value_type();
     fields.push_back(arrow::field(field->name(), type));
   }
   return arrow::schema(fields);
@@ -58,14 +59,16 @@ class ColumnarReader final : public Reader {
     require(parquet_->GetSchema(&found), file.path);
     check(*plain_schema(*found));
     std::vector<int> groups;
-    for (int64_t group = segment.begin; group < segment.end; ++group) groups.push_back(static_cast<int>(group));
+    for (int64_t group = segment.begin; group < segment.end; ++group)
+      groups.push_back(static_cast<int>(group));
     batches_ = value(parquet_->GetRecordBatchReader(groups), file.path);
   }
 
   Batch next() override {
     Batch batch;
     if (ipc_) {
-      if (segment_.begin < segment_.end) batch = value(ipc_->ReadRecordBatch(static_cast<int>(segment_.begin++)), file_.path);
+      if (segment_.begin < segment_.end)
+        batch = value(ipc_->ReadRecordBatch(static_cast<int>(segment_.begin++)), file_.path);
     } else {
       require(batches_->ReadNext(&batch), file_.path);
     }
@@ -76,7 +79,8 @@ class ColumnarReader final : public Reader {
     std::vector<ArrayPtr> columns = batch->columns();
     for (int c = 0; c < batch->num_columns(); ++c) {
       ArrayPtr& column = columns[static_cast<size_t>(c)];
-      if (column->type_id() == arrow::Type::DICTIONARY) column = value(arrow::compute::Cast(*column, schema_->field(c)->type()), file_.path);
+      if (column->type_id() == arrow::Type::DICTIONARY)
+        column = value(arrow::compute::Cast(*column, schema_->field(c)->type()), file_.path);
     }
     return arrow::RecordBatch::Make(schema_, batch->num_rows(), columns);
   }
@@ -84,8 +88,8 @@ class ColumnarReader final : public Reader {
  private:
   void check(const arrow::Schema& found) const {
     if (!found.Equals(*schema_, false))
-      throw InputError(cat(file_.path, " - columns: got ", join(split(found.ToString(), '\n'), ", "), ", want ",
-                           join(split(schema_->ToString(), '\n'), ", "), " as in the first file"));
+      throw InputError(cat(file_.path, " - columns: got ", join(split(found.ToString(), '\n'), ", "),
+                           ", want ", join(split(schema_->ToString(), '\n'), ", "), " as in the first file"));
   }
 
   SourceFile file_;
@@ -99,7 +103,8 @@ class ColumnarReader final : public Reader {
 
 }  // namespace
 
-std::unique_ptr<Reader> read_columnar(const SourceFile& file, const Segment& segment, Format format, const SchemaPtr& schema) {
+std::unique_ptr<Reader> read_columnar(const SourceFile& file, const Segment& segment, Format format,
+                                      const SchemaPtr& schema) {
   return std::make_unique<ColumnarReader>(file, segment, format, schema);
 }
 
@@ -119,7 +124,8 @@ std::vector<int64_t> sizes_of_columnar(const SourceFile& file, Format format) {
   }
   const auto reader = open_parquet(file.path);
   const auto metadata = reader->parquet_reader()->metadata();
-  for (int group = 0; group < metadata->num_row_groups(); ++group) sizes.push_back(metadata->RowGroup(group)->total_byte_size());
+  for (int group = 0; group < metadata->num_row_groups(); ++group)
+    sizes.push_back(metadata->RowGroup(group)->total_byte_size());
   return sizes;
 }
 

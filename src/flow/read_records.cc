@@ -17,8 +17,15 @@ char separator_of(Format format) { return format == Format::kTsv ? '\t' : ','; }
 
 class RecordReader final : public Reader {
  public:
-  RecordReader(const SourceFile& file, const Segment& segment, Format format, const FlowRead& spec, const SchemaPtr& schema, BadRecords& bad)
-      : file_(file), end_(segment.end), format_(format), bad_(bad), lines_(file, segment.begin), rows_(schema), schema_(schema) {
+  RecordReader(const SourceFile& file, const Segment& segment, Format format, const FlowRead& spec,
+               const SchemaPtr& schema, BadRecords& bad)
+      : file_(file),
+        end_(segment.end),
+        format_(format),
+        bad_(bad),
+        lines_(file, segment.begin),
+        rows_(schema),
+        schema_(schema) {
     const bool is_csv = format == Format::kCsv || format == Format::kTsv;
     std::string_view line;
     if (is_csv && spec.header && segment.begin == 0 && lines_.next(line)) check_header(line);
@@ -51,10 +58,12 @@ class RecordReader final : public Reader {
     size_t count = 0;
     split_csv(line, separator_of(format_), cells_, count);
     bool equal = count == static_cast<size_t>(schema_->num_fields());
-    for (size_t c = 0; equal && c < count; ++c) equal = cells_[c].text == schema_->field(static_cast<int>(c))->name();
+    for (size_t c = 0; equal && c < count; ++c)
+      equal = cells_[c].text == schema_->field(static_cast<int>(c))->name();
     if (!equal)
       throw InputError(cat(file_.path, ":1 - header: got ", std::string(line.substr(0, 100)), ", want ",
-                           join(names_of(*schema_), std::string(1, separator_of(format_))), " as in the first file"));
+                           join(names_of(*schema_), std::string(1, separator_of(format_))),
+                           " as in the first file"));
   }
 
   std::string parse(std::string_view line) {
@@ -68,7 +77,8 @@ class RecordReader final : public Reader {
   std::string put(int column, const Cell& cell) {
     if (cell.is_null || rows_.set(column, cell.text)) return "";
     const auto& field = *schema_->field(column);
-    return cat("column ", field.name(), ": got ", cell.text.substr(0, 40), ", want ", wanted(cell_type(*field.type())));
+    return cat("column ", field.name(), ": got ", cell.text.substr(0, 40), ", want ",
+               wanted(cell_type(*field.type())));
   }
 
   std::string parse_csv(std::string_view line) {
@@ -85,7 +95,8 @@ class RecordReader final : public Reader {
     std::string wrong = split_json(line, members_, count);
     for (size_t m = 0; wrong.empty() && m < count; ++m) {
       const int expected = static_cast<int>(m);  // most often the members stand in the order of the columns
-      const bool as_expected = expected < schema_->num_fields() && schema_->field(expected)->name() == members_[m].first;
+      const bool as_expected =
+          expected < schema_->num_fields() && schema_->field(expected)->name() == members_[m].first;
       const int column = as_expected ? expected : column_of(*schema_, members_[m].first);
       if (column >= 0) wrong = put(column, members_[m].second);
     }
@@ -120,7 +131,10 @@ class Guess {
   }
   CellType type() const {
     if (!seen_) return CellType::kText;
-    return can_be_int_ ? CellType::kInt : can_be_float_ ? CellType::kFloat : can_be_bool_ ? CellType::kBool : CellType::kText;
+    return can_be_int_     ? CellType::kInt
+           : can_be_float_ ? CellType::kFloat
+           : can_be_bool_  ? CellType::kBool
+                           : CellType::kText;
   }
 
  private:
@@ -162,12 +176,13 @@ void see_csv(Lines& lines, Format format, bool header, Names& names, std::vector
 
 }  // namespace
 
-std::unique_ptr<Reader> read_records(const SourceFile& file, const Segment& segment, Format format, const FlowRead& spec, const SchemaPtr& schema,
-                                     BadRecords& bad) {
+std::unique_ptr<Reader> read_records(const SourceFile& file, const Segment& segment, Format format,
+                                     const FlowRead& spec, const SchemaPtr& schema, BadRecords& bad) {
   return std::make_unique<RecordReader>(file, segment, format, spec, schema, bad);
 }
 
-SchemaPtr schema_of_records(const SourceFile& file, Format format, const FlowRead& spec, const std::string& place) {
+SchemaPtr schema_of_records(const SourceFile& file, Format format, const FlowRead& spec,
+                            const std::string& place) {
   if (format == Format::kText) return arrow::schema({arrow::field("text", arrow::utf8())});
   if (!spec.columns.empty()) {
     arrow::FieldVector fields;
@@ -184,7 +199,8 @@ SchemaPtr schema_of_records(const SourceFile& file, Format format, const FlowRea
     see_csv(lines, format, spec.header, names, guesses);
   if (names.empty()) throw InputError(cat(place, ": ", file.path, " shows no columns; name them in columns"));
   arrow::FieldVector fields;
-  for (size_t i = 0; i < names.size(); ++i) fields.push_back(arrow::field(names[i], arrow_type(guesses[i].type())));
+  for (size_t i = 0; i < names.size(); ++i)
+    fields.push_back(arrow::field(names[i], arrow_type(guesses[i].type())));
   return arrow::schema(fields);
 }
 

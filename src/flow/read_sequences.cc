@@ -1,4 +1,5 @@
-// FASTQ (four lines a record; the sequence and its qualities on one line each) and FASTA (a line that begins with >, then lines of sequence).
+// FASTQ (four lines a record; the sequence and its qualities on one line each) and FASTA (a line that begins
+// with >, then lines of sequence).
 #include <algorithm>
 #include <deque>
 
@@ -15,7 +16,8 @@ constexpr int64_t kBefore = 1 << 16;
 
 class SequenceReader : public Reader {
  public:
-  SequenceReader(const SourceFile& file, const Segment& segment, int64_t begin, const SchemaPtr& schema, BadRecords& bad)
+  SequenceReader(const SourceFile& file, const Segment& segment, int64_t begin, const SchemaPtr& schema,
+                 BadRecords& bad)
       : file_(file), segment_(segment), bad_(bad), lines_(file, begin), rows_(schema) {}
 
  protected:
@@ -38,7 +40,8 @@ class SequenceReader : public Reader {
 
 class FastqReader final : public SequenceReader {
  public:
-  /// Reads from before the segment on: so it knows where records begin, also behind one that is none, as the reader of the segment before does.
+  /// Reads from before the segment on: so it knows where records begin, also behind one that is none, as the
+  /// reader of the segment before does.
   FastqReader(const SourceFile& file, const Segment& segment, const SchemaPtr& schema, BadRecords& bad)
       : SequenceReader(file, segment, std::max<int64_t>(0, segment.begin - kBefore), schema, bad) {
     if (segment.begin > kBefore) to_next_record();
@@ -59,7 +62,9 @@ class FastqReader final : public SequenceReader {
         }
         ahead_.erase(ahead_.begin(), ahead_.begin() + 4);
       } else {
-        if (is_ours) refuse(begin, "not a record of FASTQ: want @name, sequence, +, and as many qualities as bases", ahead_.front().text);
+        if (is_ours)
+          refuse(begin, "not a record of FASTQ: want @name, sequence, +, and as many qualities as bases",
+                 ahead_.front().text);
         ahead_.pop_front();
         to_next_record();
       }
@@ -85,8 +90,9 @@ class FastqReader final : public SequenceReader {
   }
   /// Qualities may begin with @ too, but then the third line is a sequence.
   bool is_record() const {
-    return ahead_[0].text.starts_with('@') && ahead_[2].text.starts_with('+') && ahead_[1].text.size() == ahead_[3].text.size() &&
-           is_utf8(ahead_[0].text) && is_utf8(ahead_[1].text) && is_utf8(ahead_[3].text);
+    return ahead_[0].text.starts_with('@') && ahead_[2].text.starts_with('+') &&
+           ahead_[1].text.size() == ahead_[3].text.size() && is_utf8(ahead_[0].text) &&
+           is_utf8(ahead_[1].text) && is_utf8(ahead_[3].text);
   }
   std::deque<Line> ahead_;
 };
@@ -97,9 +103,12 @@ class FastaReader final : public SequenceReader {
       : SequenceReader(file, segment, segment.begin, schema, bad) {
     std::string_view line;
     while (!has_head_ && !ended_) {
-      if (!lines_.next(line)) ended_ = true;
-      else if (line.starts_with('>')) keep(line);
-      else if (segment.begin == 0 && !line.empty()) refuse(lines_.begin(), "sequence before the first >", line);
+      if (!lines_.next(line))
+        ended_ = true;
+      else if (line.starts_with('>'))
+        keep(line);
+      else if (segment.begin == 0 && !line.empty())
+        refuse(lines_.begin(), "sequence before the first >", line);
     }
   }
 
@@ -143,13 +152,15 @@ class FastaReader final : public SequenceReader {
 
 }  // namespace
 
-std::unique_ptr<Reader> read_sequences(const SourceFile& file, const Segment& segment, Format format, const SchemaPtr& schema, BadRecords& bad) {
+std::unique_ptr<Reader> read_sequences(const SourceFile& file, const Segment& segment, Format format,
+                                       const SchemaPtr& schema, BadRecords& bad) {
   if (format == Format::kFastq) return std::make_unique<FastqReader>(file, segment, schema, bad);
   return std::make_unique<FastaReader>(file, segment, schema, bad);
 }
 
 SchemaPtr schema_of_sequences(Format format) {
-  arrow::FieldVector fields = {arrow::field("id", arrow::utf8()), arrow::field("comment", arrow::utf8()), arrow::field("sequence", arrow::utf8())};
+  arrow::FieldVector fields = {arrow::field("id", arrow::utf8()), arrow::field("comment", arrow::utf8()),
+                               arrow::field("sequence", arrow::utf8())};
   if (format == Format::kFastq) fields.push_back(arrow::field("quality", arrow::utf8()));
   return arrow::schema(fields);
 }

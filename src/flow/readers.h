@@ -8,9 +8,11 @@
 namespace shoal::flow {
 
 /// text, jsonl, csv, tsv.
-std::unique_ptr<Reader> read_records(const SourceFile&, const Segment&, Format, const FlowRead&, const SchemaPtr&, BadRecords&);
+std::unique_ptr<Reader> read_records(const SourceFile&, const Segment&, Format, const FlowRead&,
+                                     const SchemaPtr&, BadRecords&);
 /// fastq, fasta: columns id, comment, sequence, and of fastq quality.
-std::unique_ptr<Reader> read_sequences(const SourceFile&, const Segment&, Format, const SchemaPtr&, BadRecords&);
+std::unique_ptr<Reader> read_sequences(const SourceFile&, const Segment&, Format, const SchemaPtr&,
+                                       BadRecords&);
 /// parquet, ipc.
 std::unique_ptr<Reader> read_columnar(const SourceFile&, const Segment&, Format, const SchemaPtr&);
 

@@ -110,7 +110,9 @@ class Json {
       if (!skip_nested()) return false;
       cell.is_quoted = true;
     } else {
-      while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '+' || text_[at_] == '-' || text_[at_] == '.')) ++at_;
+      while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) ||
+                                    text_[at_] == '+' || text_[at_] == '-' || text_[at_] == '.'))
+        ++at_;
     }
     cell.text.assign(text_.substr(begin, at_ - begin));
     if (cell.text == "null") cell.is_null = true;
@@ -177,7 +179,8 @@ std::string split_csv(std::string_view line, char separator, std::vector<Cell>& 
   }
 }
 
-std::string split_json(std::string_view line, std::vector<std::pair<std::string, Cell>>& members, size_t& num_members) {
+std::string split_json(std::string_view line, std::vector<std::pair<std::string, Cell>>& members,
+                       size_t& num_members) {
   Json json(line);
   num_members = 0;
   if (!json.take('{')) return "not a JSON object";
@@ -186,7 +189,8 @@ std::string split_json(std::string_view line, std::vector<std::pair<std::string,
       if (num_members == members.size()) members.emplace_back();
       auto& [name, cell] = members[num_members++];
       json.skip_space();
-      if (!json.text(name) || !json.take(':') || !json.any(cell)) return cat("not JSON at byte ", json.at() + 1);
+      if (!json.text(name) || !json.take(':') || !json.any(cell))
+        return cat("not JSON at byte ", json.at() + 1);
     } while (json.take(','));
     if (!json.take('}')) return cat("not JSON at byte ", json.at() + 1);
   }
@@ -227,7 +231,8 @@ void append_json_text(std::string& out, std::string_view text) {
 
 bool is_utf8(std::string_view text) {
   arrow::util::InitializeUTF8();
-  return arrow::util::ValidateUTF8(reinterpret_cast<const uint8_t*>(text.data()), static_cast<int64_t>(text.size()));
+  return arrow::util::ValidateUTF8(reinterpret_cast<const uint8_t*>(text.data()),
+                                   static_cast<int64_t>(text.size()));
 }
 
 }  // namespace shoal::flow

@@ -22,7 +22,8 @@ std::string escaped(const std::string& text) {
 /// 1234567: "1,234,567".
 std::string grouped(int64_t number) {
   std::string digits = cat(number);
-  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<size_t>(at), ",");
+  for (int64_t at = static_cast<int64_t>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<size_t>(at), ",");
   return digits;
 }
 
@@ -45,23 +46,34 @@ std::string report_page(const OutputManifest& manifest) {
   for (const FileRecord& file : manifest.files) bytes += file.bytes;
   for (const FlowStepCount& step : report.steps) most = std::max({most, step.rows_in, step.rows_out});
   std::string page = kHead;
-  page += cat("<h1>Rows from step to step</h1>\n<p class=\"sum\">", grouped(report.rows), " rows in ", manifest.files.size(), " files of ", escaped(manifest.format), ", ",
-              human_bytes(static_cast<uint64_t>(bytes)), "</p>\n<table><tr><th>step</th><th class=\"n\">rows in</th><th class=\"n\">rows out</th>",
+  page += cat("<h1>Rows from step to step</h1>\n<p class=\"sum\">", grouped(report.rows), " rows in ",
+              manifest.files.size(), " files of ", escaped(manifest.format), ", ",
+              human_bytes(static_cast<uint64_t>(bytes)),
+              "</p>\n<table><tr><th>step</th><th class=\"n\">rows in</th><th class=\"n\">rows out</th>",
               "<th class=\"n\">dropped</th><th></th></tr>\n");
   for (const FlowStepCount& step : report.steps) {
     const int64_t dropped = step.rows_in - step.rows_out;
-    page += cat("<tr><td class=\"step\">", escaped(step.step), "</td><td class=\"n\">", grouped(step.rows_in), "</td><td class=\"n\">", grouped(step.rows_out), "</td><td class=\"n\">",
-                dropped > 0 ? cat(grouped(dropped), " (", dropped * 100 / std::max<int64_t>(step.rows_in, 1), " %)") : "", "</td><td class=\"w\"><div class=\"bar\" style=\"width:",
-                step.rows_out * 100 / most, "%\"></div></td></tr>\n");
+    page += cat("<tr><td class=\"step\">", escaped(step.step), "</td><td class=\"n\">", grouped(step.rows_in),
+                "</td><td class=\"n\">", grouped(step.rows_out), "</td><td class=\"n\">",
+                dropped > 0
+                    ? cat(grouped(dropped), " (", dropped * 100 / std::max<int64_t>(step.rows_in, 1), " %)")
+                    : "",
+                "</td><td class=\"w\"><div class=\"bar\" style=\"width:", step.rows_out * 100 / most,
+                "%\"></div></td></tr>\n");
   }
   page += "</table>\n";
   if (report.bad_records > 0)
-    page += cat("<p class=\"bad\">", grouped(report.bad_records), " bad records left out; the first: ", escaped(report.first_bad_record), "</p>\n");
+    page += cat("<p class=\"bad\">", grouped(report.bad_records),
+                " bad records left out; the first: ", escaped(report.first_bad_record), "</p>\n");
   page += "<table><tr><th>column</th><th>type</th></tr>\n";
-  for (const auto& [name, type] : manifest.columns) page += cat("<tr><td class=\"step\">", escaped(name), "</td><td>", escaped(type), "</td></tr>\n");
-  page += "</table>\n<table><tr><th>file</th><th class=\"n\">rows</th><th class=\"n\">bytes</th><th>checksum</th></tr>\n";
+  for (const auto& [name, type] : manifest.columns)
+    page += cat("<tr><td class=\"step\">", escaped(name), "</td><td>", escaped(type), "</td></tr>\n");
+  page +=
+      "</table>\n<table><tr><th>file</th><th class=\"n\">rows</th><th "
+      "class=\"n\">bytes</th><th>checksum</th></tr>\n";
   for (const FileRecord& file : manifest.files)
-    page += cat("<tr><td class=\"step\">", file.file, "</td><td class=\"n\">", grouped(file.rows), "</td><td class=\"n\">", grouped(file.bytes), "</td><td class=\"step\">", file.checksum,
+    page += cat("<tr><td class=\"step\">", file.file, "</td><td class=\"n\">", grouped(file.rows),
+                "</td><td class=\"n\">", grouped(file.bytes), "</td><td class=\"step\">", file.checksum,
                 "</td></tr>\n");
   return page + "</table>\n</body></html>\n";
 }

@@ -73,7 +73,8 @@ bool parse_cell(std::string_view text, bool& truth) {
   return truth || text == "false" || text == "False" || text == "FALSE";
 }
 
-RowBuilder::RowBuilder(SchemaPtr schema) : schema_(std::move(schema)), cells_(static_cast<size_t>(schema_->num_fields())) {
+RowBuilder::RowBuilder(SchemaPtr schema)
+    : schema_(std::move(schema)), cells_(static_cast<size_t>(schema_->num_fields())) {
   for (const auto& field : schema_->fields()) {
     types_.push_back(cell_type(*field->type()));
     builders_.push_back(value(arrow::MakeBuilder(field->type()), "rows"));

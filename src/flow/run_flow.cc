@@ -1,5 +1,6 @@
-// A flow runs, stage after stage. In a stage every device takes the next part that nobody took, and leaves what it made on the disk, under
-// the part's number; when all are done, all read the records of all parts, and so know the same about the next stage. Nothing depends on who took what.
+// A flow runs, stage after stage. In a stage every device takes the next part that nobody took, and leaves
+// what it made on the disk, under the part's number; when all are done, all read the records of all parts,
+// and so know the same about the next stage. Nothing depends on who took what.
 #include <algorithm>
 
 #include "base/text.h"
@@ -21,9 +22,12 @@ class Runner {
   Runner(const Flow& flow, comm::Group& group, const std::function<void(const FlowProgress&)>& on_progress)
       : flow_(flow), group_(group), on_progress_(on_progress), plan_(flow) {
     const int64_t most = 8;
-    if (flow.settings.part_bytes == 0 && group.size() > most && flow.settings.memory_bytes / group.size() < plan_.part_bytes * most)
-      throw InputError(cat(flow.place, " - memory: ", group.size(), " devices share ", human_bytes(static_cast<uint64_t>(flow.settings.memory_bytes)),
-                           ", want at least ", human_bytes(static_cast<uint64_t>(plan_.part_bytes * most)), " for each; give more memory, or fewer devices"));
+    if (flow.settings.part_bytes == 0 && group.size() > most &&
+        flow.settings.memory_bytes / group.size() < plan_.part_bytes * most)
+      throw InputError(cat(flow.place, " - memory: ", group.size(), " devices share ",
+                           human_bytes(static_cast<uint64_t>(flow.settings.memory_bytes)), ", want at least ",
+                           human_bytes(static_cast<uint64_t>(plan_.part_bytes * most)),
+                           " for each; give more memory, or fewer devices"));
   }
 
   FlowReport run() {
@@ -34,7 +38,8 @@ class Runner {
     std::vector<KeyRange> ranges;
     std::vector<std::vector<PartRecord>> records;
     for (size_t s = 0; s < plan_.stages.size(); ++s) {
-      const int64_t num_parts = s == 0 ? static_cast<int64_t>(plan_.source.parts().size()) : static_cast<int64_t>(ranges.size());
+      const int64_t num_parts =
+          s == 0 ? static_cast<int64_t>(plan_.source.parts().size()) : static_cast<int64_t>(ranges.size());
       run_stage(folder, s, num_parts, runs, ranges);
       records.emplace_back();
       std::vector<RunRecord> next;
@@ -45,7 +50,8 @@ class Runner {
       group_.barrier();
       if (s > 0 && group_.rank() == 0) folder.drop_runs(s - 1, runs);
       runs = std::move(next);
-      if (plan_.stages[s].exchange) ranges = cut_partitions(runs, *plan_.stages[s].exchange, plan_.part_bytes);
+      if (plan_.stages[s].exchange)
+        ranges = cut_partitions(runs, *plan_.stages[s].exchange, plan_.part_bytes);
     }
     const OutputManifest manifest = summary(identity, records);
     if (group_.rank() == 0) close(folder, manifest);
@@ -63,12 +69,14 @@ class Runner {
     return report;
   }
 
-  void run_stage(WorkFolder& folder, size_t s, int64_t num_parts, const std::vector<RunRecord>& runs, const std::vector<KeyRange>& ranges) {
+  void run_stage(WorkFolder& folder, size_t s, int64_t num_parts, const std::vector<RunRecord>& runs,
+                 const std::vector<KeyRange>& ranges) {
     const std::vector<int64_t> bytes = s == 0 ? source_bytes() : partition_bytes(runs, ranges);
     FlowProgress progress{static_cast<int>(s) + 1, static_cast<int>(plan_.stages.size()), 0, num_parts, 0, 0};
     for (const int64_t b : bytes) progress.bytes_total += b;
     reader_.reset();
-    if (s > 0) reader_ = std::make_unique<RunReader>(runs, folder.work(), plan_.stages[s - 1].exchange->run_schema());
+    if (s > 0)
+      reader_ = std::make_unique<RunReader>(runs, folder.work(), plan_.stages[s - 1].exchange->run_schema());
     while (true) {
       const int64_t part = folder.take_part(s);
       progress.parts_done = std::min(part, num_parts);
@@ -77,7 +85,8 @@ class Runner {
       if (on_progress_) on_progress_(progress);
       if (part >= num_parts) break;
       group_.communicator().set_activity(cat("data: stage ", s + 1, ", part ", part));
-      if (comm::stop_requested()) throw JobError("stopped on request; the same command again goes on from here");
+      if (comm::stop_requested())
+        throw JobError("stopped on request; the same command again goes on from here");
       if (folder.find(s, part)) {
         ++kept_;
         continue;
@@ -96,7 +105,8 @@ class Runner {
     return bytes;
   }
 
-  void do_part(WorkFolder& folder, size_t s, int64_t part, const std::vector<KeyRange>& ranges, PartRecord& record) {
+  void do_part(WorkFolder& folder, size_t s, int64_t part, const std::vector<KeyRange>& ranges,
+               PartRecord& record) {
     Stage& stage = plan_.stages[s];
     for (auto& op : stage.operators) op->begin_part(part);
     record.counts.assign(stage.operators.size() + 1, {0, 0});
@@ -120,7 +130,8 @@ class Runner {
       const SortedRows sorted = reader_->read(ranges[static_cast<size_t>(part)], run_numbers);
       const Batch rows = plan_.stages[s - 1].exchange->reduce(sorted, run_numbers, ranges.size() == 1);
       record.rows_read = rows->num_rows();
-      for (int64_t begin = 0; begin < rows->num_rows(); begin += kBatchRows) push(stage, rows->Slice(begin, kBatchRows), output, record);
+      for (int64_t begin = 0; begin < rows->num_rows(); begin += kBatchRows)
+        push(stage, rows->Slice(begin, kBatchRows), output, record);
     }
     output.finish();
   }
@@ -129,11 +140,17 @@ class Runner {
   class Output {
    public:
     Output(Runner& runner, WorkFolder& folder, size_t s, int64_t part, PartRecord& record)
-        : runner_(runner), folder_(folder), stage_(runner.plan_.stages[s]), s_(s), part_(part), record_(record) {
+        : runner_(runner),
+          folder_(folder),
+          stage_(runner.plan_.stages[s]),
+          s_(s),
+          part_(part),
+          record_(record) {
       if (stage_.exchange)
         runs_ = stage_.exchange->make_runs(part);
       else
-        writer_ = make_writer(runner.flow_.sink.format, stage_.out_schema, folder.out(), output_name(part, runner.flow_.sink.format));
+        writer_ = make_writer(runner.flow_.sink.format, stage_.out_schema, folder.out(),
+                              output_name(part, runner.flow_.sink.format));
     }
     void write(const Batch& batch) {
       record_.counts.back().first += batch->num_rows();
@@ -155,7 +172,8 @@ class Runner {
     void flush() {
       const SortedRows rows = runs_->finish();
       if (rows.rows->num_rows() == 0) return;
-      record_.runs.push_back(write_run(rows, folder_.work(), cat("s", s_, "-p", part_, "-r", record_.runs.size(), ".run")));
+      record_.runs.push_back(
+          write_run(rows, folder_.work(), cat("s", s_, "-p", part_, "-r", record_.runs.size(), ".run")));
     }
     Runner& runner_;
     WorkFolder& folder_;
@@ -181,16 +199,19 @@ class Runner {
     std::string name = output_name(part, "jsonl");
     name.replace(0, 4, "bad");
     FileSink file(folder.out() / name);
-    require(file.Write(bad.lines.data(), static_cast<int64_t>(bad.lines.size())), (folder.out() / name).string());
+    require(file.Write(bad.lines.data(), static_cast<int64_t>(bad.lines.size())),
+            (folder.out() / name).string());
     file.place(/*durable=*/true);
     record.files.push_back({name, bad.count, file.size(), file.checksum()});
   }
 
-  OutputManifest summary(const std::string& identity, const std::vector<std::vector<PartRecord>>& records) const {
+  OutputManifest summary(const std::string& identity,
+                         const std::vector<std::vector<PartRecord>>& records) const {
     OutputManifest manifest;
     manifest.identity = identity;
     manifest.format = flow_.sink.format;
-    for (const auto& field : plan_.out_schema()->fields()) manifest.columns.emplace_back(field->name(), type_name(*field->type()));
+    for (const auto& field : plan_.out_schema()->fields())
+      manifest.columns.emplace_back(field->name(), type_name(*field->type()));
     FlowReport& report = manifest.report;
     const std::vector<std::string> names = describe_steps(flow_);
     for (const std::string& name : names) report.steps.push_back({name, 0, 0});
@@ -211,7 +232,8 @@ class Runner {
         }
         report.bad_records += record.bad_records;
         if (report.first_bad_record.empty()) report.first_bad_record = record.first_bad_record;
-        for (const FileRecord& file : record.files) (file.file.starts_with("bad") ? bad_files : manifest.files).push_back(file);
+        for (const FileRecord& file : record.files)
+          (file.file.starts_with("bad") ? bad_files : manifest.files).push_back(file);
         if (!stage.exchange) report.rows += record.counts.back().first;
       }
     }
@@ -222,7 +244,8 @@ class Runner {
 
   static void close(const WorkFolder& folder, const OutputManifest& manifest) {
     const std::string page = report_page(manifest);
-    data::write_whole(folder.out() / "report.html", std::as_bytes(std::span(page)), [](const std::string&) {});
+    data::write_whole(folder.out() / "report.html", std::as_bytes(std::span(page)),
+                      [](const std::string&) {});
     std::vector<std::string> wanted = {"report.html"};
     for (const FileRecord& file : manifest.files) wanted.push_back(file.file);
     folder.close(to_json(manifest), wanted);
@@ -241,7 +264,8 @@ class Runner {
 
 namespace shoal {
 
-FlowReport run_flow(const Flow& flow, comm::Group& group, const std::function<void(const FlowProgress&)>& on_progress) {
+FlowReport run_flow(const Flow& flow, comm::Group& group,
+                    const std::function<void(const FlowProgress&)>& on_progress) {
   static const std::function<void(const FlowProgress&)> kSilent;
   return flow::Runner(flow, group, group.rank() == 0 ? on_progress : kSilent).run();
 }

@@ -12,10 +12,11 @@
 namespace shoal::flow {
 namespace {
 
-constexpr const char* kKeyColumn = " key";  // no user's column: names of columns do not begin with a space there
-constexpr int64_t kBatches = 64;            // of a run: how fine it can be cut
+constexpr const char* kKeyColumn =
+    " key";                       // no user's column: names of columns do not begin with a space there
+constexpr int64_t kBatches = 64;  // of a run: how fine it can be cut
 constexpr int64_t kLeastRows = 16;
-constexpr size_t kMostOpen = 400;           // files; the system's limit is most often 1,024
+constexpr size_t kMostOpen = 400;  // files; the system's limit is most often 1,024
 
 SchemaPtr with_key(const arrow::Schema& schema) {
   arrow::FieldVector fields = schema.fields();
@@ -42,7 +43,10 @@ std::pair<size_t, size_t> batches_in(const RunRecord& run, const KeyRange& range
   const auto after = std::upper_bound(keys.begin(), keys.end(), range.begin);
   size_t begin = after == keys.begin() ? 0 : static_cast<size_t>(after - keys.begin()) - 1;
   while (begin > 0 && keys[begin] == range.begin) --begin;  // equal keys may begin a batch earlier
-  const size_t end = range.has_end ? static_cast<size_t>(std::lower_bound(keys.begin(), keys.end(), range.end) - keys.begin()) : keys.size();
+  const size_t end =
+      range.has_end
+          ? static_cast<size_t>(std::lower_bound(keys.begin(), keys.end(), range.end) - keys.begin())
+          : keys.size();
   return {begin, std::max(begin, end)};
 }
 
@@ -73,7 +77,8 @@ RunRecord write_run(const SortedRows& sorted, const std::filesystem::path& folde
   return record;
 }
 
-std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const Exchange& exchange, int64_t part_bytes) {
+std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const Exchange& exchange,
+                                     int64_t part_bytes) {
   struct Point {
     std::string_view key;
     int64_t bytes;
@@ -85,12 +90,14 @@ std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const E
     for (const std::string& key : run.first_keys)
       points.push_back({key, run.bytes / static_cast<int64_t>(run.first_keys.size())});
   }
-  std::stable_sort(points.begin(), points.end(), [](const Point& a, const Point& b) { return a.key < b.key; });
+  std::stable_sort(points.begin(), points.end(),
+                   [](const Point& a, const Point& b) { return a.key < b.key; });
   const int64_t count = std::max<int64_t>(1, (total + part_bytes - 1) / part_bytes);
   std::vector<KeyRange> ranges(1);
   int64_t seen = 0;
   for (const Point& point : points) {
-    const bool is_due = seen >= total / count * static_cast<int64_t>(ranges.size()) && static_cast<int64_t>(ranges.size()) < count;
+    const bool is_due = seen >= total / count * static_cast<int64_t>(ranges.size()) &&
+                        static_cast<int64_t>(ranges.size()) < count;
     seen += point.bytes;
     if (!is_due) continue;
     const std::string cut(point.key.substr(0, exchange.whole_prefix(point.key)));
@@ -102,12 +109,16 @@ std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const E
   return ranges;
 }
 
-std::vector<int64_t> partition_bytes(const std::vector<RunRecord>& runs, const std::vector<KeyRange>& ranges) {
+std::vector<int64_t> partition_bytes(const std::vector<RunRecord>& runs,
+                                     const std::vector<KeyRange>& ranges) {
   std::vector<int64_t> bytes(ranges.size());
   for (const RunRecord& run : runs)
     for (const std::string& key : run.first_keys) {
-      const auto after = std::upper_bound(ranges.begin(), ranges.end(), key, [](const std::string& k, const KeyRange& r) { return k < r.begin; });
-      bytes[static_cast<size_t>(after - ranges.begin()) - 1] += run.bytes / static_cast<int64_t>(run.first_keys.size());
+      const auto after =
+          std::upper_bound(ranges.begin(), ranges.end(), key,
+                           [](const std::string& k, const KeyRange& r) { return k < r.begin; });
+      bytes[static_cast<size_t>(after - ranges.begin()) - 1] +=
+          run.bytes / static_cast<int64_t>(run.first_keys.size());
     }
   return bytes;
 }
@@ -127,8 +138,12 @@ class RunReader::File {
   std::shared_ptr<arrow::ipc::RecordBatchFileReader> reader_;
 };
 
-RunReader::RunReader(const std::vector<RunRecord>& runs, std::filesystem::path folder, const SchemaPtr& run_schema)
-    : runs_(runs), folder_(std::move(folder)), schema_(with_key(*run_schema)), files_(std::min(runs.size(), kMostOpen)) {}
+RunReader::RunReader(const std::vector<RunRecord>& runs, std::filesystem::path folder,
+                     const SchemaPtr& run_schema)
+    : runs_(runs),
+      folder_(std::move(folder)),
+      schema_(with_key(*run_schema)),
+      files_(std::min(runs.size(), kMostOpen)) {}
 RunReader::~RunReader() = default;
 
 SortedRows RunReader::read(const KeyRange& range, std::vector<int32_t>& run_numbers) {
@@ -151,7 +166,8 @@ SortedRows RunReader::read(const KeyRange& range, std::vector<int32_t>& run_numb
     }
   }
   const Batch all = concatenate(schema_, found, "partition");
-  const std::vector<int64_t> order = sorted_rows(static_cast<const arrow::BinaryArray&>(*all->column(all->num_columns() - 1)));
+  const std::vector<int64_t> order =
+      sorted_rows(static_cast<const arrow::BinaryArray&>(*all->column(all->num_columns() - 1)));
   const Batch sorted = take(all, order, "partition");
   run_numbers.clear();
   for (const int64_t row : order) run_numbers.push_back(numbers[static_cast<size_t>(row)]);

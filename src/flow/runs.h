@@ -1,5 +1,5 @@
-// Runs on the disk: an Arrow IPC file whose last column is the key, in batches small enough to read a stretch of; and how the keys of all
-// runs are cut into partitions of about equal bytes.
+// Runs on the disk: an Arrow IPC file whose last column is the key, in batches small enough to read a stretch
+// of; and how the keys of all runs are cut into partitions of about equal bytes.
 #pragma once
 
 #include <filesystem>
@@ -32,7 +32,8 @@ std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const E
 /// Bytes of the runs in each partition, about.
 std::vector<int64_t> partition_bytes(const std::vector<RunRecord>& runs, const std::vector<KeyRange>&);
 
-/// The runs of one stage, for one device. Files stay mapped from one partition to the next, as far as a process may have them open.
+/// The runs of one stage, for one device. Files stay mapped from one partition to the next, as far as a
+/// process may have them open.
 class RunReader {
  public:
   RunReader(const std::vector<RunRecord>& runs, std::filesystem::path folder, const SchemaPtr& run_schema);

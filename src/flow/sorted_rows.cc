@@ -14,7 +14,11 @@ constexpr int kRowBits = 40;  // of a place: the part above, the row in the part
 class Collector final : public RunMaker {
  public:
   Collector(const KeyEncoder& encoder, SchemaPtr schema, int64_t part, bool only_first, std::string place)
-      : encoder_(encoder), schema_(std::move(schema)), next_(part << kRowBits), only_first_(only_first), place_(std::move(place)) {}
+      : encoder_(encoder),
+        schema_(std::move(schema)),
+        next_(part << kRowBits),
+        only_first_(only_first),
+        place_(std::move(place)) {}
 
   void add(const Batch& batch) override {
     if (batch->num_rows() == 0) return;
@@ -31,7 +35,8 @@ class Collector final : public RunMaker {
       offsets_.push_back(bytes_of_keys_.size());
     }
     Batch rows = batch;
-    if (only_first_ && static_cast<int64_t>(kept.size()) < batch->num_rows()) rows = take(batch, kept, place_);
+    if (only_first_ && static_cast<int64_t>(kept.size()) < batch->num_rows())
+      rows = take(batch, kept, place_);
     bytes_ += num_bytes(*rows);
     if (rows->num_rows() > 0) batches_.push_back(rows);
   }
@@ -56,7 +61,9 @@ class Collector final : public RunMaker {
   }
 
  private:
-  std::string_view key(size_t i) const { return std::string_view(bytes_of_keys_).substr(offsets_[i], offsets_[i + 1] - offsets_[i]); }
+  std::string_view key(size_t i) const {
+    return std::string_view(bytes_of_keys_).substr(offsets_[i], offsets_[i + 1] - offsets_[i]);
+  }
 
   const KeyEncoder& encoder_;
   SchemaPtr schema_;
@@ -73,11 +80,17 @@ class Collector final : public RunMaker {
 class SortExchange final : public Exchange {
  public:
   SortExchange(const flow_steps::Sort& step, SchemaPtr schema, std::string place)
-      : schema_(std::move(schema)), place_(std::move(place)), encoder_(schema_, key_columns(step.by), place_) {}
+      : schema_(std::move(schema)),
+        place_(std::move(place)),
+        encoder_(schema_, key_columns(step.by), place_) {}
   const SchemaPtr& out_schema() const override { return schema_; }
   const SchemaPtr& run_schema() const override { return schema_; }
-  std::unique_ptr<RunMaker> make_runs(int64_t part) const override { return collect_rows(encoder_, schema_, part, false, place_); }
-  Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool) const override { return sorted.rows; }
+  std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
+    return collect_rows(encoder_, schema_, part, false, place_);
+  }
+  Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool) const override {
+    return sorted.rows;
+  }
   size_t whole_prefix(std::string_view key) const override { return key.size(); }
 
  private:
@@ -94,7 +107,9 @@ class DistinctExchange final : public Exchange {
         encoder_(schema_, key_columns(step.by.empty() ? names_of(*schema_) : step.by), place_) {}
   const SchemaPtr& out_schema() const override { return schema_; }
   const SchemaPtr& run_schema() const override { return schema_; }
-  std::unique_ptr<RunMaker> make_runs(int64_t part) const override { return collect_rows(encoder_, schema_, part, true, place_); }
+  std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
+    return collect_rows(encoder_, schema_, part, true, place_);
+  }
   size_t whole_prefix(std::string_view key) const override { return key.size() - kPlaceBytes; }
 
   Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool) const override {
@@ -117,16 +132,19 @@ class DistinctExchange final : public Exchange {
 
 }  // namespace
 
-std::unique_ptr<RunMaker> collect_rows(const KeyEncoder& encoder, const SchemaPtr& schema, int64_t part, bool only_first, const std::string& place) {
+std::unique_ptr<RunMaker> collect_rows(const KeyEncoder& encoder, const SchemaPtr& schema, int64_t part,
+                                       bool only_first, const std::string& place) {
   return std::make_unique<Collector>(encoder, schema, part, only_first, place);
 }
 
-std::unique_ptr<Exchange> make_sort(const flow_steps::Sort& step, const SchemaPtr& schema, const std::string& place) {
+std::unique_ptr<Exchange> make_sort(const flow_steps::Sort& step, const SchemaPtr& schema,
+                                    const std::string& place) {
   if (step.by.empty()) throw InputError(cat(place, ": got no column, want at least one"));
   return std::make_unique<SortExchange>(step, schema, place);
 }
 
-std::unique_ptr<Exchange> make_distinct(const flow_steps::Distinct& step, const SchemaPtr& schema, const std::string& place) {
+std::unique_ptr<Exchange> make_distinct(const flow_steps::Distinct& step, const SchemaPtr& schema,
+                                        const std::string& place) {
   return std::make_unique<DistinctExchange>(step, schema, place);
 }
 

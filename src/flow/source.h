@@ -1,4 +1,5 @@
-// What a flow reads: files, in a fixed order, cut into parts by place. How it is cut depends on the files and on part_bytes only.
+// What a flow reads: files, in a fixed order, cut into parts by place. How it is cut depends on the files and
+// on part_bytes only.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +42,8 @@ struct BadRecords {
   std::string lines;  // JSON, one a record, when collected
 
   /// Throws InputError where the policy is to stop.
-  void add(const std::string& path, int64_t line, int64_t byte, const std::string& why, std::string_view record);
+  void add(const std::string& path, int64_t line, int64_t byte, const std::string& why,
+           std::string_view record);
 };
 
 /// Rows of one segment, a batch at a time.
@@ -79,7 +81,8 @@ class Source {
   std::vector<SourcePart> parts_;
 };
 
-/// The paths that are meant, in order: folders and globs give their files by path. Throws InputError for what is not there.
+/// The paths that are meant, in order: folders and globs give their files by path. Throws InputError for what
+/// is not there.
 std::vector<std::string> list_files(const std::vector<std::string>& paths, const std::string& place);
 
 }  // namespace shoal::flow

@@ -1,4 +1,5 @@
-// window: columns that look at the rows before them in their group. Rows come out by (by, order, place in the input).
+// window: columns that look at the rows before them in their group. Rows come out by (by, order, place in the
+// input).
 #include <arrow/compute/api.h>
 
 #include "base/text.h"
@@ -18,9 +19,13 @@ struct Column {
 class WindowExchange final : public Exchange {
  public:
   WindowExchange(const flow_steps::Window& step, SchemaPtr schema, std::string place)
-      : schema_(std::move(schema)), place_(std::move(place)), num_by_(static_cast<int>(step.by.size())), encoder_(schema_, all_keys(step), place_) {
+      : schema_(std::move(schema)),
+        place_(std::move(place)),
+        num_by_(static_cast<int>(step.by.size())),
+        encoder_(schema_, all_keys(step), place_) {
     for (const std::string& name : step.by)
-      if (name.starts_with('-')) throw InputError(cat(place_, ": by: got ", name, ", want a column without direction"));
+      if (name.starts_with('-'))
+        throw InputError(cat(place_, ": by: got ", name, ", want a column without direction"));
     arrow::FieldVector fields = schema_->fields();
     for (const FlowWindowColumn& wanted : step.columns) {
       Column column;
@@ -38,7 +43,9 @@ class WindowExchange final : public Exchange {
 
   const SchemaPtr& out_schema() const override { return out_schema_; }
   const SchemaPtr& run_schema() const override { return schema_; }
-  std::unique_ptr<RunMaker> make_runs(int64_t part) const override { return collect_rows(encoder_, schema_, part, false, place_); }
+  std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
+    return collect_rows(encoder_, schema_, part, false, place_);
+  }
   size_t whole_prefix(std::string_view key) const override { return encoder_.prefix_length(key, num_by_); }
 
   Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool) const override {
@@ -73,10 +80,12 @@ class WindowExchange final : public Exchange {
 
   void resolve(Column& column, const std::string& argument) const {
     if (column.function != "row_number" && column.function != "lag" && column.function != "running_sum")
-      throw InputError(cat(column.place, ": unknown window function: got ", column.function, ", want row_number, lag or running_sum"));
+      throw InputError(cat(column.place, ": unknown window function: got ", column.function,
+                           ", want row_number, lag or running_sum"));
     if (column.function == "row_number") {
       column.type = arrow::int64();
-      if (!argument.empty()) throw InputError(cat(column.place, ": row_number takes no column: want row_number()"));
+      if (!argument.empty())
+        throw InputError(cat(column.place, ": row_number takes no column: want row_number()"));
       return;
     }
     column.index = want_column(*schema_, argument, column.place);
@@ -84,7 +93,8 @@ class WindowExchange final : public Exchange {
     if (column.function == "lag") return;
     const bool real = arrow::is_floating(column.type->id());
     if (!real && !arrow::is_integer(column.type->id()))
-      throw InputError(cat(column.place, ": running_sum does not take ", type_name(*column.type), ", want numbers"));
+      throw InputError(
+          cat(column.place, ": running_sum does not take ", type_name(*column.type), ", want numbers"));
     column.type = real ? arrow::float64() : arrow::int64();
   }
 
@@ -106,7 +116,8 @@ class WindowExchange final : public Exchange {
   }
 
   /// Null until the first value of a group; a null adds nothing.
-  ArrayPtr running_sum(const ArrayPtr& argument, const Column& column, const std::vector<char>& begins_group) const {
+  ArrayPtr running_sum(const ArrayPtr& argument, const Column& column,
+                       const std::vector<char>& begins_group) const {
     const ArrayPtr same = value(arrow::compute::Cast(*argument, column.type), place_);
     const bool real = column.type->id() == arrow::Type::DOUBLE;
     arrow::Int64Builder wholes;
@@ -122,7 +133,9 @@ class WindowExchange final : public Exchange {
         if (real)
           sum += static_cast<const arrow::DoubleArray&>(*same).Value(r);
         else if (__builtin_add_overflow(whole, static_cast<const arrow::Int64Array&>(*same).Value(r), &whole))
-          throw JobError(cat(column.place, ": a sum of whole numbers does not fit into 64 bits; make the column a float first"));
+          throw JobError(
+              cat(column.place,
+                  ": a sum of whole numbers does not fit into 64 bits; make the column a float first"));
       }
       if (real)
         require(any ? reals.Append(sum) : reals.AppendNull(), place_);
@@ -142,7 +155,8 @@ class WindowExchange final : public Exchange {
 
 }  // namespace
 
-std::unique_ptr<Exchange> make_window(const flow_steps::Window& step, const SchemaPtr& schema, const std::string& place) {
+std::unique_ptr<Exchange> make_window(const flow_steps::Window& step, const SchemaPtr& schema,
+                                      const std::string& place) {
   return std::make_unique<WindowExchange>(step, schema, place);
 }
 

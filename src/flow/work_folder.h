@@ -1,4 +1,5 @@
-// The folder that a flow writes into, and the journal of what is done in its .work: what makes a run go on after any end.
+// The folder that a flow writes into, and the journal of what is done in its .work: what makes a run go on
+// after any end.
 //
 //   OUT/.work/identity           what this work is: other input or steps, another text
 //   OUT/.work/s0-p00003.done     stage 0's part 3 is done: what it counted, the runs it left, with checksums
@@ -25,7 +26,8 @@ namespace shoal::flow {
 
 /// What doing one part left.
 struct PartRecord {
-  std::vector<std::pair<int64_t, int64_t>> counts;  // rows in and out, of each operator, then of the exchange or the writer
+  std::vector<std::pair<int64_t, int64_t>>
+      counts;  // rows in and out, of each operator, then of the exchange or the writer
   int64_t rows_read = 0, bytes = 0;
   int64_t bad_records = 0;
   std::string first_bad_record;
@@ -36,7 +38,8 @@ struct PartRecord {
 /// Belongs to one device.
 class WorkFolder {
  public:
-  /// Collective. The folder is there, is nobody else's, and holds nothing, or work of this identity, which goes on, or is_finished(). Throws InputError.
+  /// Collective. The folder is there, is nobody else's, and holds nothing, or work of this identity, which
+  /// goes on, or is_finished(). Throws InputError.
   WorkFolder(comm::Group&, std::filesystem::path out, const std::string& identity);
 
   const std::filesystem::path& out() const { return out_; }

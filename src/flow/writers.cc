@@ -15,7 +15,9 @@
 namespace shoal::flow {
 namespace {
 
-bool is_text(const arrow::DataType& type) { return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING; }
+bool is_text(const arrow::DataType& type) {
+  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING;
+}
 
 class FileWriter : public Writer {
  public:
@@ -40,10 +42,14 @@ class FileWriter : public Writer {
 
 class ParquetWriter final : public FileWriter {
  public:
-  ParquetWriter(const SchemaPtr& schema, const std::filesystem::path& folder, const std::string& name) : FileWriter(folder, name) {
-    const auto properties = parquet::WriterProperties::Builder().compression(parquet::Compression::SNAPPY)->build();
+  ParquetWriter(const SchemaPtr& schema, const std::filesystem::path& folder, const std::string& name)
+      : FileWriter(folder, name) {
+    const auto properties =
+        parquet::WriterProperties::Builder().compression(parquet::Compression::SNAPPY)->build();
     const auto arrow_properties = parquet::ArrowWriterProperties::Builder().set_use_threads(false)->build();
-    writer_ = value(parquet::arrow::FileWriter::Open(*schema, arrow::default_memory_pool(), file_, properties, arrow_properties), place_);
+    writer_ = value(parquet::arrow::FileWriter::Open(*schema, arrow::default_memory_pool(), file_, properties,
+                                                     arrow_properties),
+                    place_);
   }
   void write(const Batch& batch) override {
     record_.rows += batch->num_rows();
@@ -57,7 +63,8 @@ class ParquetWriter final : public FileWriter {
 
 class IpcWriter final : public FileWriter {
  public:
-  IpcWriter(const SchemaPtr& schema, const std::filesystem::path& folder, const std::string& name) : FileWriter(folder, name) {
+  IpcWriter(const SchemaPtr& schema, const std::filesystem::path& folder, const std::string& name)
+      : FileWriter(folder, name) {
     arrow::ipc::IpcWriteOptions options;
     options.use_threads = false;
     writer_ = value(arrow::ipc::MakeFileWriter(file_, schema, options), place_);
@@ -75,8 +82,12 @@ class IpcWriter final : public FileWriter {
 /// jsonl, csv, tsv, text.
 class LineWriter final : public FileWriter {
  public:
-  LineWriter(std::string format, const SchemaPtr& schema, const std::filesystem::path& folder, const std::string& name)
-      : FileWriter(folder, name), format_(std::move(format)), schema_(schema), separator_(format_ == "tsv" ? '\t' : ',') {
+  LineWriter(std::string format, const SchemaPtr& schema, const std::filesystem::path& folder,
+             const std::string& name)
+      : FileWriter(folder, name),
+        format_(std::move(format)),
+        schema_(schema),
+        separator_(format_ == "tsv" ? '\t' : ',') {
     if (format_ != "csv" && format_ != "tsv") return;
     std::string line;
     for (const std::string& column : names_of(*schema)) {
@@ -103,7 +114,8 @@ class LineWriter final : public FileWriter {
 
  private:
   void append_csv(std::string& out, std::string_view text) const {
-    const bool quotes = text.empty() || text.find_first_of("\"\r\n") != std::string_view::npos || text.find(separator_) != std::string_view::npos;
+    const bool quotes = text.empty() || text.find_first_of("\"\r\n") != std::string_view::npos ||
+                        text.find(separator_) != std::string_view::npos;
     if (!quotes) {
       out.append(text);
       return;
@@ -194,14 +206,18 @@ void append_value(std::string& out, const arrow::Array& array, int64_t row) {
 }
 
 void check_writable(const std::string& format, const arrow::Schema& schema, const std::string& place) {
-  if (format != "parquet" && format != "ipc" && format != "jsonl" && format != "csv" && format != "tsv" && format != "text")
+  if (format != "parquet" && format != "ipc" && format != "jsonl" && format != "csv" && format != "tsv" &&
+      format != "text")
     throw InputError(cat(place, ": format: got ", format, ", want parquet, ipc, jsonl, csv, tsv or text"));
   if (format == "text" && (schema.num_fields() != 1 || !is_text(*schema.field(0)->type())))
-    throw InputError(cat(place, ": format: text holds one column of text, got ", join(names_of(schema), ", "), "; select one"));
+    throw InputError(cat(place, ": format: text holds one column of text, got ", join(names_of(schema), ", "),
+                         "; select one"));
   if (format == "parquet" || format == "ipc") return;
   for (const auto& field : schema.fields())
-    if (arrow::is_nested(field->type()->id()) || field->type()->id() == arrow::Type::BINARY || field->type()->id() == arrow::Type::LARGE_BINARY)
-      throw InputError(cat(place, ": format: ", format, " cannot hold column ", field->name(), " of type ", type_name(*field->type()), "; want parquet or ipc"));
+    if (arrow::is_nested(field->type()->id()) || field->type()->id() == arrow::Type::BINARY ||
+        field->type()->id() == arrow::Type::LARGE_BINARY)
+      throw InputError(cat(place, ": format: ", format, " cannot hold column ", field->name(), " of type ",
+                           type_name(*field->type()), "; want parquet or ipc"));
 }
 
 std::string output_name(int64_t part, const std::string& format) {
@@ -210,7 +226,8 @@ std::string output_name(int64_t part, const std::string& format) {
   return cat("part-", number, ".", format == "ipc" ? "arrow" : format == "text" ? "txt" : format);
 }
 
-std::unique_ptr<Writer> make_writer(const std::string& format, const SchemaPtr& schema, const std::filesystem::path& folder, const std::string& name) {
+std::unique_ptr<Writer> make_writer(const std::string& format, const SchemaPtr& schema,
+                                    const std::filesystem::path& folder, const std::string& name) {
   if (format == "parquet") return std::make_unique<ParquetWriter>(schema, folder, name);
   if (format == "ipc") return std::make_unique<IpcWriter>(schema, folder, name);
   return std::make_unique<LineWriter>(format, schema, folder, name);

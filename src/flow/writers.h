@@ -29,7 +29,8 @@ class Writer {
 void check_writable(const std::string& format, const arrow::Schema&, const std::string& place);
 /// "part-00003.parquet".
 std::string output_name(int64_t part, const std::string& format);
-std::unique_ptr<Writer> make_writer(const std::string& format, const SchemaPtr&, const std::filesystem::path& folder, const std::string& name);
+std::unique_ptr<Writer> make_writer(const std::string& format, const SchemaPtr&,
+                                    const std::filesystem::path& folder, const std::string& name);
 
 /// One value as text: numbers in the fewest digits that give them back, text as it is. Null: "".
 void append_value(std::string& out, const arrow::Array&, int64_t row);

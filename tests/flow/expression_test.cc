@@ -9,18 +9,24 @@ namespace shoal::flow {
 namespace {
 
 Batch rows() {
-  const SchemaPtr schema = arrow::schema({arrow::field("n", arrow::int64()), arrow::field("x", arrow::float64()), arrow::field("text", arrow::utf8()),
-                                          arrow::field("flag", arrow::boolean()), arrow::field("odd name", arrow::int64())});
+  const SchemaPtr schema =
+      arrow::schema({arrow::field("n", arrow::int64()), arrow::field("x", arrow::float64()),
+                     arrow::field("text", arrow::utf8()), arrow::field("flag", arrow::boolean()),
+                     arrow::field("odd name", arrow::int64())});
   arrow::Int64Builder n, odd;
   arrow::DoubleBuilder x;
   arrow::StringBuilder text;
   arrow::BooleanBuilder flag;
   EXPECT_TRUE(n.Append(7).ok() && n.Append(-3).ok() && n.AppendNull().ok());
   EXPECT_TRUE(x.AppendValues(std::vector<double>{0.5, 2, -1.5}).ok());
-  EXPECT_TRUE(text.AppendValues(std::vector<std::string>{"h\xc3\xa9llo", "World"}).ok() && text.AppendNull().ok());
+  EXPECT_TRUE(text.AppendValues(std::vector<std::string>{"h\xc3\xa9llo", "World"}).ok() &&
+              text.AppendNull().ok());
   EXPECT_TRUE(flag.Append(true).ok() && flag.Append(false).ok() && flag.AppendNull().ok());
   EXPECT_TRUE(odd.AppendValues(std::vector<int64_t>{1, 2, 3}).ok());
-  return arrow::RecordBatch::Make(schema, 3, {n.Finish().ValueOrDie(), x.Finish().ValueOrDie(), text.Finish().ValueOrDie(), flag.Finish().ValueOrDie(), odd.Finish().ValueOrDie()});
+  return arrow::RecordBatch::Make(
+      schema, 3,
+      {n.Finish().ValueOrDie(), x.Finish().ValueOrDie(), text.Finish().ValueOrDie(),
+       flag.Finish().ValueOrDie(), odd.Finish().ValueOrDie()});
 }
 
 std::string evaluated(const std::string& text) {
@@ -74,17 +80,23 @@ TEST(Expression, ConditionsTreatNullAsSqlDoes) {
 }
 
 TEST(Expression, ErrorsNameColumnAndPosition) {
-  EXPECT_EQ(refused("n > 0 and txt == 'a'"), "p.toml:3 - filter, position 11: unknown column: got txt, want text");
-  EXPECT_EQ(refused("lenght(text) > 1"), "p.toml:3 - filter, position 1: unknown function: got lenght, want length");
+  EXPECT_EQ(refused("n > 0 and txt == 'a'"),
+            "p.toml:3 - filter, position 11: unknown column: got txt, want text");
+  EXPECT_EQ(refused("lenght(text) > 1"),
+            "p.toml:3 - filter, position 1: unknown function: got lenght, want length");
   EXPECT_EQ(refused("1 + length(n)"), "p.toml:3 - filter, position 5: length does not take these: got int64");
   EXPECT_EQ(refused("n = 1"), "p.toml:3 - filter, position 3: got =, want ==");
   EXPECT_EQ(refused("(n + 1"), "p.toml:3 - filter, position 7: got the end, want )");
   EXPECT_EQ(refused("n + 'a'").substr(0, 54), "p.toml:3 - filter, position 3: + does not take these: ");
   EXPECT_EQ(refused("text == 'a"), "p.toml:3 - filter, position 9: a quote ' has no end");
   EXPECT_EQ(refused("n 1"), "p.toml:3 - filter, position 3: got 1, want an operator or the end");
-  EXPECT_EQ(refused("x % 2"), "p.toml:3 - filter, position 3: % does not take these: got float64, int64, want whole numbers");
-  EXPECT_EQ(refused("99999999999999999999"), "p.toml:3 - filter, position 1: got 99999999999999999999, want a number");
-  EXPECT_EQ(refused("contains(text, text)"), "p.toml:3 - filter, position 16: contains wants this one written out, as in contains(text, 'part')");
+  EXPECT_EQ(refused("x % 2"),
+            "p.toml:3 - filter, position 3: % does not take these: got float64, int64, want whole numbers");
+  EXPECT_EQ(refused("99999999999999999999"),
+            "p.toml:3 - filter, position 1: got 99999999999999999999, want a number");
+  EXPECT_EQ(
+      refused("contains(text, text)"),
+      "p.toml:3 - filter, position 16: contains wants this one written out, as in contains(text, 'part')");
 }
 
 TEST(Expression, OverflowStops) {

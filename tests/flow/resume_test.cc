@@ -121,14 +121,22 @@ TEST_F(Resume, OtherWorkInTheFolderIsRefused) {
   };
   EXPECT_THROW(run_flow(flow, {.on_progress = stop}), JobError);
   write_file(temp_ / "in/t9.jsonl", "");
-  EXPECT_ERROR(run_flow(flow), InputError, out + " - holds unfinished work of another flow, or of input that has changed since; remove it, or name another --out");
+  EXPECT_ERROR(run_flow(flow), InputError,
+               out +
+                   " - holds unfinished work of another flow, or of input that has changed since; remove it, "
+                   "or name another --out");
   fs::remove(temp_ / "in/t9.jsonl");
   run_flow(flow);
   flow.filter("rows > 3");
-  EXPECT_ERROR(run_flow(flow), InputError, out + " - holds the output of another flow, or of input that has changed since; remove it, or name another --out");
+  EXPECT_ERROR(run_flow(flow), InputError,
+               out +
+                   " - holds the output of another flow, or of input that has changed since; remove it, or "
+                   "name another --out");
   flow.sink.out = (temp_ / "in").string();
-  EXPECT_ERROR(run_flow(flow), InputError, flow.sink.out + " - holds something else than a flow's output: got " + fs::directory_iterator(temp_ / "in")->path().filename().string() +
-                                          ", want a new or empty folder; name another --out");
+  EXPECT_ERROR(run_flow(flow), InputError,
+               flow.sink.out + " - holds something else than a flow's output: got " +
+                   fs::directory_iterator(temp_ / "in")->path().filename().string() +
+                   ", want a new or empty folder; name another --out");
 }
 
 TEST_F(Resume, TwoRunsIntoOneFolder) {
@@ -136,14 +144,14 @@ TEST_F(Resume, TwoRunsIntoOneFolder) {
   const std::string out = flow.sink.out = (temp_ / "out").string();
   std::string second;
   run_flow(flow, {.on_progress = [&](const FlowProgress& progress) {
-        if (progress.stage != 2 || !second.empty()) return;
-        try {
-          run_flow(flow);
-          second = "not refused";
-        } catch (const InputError& error) {
-          second = error.what();
-        }
-      }});
+             if (progress.stage != 2 || !second.empty()) return;
+             try {
+               run_flow(flow);
+               second = "not refused";
+             } catch (const InputError& error) {
+               second = error.what();
+             }
+           }});
   EXPECT_EQ(second, out + " - another shoal data writes here; wait for its end, or name another --out");
 }
 
@@ -187,7 +195,8 @@ TEST_F(Resume, DiskFull) {
       flow.sink.out = (temp_ / "out").string();
       run_flow(flow);
     } catch (const JobError& error) {
-      ::_exit(std::string(error.what()).find("cannot be written: File too large") != std::string::npos ? 3 : 4);
+      ::_exit(std::string(error.what()).find("cannot be written: File too large") != std::string::npos ? 3
+                                                                                                       : 4);
     } catch (...) {
       ::_exit(5);
     }

@@ -1,9 +1,9 @@
 #include "flow/source.h"
 
-#include <gtest/gtest.h>
 #include <arrow/io/compressed.h>
 #include <arrow/io/file.h>
 #include <arrow/util/compression.h>
+#include <gtest/gtest.h>
 
 #include "flow/tables.h"
 #include "flow/writers.h"
@@ -37,7 +37,8 @@ std::string rows_of(const FlowRead& read, int64_t part_bytes, BadRecords* bad_ou
 
 /// However a file is cut, its rows are the same.
 void expect_rows(const FlowRead& read, const std::string& expected) {
-  for (const int64_t part_bytes : {1, 2, 3, 5, 7, 16, 33, 1000}) EXPECT_EQ(rows_of(read, part_bytes), expected) << part_bytes;
+  for (const int64_t part_bytes : {1, 2, 3, 5, 7, 16, 33, 1000})
+    EXPECT_EQ(rows_of(read, part_bytes), expected) << part_bytes;
 }
 
 class Reading : public testing::Test {
@@ -56,7 +57,8 @@ TEST_F(Reading, Text) {
 }
 
 TEST_F(Reading, Csv) {
-  expect_rows(file("a.csv", "n,x,s,b\n1,0.5,\"a,\"\"b\"\"\",true\n,,,\n-3,1e3,\"\",false\n"), "1|0.5|a,\"b\"|true\nnull|null|null|null\n-3|1000||false\n");
+  expect_rows(file("a.csv", "n,x,s,b\n1,0.5,\"a,\"\"b\"\"\",true\n,,,\n-3,1e3,\"\",false\n"),
+              "1|0.5|a,\"b\"|true\nnull|null|null|null\n-3|1000||false\n");
   expect_rows(file("a.tsv", "n\ts\n1\ta,b\n"), "1|a,b\n");
   FlowRead bare = file("c.csv", "1,2\n3,4\n");
   bare.header = false;
@@ -73,12 +75,15 @@ TEST_F(Reading, Jsonl) {
 }
 
 TEST_F(Reading, Sequences) {
-  expect_rows(file("a.fastq", "@r1 first\nACGT\n+\n@III\n@r2\nGG\n+r2\n@@\n"), "r1|first|ACGT|@III\nr2|null|GG|@@\n");
-  expect_rows(file("a.fasta", ">c1 one\nACGT\nAC\n\n>c2\nTT\n>c3\n"), "c1|one|ACGTAC\nc2|null|TT\nc3|null|\n");
+  expect_rows(file("a.fastq", "@r1 first\nACGT\n+\n@III\n@r2\nGG\n+r2\n@@\n"),
+              "r1|first|ACGT|@III\nr2|null|GG|@@\n");
+  expect_rows(file("a.fasta", ">c1 one\nACGT\nAC\n\n>c2\nTT\n>c3\n"),
+              "c1|one|ACGTAC\nc2|null|TT\nc3|null|\n");
 }
 
 TEST_F(Reading, PackedFiles) {
-  for (const auto& [suffix, kind] : {std::pair{".gz", arrow::Compression::GZIP}, std::pair{".zst", arrow::Compression::ZSTD}}) {
+  for (const auto& [suffix, kind] :
+       {std::pair{".gz", arrow::Compression::GZIP}, std::pair{".zst", arrow::Compression::ZSTD}}) {
     std::string lines;
     for (int i = 0; i < 1000; ++i) lines += std::to_string(i) + "\n";
     const auto path = temp_ / ("n.txt" + std::string(suffix));
@@ -93,7 +98,8 @@ TEST_F(Reading, PackedFiles) {
 }
 
 TEST_F(Reading, ManyFilesShareParts) {
-  for (int i = 0; i < 20; ++i) write_file(temp_ / ("in/f" + std::to_string(100 + i) + ".txt"), "line " + std::to_string(i) + "\n");
+  for (int i = 0; i < 20; ++i)
+    write_file(temp_ / ("in/f" + std::to_string(100 + i) + ".txt"), "line " + std::to_string(i) + "\n");
   const Source source({.paths = {(temp_ / "in").string()}}, 40, "read");
   EXPECT_EQ(source.files().size(), 20u);
   EXPECT_EQ(source.parts().size(), 4u);
@@ -105,8 +111,12 @@ TEST_F(Reading, BadRecords) {
   FlowRead read = file("bad.csv", csv);
   read.columns = {{"n", "int"}, {"s", "text"}};
   const std::string path = read.paths[0];
-  EXPECT_ERROR(rows_of(read, 1000), InputError, path + ":3 - column n: got x, want a whole number; mend it, or set bad_records to skip or collect");
-  EXPECT_ERROR(rows_of(read, 10), InputError, path + ":3 - column n: got x, want a whole number; mend it, or set bad_records to skip or collect");
+  EXPECT_ERROR(
+      rows_of(read, 1000), InputError,
+      path + ":3 - column n: got x, want a whole number; mend it, or set bad_records to skip or collect");
+  EXPECT_ERROR(
+      rows_of(read, 10), InputError,
+      path + ":3 - column n: got x, want a whole number; mend it, or set bad_records to skip or collect");
   for (const char* policy : {"skip", "collect"}) {
     read.bad_records = policy;
     BadRecords bad;
@@ -116,7 +126,8 @@ TEST_F(Reading, BadRecords) {
     EXPECT_EQ(bad.lines.empty(), policy == std::string("skip"));
   }
   FlowRead json = file("bad.jsonl", "{\"a\":1}\n{\"a\":\n[]\n{\"a\":2} x\n");
-  EXPECT_ERROR(rows_of(json, 1000), InputError, json.paths[0] + ":2 - not JSON at byte 6; mend it, or set bad_records to skip or collect");
+  EXPECT_ERROR(rows_of(json, 1000), InputError,
+               json.paths[0] + ":2 - not JSON at byte 6; mend it, or set bad_records to skip or collect");
   FlowRead reads = file("bad.fastq", "@a\nAC\n+\nII\n@b\nAC\n+\nI\n@c\nG\n+\nI\n");
   reads.bad_records = "skip";
   expect_rows(reads, "a|null|AC|II\nc|null|G|I\n");
@@ -128,11 +139,14 @@ TEST_F(Reading, BadRecords) {
 }
 
 TEST_F(Reading, Refusals) {
-  EXPECT_ERROR(Source({.paths = {}}, 10, "p.toml - read"), InputError, "p.toml - read: paths: got none, want files, folders or globs");
-  EXPECT_ERROR(Source({.paths = {"/no/such"}}, 10, "p.toml - read"), InputError, "p.toml - read: paths: /no/such is no file or folder; name one that is there");
+  EXPECT_ERROR(Source({.paths = {}}, 10, "p.toml - read"), InputError,
+               "p.toml - read: paths: got none, want files, folders or globs");
+  EXPECT_ERROR(Source({.paths = {"/no/such"}}, 10, "p.toml - read"), InputError,
+               "p.toml - read: paths: /no/such is no file or folder; name one that is there");
   const FlowRead odd = file("a.xyz", "1");
   EXPECT_ERROR(Source(odd, 10, "p.toml - read"), InputError,
-               "p.toml - read: format: got xyz (the suffix of " + odd.paths[0] + "), want text, jsonl, csv, tsv, parquet, ipc, fastq or fasta");
+               "p.toml - read: format: got xyz (the suffix of " + odd.paths[0] +
+                   "), want text, jsonl, csv, tsv, parquet, ipc, fastq or fasta");
   const FlowRead not_parquet = file("a.parquet", "not parquet at all");
   EXPECT_THROW(Source(not_parquet, 10, "p.toml - read"), InputError);
 }
@@ -143,7 +157,9 @@ TEST_F(Reading, InputThatChanges) {
   write_file(temp_ / "a.txt", "one\ntwo\nthree\n");
   BadRecords bad;
   EXPECT_ERROR(source.open(source.parts()[0].segments[0], bad), JobError,
-               read.paths[0] + " - changed while it was read: got 14 bytes, want the 8 that it had; run the same command again once it rests");
+               read.paths[0] +
+                   " - changed while it was read: got 14 bytes, want the 8 that it had; run the same command "
+                   "again once it rests");
 }
 
 }  // namespace
