@@ -11,10 +11,13 @@
 
 namespace shoal::flow {
 
+std::string reason(const arrow::Status& status) {
+  const std::string& what = status.message();
+  return what.substr(0, what.find('\n'));
+}
+
 void require(const arrow::Status& status, const std::string& place) {
-  if (status.ok()) return;
-  const std::string what = status.message();
-  throw JobError(cat(place, " - ", what.substr(0, what.find('\n'))));
+  if (!status.ok()) throw JobError(cat(place, " - ", reason(status)));
 }
 
 void initialise_arrow() {

@@ -14,6 +14,8 @@ using Batch = std::shared_ptr<arrow::RecordBatch>;
 using SchemaPtr = std::shared_ptr<arrow::Schema>;
 using ArrayPtr = std::shared_ptr<arrow::Array>;
 
+/// What Arrow says, on one line.
+std::string reason(const arrow::Status&);
 /// Throws JobError "place - what Arrow says" unless it is well.
 void require(const arrow::Status&, const std::string& place);
 

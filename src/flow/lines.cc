@@ -42,7 +42,7 @@ bool Lines::fill() {
   size_t got = 0;
   if (unpacked_) {
     const auto read = unpacked_->Read(static_cast<int64_t>(buffer_.size() - old), buffer_.data() + old);
-    if (!read.ok()) throw InputError(cat(file_.path, " - cannot be unpacked: ", read.status().message()));
+    if (!read.ok()) throw InputError(cat(file_.path, " - cannot be unpacked: ", reason(read.status())));
     got = static_cast<size_t>(*read);
   } else {
     got = input_.read(buffer_begin_ + static_cast<int64_t>(old),

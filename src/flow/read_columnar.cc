@@ -16,7 +16,7 @@ namespace {
 std::unique_ptr<parquet::arrow::FileReader> open_parquet(const std::string& path) {
   parquet::arrow::FileReaderBuilder builder;
   if (const arrow::Status status = builder.OpenFile(path); !status.ok())
-    throw InputError(cat(path, " - not Parquet: ", status.message()));
+    throw InputError(cat(path, " - not Parquet: ", reason(status)));
   parquet::ArrowReaderProperties properties(/*use_threads=*/false);
   properties.set_batch_size(16'384);
   builder.properties(properties);
@@ -28,7 +28,7 @@ std::shared_ptr<arrow::ipc::RecordBatchFileReader> open_ipc(const std::string& p
   arrow::ipc::IpcReadOptions options;
   options.use_threads = false;
   auto reader = arrow::ipc::RecordBatchFileReader::Open(file, options);
-  if (!reader.ok()) throw InputError(cat(path, " - not an Arrow IPC file: ", reader.status().message()));
+  if (!reader.ok()) throw InputError(cat(path, " - not an Arrow IPC file: ", reason(reader.status())));
   return *reader;
 }
 

@@ -100,7 +100,6 @@ void Engine::Impl::step_done(Lane& lane, int64_t slot) {
   for (size_t i = 0; i < step.parts.size(); ++i) {
     if (!stands[i]) continue;
     Sequence& sequence = *step.parts[i].sequence;
-    sequence.failures = 0;
     if (sequence.embedded)
       take_states(sequence, step.parts[i], lane.replica.states(slot));
     else
@@ -108,22 +107,25 @@ void Engine::Impl::step_done(Lane& lane, int64_t slot) {
   }
 }
 
-// Nothing is lost: what ran goes back into the queue, and its tokens so far become its prompt.
+// Nothing is lost: what ran goes back into the queue, and its tokens so far become its prompt. Only who was
+// there, alone, as devices failed time and again, is answered with a failure.
 void Engine::Impl::lane_failed(Lane& lane, const std::string& sentence) {
   const bool was_busy = !lane.under_way.empty() || !lane.replica.is_ready();
   lane.under_way.clear();
   lane.replica.stop();
   if (was_busy) ++lane.failures;
-  for (Sequence* const sequence : lane.scheduler.reset()) {
-    if (was_busy) ++sequence->failures;
-    if (sequence->failures > kMostRestarts)
+  const bool gives_up = lane.failures > kMostRestarts;
+  const std::vector<Sequence*> there = lane.scheduler.reset();
+  for (Sequence* const sequence : there) {
+    if (gives_up)
       finish(*sequence, Finish::kFailed,
-             cat(sentence, ", the last of ", sequence->failures, " failures in a row"));
+             cat(sentence, "; it was the last of ", lane.failures, " failures in a row"));
     else
       queue.add(*sequence);
   }
   try {
-    if (lane.failures > kMostRestarts) throw JobError(sentence);
+    if (gives_up && there.empty()) throw JobError(sentence);
+    if (gives_up) lane.failures = 0;
     ++counters.restarts;
     lane.replica.start();
   } catch (const Error& error) {

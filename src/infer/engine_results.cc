@@ -55,7 +55,7 @@ bool Engine::Impl::next_token(Sequence& sequence, std::span<const float> logits)
   const Token token = sampler->choose(logits, request.sampling,
                                       {.prompt = tokens.first(prompt_length),
                                        .answer = tokens.subspan(prompt_length),
-                                       .position = sequence.answer_length(),
+                                       .position = request.sampling.first_draw + sequence.answer_length(),
                                        .allowed = sequence.grammar ? &allowed : nullptr});
   if (token < 0) {
     finish(sequence, Finish::kFailed,

@@ -24,7 +24,6 @@ struct Sequence {
   int64_t num_states = 0;
   std::optional<text::GrammarState> grammar;
   bool prompt_told = false;
-  int failures = 0;  // of the devices that computed it, in a row
 
   // Of the scheduler that has it.
   std::vector<int32_t> pages;

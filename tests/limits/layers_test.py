@@ -48,7 +48,6 @@ NAMES_CPU = re.compile(r"\bkCPU\b|\bis_cpu\(|\b(DeviceType|DispatchKey)::CPU\b|g
                        r"|\b[GS]et(Default)?CPUAllocator|CPUAllocator\.h|\bmkl_\w+")
 HOST = "kernels/cpu/host.h"  # what others may include of it
 CPU_BY_DEFAULT = (  # who may ask for the CPU, since nobody hands them a Device
-    "src/app/generate.cc",
     "src/capture/capture.cc",
     "src/run/world.cc",
     "src/session/check_capture.cc",
