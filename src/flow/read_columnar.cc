@@ -24,7 +24,7 @@ std::unique_ptr<parquet::arrow::FileReader> open_parquet(const std::string& path
 }
 
 std::shared_ptr<arrow::ipc::RecordBatchFileReader> open_ipc(const std::string& path) {
-  auto file = value(arrow::io::MemoryMappedFile::Open(path, arrow::io::FileMode::READ), path);
+  auto file = value(arrow::io::ReadableFile::Open(path), path);
   arrow::ipc::IpcReadOptions options;
   options.use_threads = false;
   auto reader = arrow::ipc::RecordBatchFileReader::Open(file, options);
@@ -75,6 +75,10 @@ class ColumnarReader final : public Reader {
     if (!batch) {
       input_.expect_unchanged(file_.state);
       return nullptr;
+    }
+    if (ipc_) {  // its bytes come as they lie in the file: offsets may point anywhere
+      const arrow::Status whole = batch->ValidateFull();
+      if (!whole.ok()) throw InputError(cat(file_.path, " - damaged: ", reason(whole)));
     }
     std::vector<ArrayPtr> columns = batch->columns();
     for (int c = 0; c < batch->num_columns(); ++c) {

@@ -5,6 +5,8 @@
 #include <arrow/util/compression.h>
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "flow/tables.h"
 #include "flow/writers.h"
 #include "shoal/error.h"
@@ -135,6 +137,37 @@ TEST_F(Reading, BadRecords) {
     BadRecords bad;
     rows_of(reads, part_bytes, &bad);
     EXPECT_EQ(bad.count, 1) << part_bytes;
+  }
+}
+
+/// Whatever is in a file, reading it ends, and never by a signal: the rows of damaged ones may be wrong, where the format has no checksums.
+TEST_F(Reading, DamagedFilesEndInASentence) {
+  const std::string lines = "{\"n\":1,\"s\":\"one\"}\n{\"n\":2,\"s\":null}\n{\"n\":3,\"s\":\"three\"}\n";
+  const Source source(file("a.jsonl", lines), 1000, "read");
+  BadRecords bad;
+  const Batch batch = source.open(source.parts()[0].segments[0], bad)->next();
+  std::mt19937 random(9);
+  for (const std::string format : {"ipc", "parquet"}) {
+    const std::string name = output_name(0, format);
+    const auto writer = make_writer(format, batch->schema(), temp_ / "", name);
+    writer->write(batch);
+    writer->finish();
+    const std::string bytes = read_file(temp_ / name);
+    EXPECT_EQ(rows_of({.paths = {(temp_ / name).string()}}, 1000), "1|one\n2|null\n3|three\n");
+    int refused = 0;
+    for (int i = 0; i < 400; ++i) {
+      std::string damaged = bytes;
+      if (i % 4 == 0)
+        damaged.resize(random() % bytes.size());
+      else
+        damaged[random() % bytes.size()] ^= static_cast<char>(1 << random() % 8);
+      try {
+        rows_of(file(name, damaged), 1000);
+      } catch (const Error&) {
+        ++refused;
+      }
+    }
+    EXPECT_GT(refused, 100) << format;
   }
 }
 
