@@ -44,8 +44,11 @@ class ParquetWriter final : public FileWriter {
  public:
   ParquetWriter(const SchemaPtr& schema, const std::filesystem::path& folder, const std::string& name)
       : FileWriter(folder, name) {
-    const auto properties =
-        parquet::WriterProperties::Builder().compression(parquet::Compression::SNAPPY)->build();
+    const auto properties = parquet::WriterProperties::Builder()
+                                .compression(parquet::Compression::SNAPPY)
+                                // a column with more values than this is written faster without
+                                ->dictionary_pagesize_limit(1 << 16)
+                                ->build();
     const auto arrow_properties = parquet::ArrowWriterProperties::Builder().set_use_threads(false)->build();
     writer_ = value(parquet::arrow::FileWriter::Open(*schema, arrow::default_memory_pool(), file_, properties,
                                                      arrow_properties),
