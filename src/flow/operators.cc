@@ -125,12 +125,9 @@ class FlatMap final : public Operator {
     }
     const ArrayPtr piece_column = value(pieces.Finish(), place_);
     std::vector<ArrayPtr> columns;
-    const Batch repeated = take(batch, rows, place_);
-    columns = repeated->columns();
-    if (target_ < 0)
-      columns.push_back(piece_column);
-    else
-      columns[static_cast<size_t>(target_)] = piece_column;
+    const Batch others = target_ < 0 ? batch : value(batch->RemoveColumn(target_), place_);  // no piece of it is kept
+    if (others->num_columns() > 0) columns = take(others, rows, place_)->columns();
+    columns.insert(target_ < 0 ? columns.end() : columns.begin() + target_, piece_column);
     return arrow::RecordBatch::Make(schema_, static_cast<int64_t>(rows.size()), columns);
   }
 
