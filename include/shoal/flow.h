@@ -139,7 +139,8 @@ class Flow {
   /// A row for each piece of a column of text: by = "words" (runs of what is not white), "lines",
   /// "split:SEPARATOR" or "kmers:K". The pieces stand in `as`; the other columns are repeated.
   Flow& flat_map(std::string column, std::string by, std::string as);
-  /// `schema` is what the function gives; null: what it takes.
+  /// `schema` is what the function gives; null: what it takes. The name stands for the function where a run goes on:
+  /// another function needs another name.
   Flow& map(std::string name, FlowFunction function, std::shared_ptr<arrow::Schema> schema = nullptr);
   Flow& sample(double fraction, uint64_t seed = 0);
   Flow& distinct(std::vector<std::string> by);
