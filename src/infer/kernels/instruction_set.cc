@@ -11,9 +11,22 @@ const Code* code_of(InstructionSet set) {
   switch (set) {
     case InstructionSet::kScalar:
       return &kScalarCode;
+#if defined(__x86_64__)
+    case InstructionSet::kAvx2: {
+      static const bool has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+      return has ? &kAvx2Code : nullptr;
+    }
+    case InstructionSet::kAvx512: {
+      static const bool has = code_of(InstructionSet::kAvx2) != nullptr && __builtin_cpu_supports("avx512f") &&
+                              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+      return has ? &kAvx512Code : nullptr;
+    }
+#else
     case InstructionSet::kAvx2:
     case InstructionSet::kAvx512:
       return nullptr;
+#endif
   }
   return nullptr;
 }
