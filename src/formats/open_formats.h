@@ -9,6 +9,7 @@
 namespace shoal::formats {
 
 std::shared_ptr<const ModelFile> open_gguf(const std::filesystem::path& file);
+std::shared_ptr<const ModelFile> open_hf(const std::filesystem::path& folder);
 std::shared_ptr<const ModelFile> open_checkpoint(const std::filesystem::path& path);
 
 }  // namespace shoal::formats

@@ -13,8 +13,8 @@ std::shared_ptr<const ModelFile> open_model(const std::filesystem::path& path) {
     throw InputError(cat(path.string(),
                          " - no such file or folder: want a GGUF file, a folder with config.json, or a "
                          "checkpoint"));
-  if (std::filesystem::is_directory(path, ignored))
-    return open_checkpoint(path);
+  if (std::filesystem::exists(path / "config.json", ignored)) return open_hf(path);
+  if (std::filesystem::is_directory(path, ignored)) return open_checkpoint(path);
   return open_gguf(path);
 }
 
