@@ -41,25 +41,13 @@ class BytePairTokenizer final : public VocabularyTokenizer {
   BytePairTokenizer(TokenizerSpec spec, const std::string& place)
       : VocabularyTokenizer(std::move(spec)),
         by_text_(tokens_by_text(this->spec())),
-        merges_(this->spec().merges.size()),
+        merges_(listed_merges(this->spec(), by_text_, place)),
         splitter_(expressions(this->spec()), place) {
     for (int byte = 0; byte < 256; ++byte) {
       std::string text;
       append_utf8(text, kAlphabet[byte]);
       const auto found = by_text_.find(text);
       of_byte_[byte] = found == by_text_.end() ? -1 : found->second;
-    }
-    const auto& merges = this->spec().merges;
-    for (size_t rank = 0; rank < merges.size(); ++rank) {
-      const auto& [left, right] = merges[rank];
-      const auto token = [&](const std::string& text) {
-        const auto found = by_text_.find(text);
-        if (found == by_text_.end())
-          throw InputError(cat(place, " - merges, number ", rank + 1, " ('", left, "' and '", right,
-                               "'): got '", text, "', want a token of the vocabulary"));
-        return found->second;
-      };
-      merges_.set(token(left), token(right), {static_cast<uint32_t>(rank), token(left + right)});
     }
     if (this->spec().ignore_merges)
       for (const auto& [text, id] : by_text_) whole_words_.emplace(bytes_of_alphabet(text), id);

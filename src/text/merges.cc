@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/text.h"
+#include "shoal/error.h"
+
 namespace shoal::text {
 namespace {
 
@@ -30,6 +33,23 @@ void MergeTable::set(int32_t left, int32_t right, Merge merge) {
 const MergeTable::Merge* MergeTable::find(int32_t left, int32_t right) const {
   const Entry& entry = entries_[place(pair_of(left, right))];
   return entry.pair == kEmpty ? nullptr : &entry.merge;
+}
+
+MergeTable listed_merges(const TokenizerSpec& spec, const std::unordered_map<std::string_view, Token>& by_text,
+                         const std::string& place) {
+  MergeTable table(spec.merges.size());
+  for (size_t rank = 0; rank < spec.merges.size(); ++rank) {
+    const auto& [left, right] = spec.merges[rank];
+    const auto token = [&](const std::string& text) {
+      const auto found = by_text.find(text);
+      if (found == by_text.end())
+        throw InputError(cat(place, " - merges, number ", rank + 1, " ('", left, "' and '", right, "'): got '", text,
+                             "', want a token of the vocabulary"));
+      return found->second;
+    };
+    table.set(token(left), token(right), {static_cast<uint32_t>(rank), token(left + right)});
+  }
+  return table;
 }
 
 void Merger::consider(int32_t left, const MergeTable& table) {

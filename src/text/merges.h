@@ -4,7 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
+
+#include "text/tokenizer.h"
 
 namespace shoal::text {
 
@@ -30,6 +35,11 @@ class MergeTable {
   size_t place(uint64_t pair) const;
   std::vector<Entry> entries_;  // open addressing, a power of two, at most half full
 };
+
+/// What the spec lists, the first with rank 0. Throws InputError, which begins with `place`, where a pair or what it
+/// becomes is no token of `by_text`.
+MergeTable listed_merges(const TokenizerSpec&, const std::unordered_map<std::string_view, Token>& by_text,
+                         const std::string& place);
 
 /// Merges the symbols of one word in place. Its memory is kept for the next word.
 class Merger {

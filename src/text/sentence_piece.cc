@@ -107,19 +107,7 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
   }
 
   void merges_of_list(const std::string& place) {
-    const auto& merges = spec().merges;
-    merges_ = MergeTable(merges.size());
-    for (size_t rank = 0; rank < merges.size(); ++rank) {
-      const auto& [left, right] = merges[rank];
-      const auto token = [&](const std::string& text) {
-        const auto found = by_text_.find(text);
-        if (found == by_text_.end())
-          throw InputError(cat(place, " - merges, number ", rank + 1, " ('", left, "' and '", right,
-                               "'): got '", text, "', want a token of the vocabulary"));
-        return found->second;
-      };
-      merges_.set(token(left), token(right), {static_cast<uint32_t>(rank), token(left + right)});
-    }
+    merges_ = listed_merges(spec(), by_text_, place);
     find_borders();
   }
 

@@ -66,7 +66,7 @@ class SchemaRules {
                cat("none here, or one of ", join(known, ", ")));
   }
 
-  static int64_t count(const Json& schema, const std::string& pointer, const char* key, int64_t otherwise) {
+  static int64_t count(const Json& schema, const std::string& pointer, const std::string& key, int64_t otherwise) {
     if (!schema.contains(key)) return otherwise;
     const Json& value = schema[key];
     if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() > kMostItems)
@@ -192,12 +192,17 @@ class SchemaRules {
     refuse(pointer + "/type", "'" + type + "'", "object, array, string, number, integer, boolean or null");
   }
 
+  /// min`What` and max`What`: 0 and -1 where there are none.
+  std::pair<int64_t, int64_t> counts(const Json& schema, const std::string& pointer, const std::string& what) {
+    const int64_t least = count(schema, pointer, "min" + what, 0), most = count(schema, pointer, "max" + what, -1);
+    if (most >= 0 && most < least)
+      refuse(cat(pointer, "/max", what), cat(most), cat("at least min", what, ", ", least));
+    return {least, most};
+  }
+
   Element string(const Json& schema, const std::string& pointer) {
     check_keys(schema, pointer, {"type", "minLength", "maxLength", "pattern"});
-    const int64_t least = count(schema, pointer, "minLength", 0),
-                  most = count(schema, pointer, "maxLength", -1);
-    if (most >= 0 && most < least)
-      refuse(pointer + "/maxLength", cat(most), cat("at least minLength, ", least));
+    const auto [least, most] = counts(schema, pointer, "Length");
     if (schema.contains("pattern")) {
       if (least > 0 || most >= 0)
         refuse(pointer + "/pattern", "a pattern together with a length", "one of both");
@@ -217,10 +222,7 @@ class SchemaRules {
 
   Element array(const Json& schema, const std::string& pointer) {
     check_keys(schema, pointer, {"type", "items", "minItems", "maxItems"});
-    const int64_t least = count(schema, pointer, "minItems", 0),
-                  most = count(schema, pointer, "maxItems", -1);
-    if (most >= 0 && most < least)
-      refuse(pointer + "/maxItems", cat(most), cat("at least minItems, ", least));
+    const auto [least, most] = counts(schema, pointer, "Items");
     const Element none = json_.enclosed("[", std::nullopt, "]");
     if (most == 0) return none;
     const Element item =

@@ -276,14 +276,18 @@ ExpressionPtr ExpressionParser::postfix(ExpressionPtr inner) {
     } else if (is("[")) {
       inner = subscript(std::move(inner));
     } else if (is("(")) {
-      auto call = make(Kind::kCall);
-      call->parts.push_back(std::move(inner));
-      arguments(*call);
-      inner = std::move(call);
+      inner = call(std::move(inner));
     } else {
       return inner;
     }
   }
+}
+
+ExpressionPtr ExpressionParser::call(ExpressionPtr function) {
+  auto made = make(Kind::kCall);
+  made->parts.push_back(std::move(function));
+  arguments(*made);
+  return made;
 }
 
 ExpressionPtr ExpressionParser::subscript(ExpressionPtr inner) {
@@ -337,10 +341,7 @@ ExpressionPtr ExpressionParser::filters(ExpressionPtr inner, bool first_without_
     } else if (is("is")) {
       inner = test(std::move(inner));
     } else if (is("(") && inner != nullptr) {
-      auto call = make(Kind::kCall);
-      call->parts.push_back(std::move(inner));
-      arguments(*call);
-      inner = std::move(call);
+      inner = call(std::move(inner));
     } else {
       return inner;
     }

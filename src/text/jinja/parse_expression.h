@@ -55,6 +55,7 @@ class ExpressionParser {
   ExpressionPtr primary();
   ExpressionPtr bracketed();
   ExpressionPtr postfix(ExpressionPtr);
+  ExpressionPtr call(ExpressionPtr function);
   ExpressionPtr subscript(ExpressionPtr);
   ExpressionPtr test(ExpressionPtr);
   void arguments(Expression& call);
