@@ -6,6 +6,7 @@
 #include <cstring>
 #include <set>
 
+#include "base/hash.h"
 #include "base/text.h"
 #include "data/corpus.h"
 #include "data/prefetch.h"
@@ -202,6 +203,32 @@ TEST_F(SampleStoreTest, RecordsThatContradictTheSchemaAreNoStoreOfOurs) {
         cat("input: ", path("manifest.json"),
             " - contradicts itself, so no SampleStoreWriter wrote it; delete the folder and write it again"));
   }
+}
+
+/// Bytes changed with their checksums: nothing is read beside the shard, whatever its lengths say.
+TEST_F(SampleStoreTest, RecordsOfOthersAreReadSafely) {
+  const uint32_t seed = std::random_device()();
+  std::mt19937 random(seed);
+  SCOPED_TRACE(cat("seed ", seed));
+  const SampleManifest good = load_sample_manifest(folder_);
+  const std::string name = good[Split::kTrain].shards[0].file, bytes = read_file(folder_ / name);
+  int64_t num_refused = 0;
+  for (int i = 0; i < 1000; ++i) {
+    std::string damaged = bytes;
+    const int64_t odd[] = {
+        -1, 0, 1, 8, int64_t{1} << 40, INT64_MAX, INT64_MIN, static_cast<int64_t>(bytes.size())};
+    for (size_t n = 1 + random() % 3; n > 0; --n)
+      std::memcpy(damaged.data() + 8 * (random() % (bytes.size() / 8)), &odd[random() % 8], 8);
+    SampleManifest manifest = good;
+    manifest[Split::kTrain].shards[0].checksum = hash_hex(damaged);
+    write_file(folder_ / name, damaged);
+    write_file(folder_ / "manifest.json", to_json(manifest));
+    const std::string error = error_now();
+    if (error == "nothing thrown") continue;  // numbers of tensors
+    EXPECT_TRUE(error.starts_with("input: " + path(name) + " - rec")) << error;
+    ++num_refused;
+  }
+  EXPECT_GT(num_refused, 100);
 }
 
 TEST_F(SampleStoreTest, WhatDoesNotFitIsRefused) {
