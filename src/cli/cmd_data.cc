@@ -138,14 +138,15 @@ void add_data(CLI::App& app, Invocation& invocation) {
       ->allow_extra_args(false);
   data->add_option("--out", options->out, "the folder to write, instead of the file's out");
   data->add_flag("--explain", options->explain, "print the plan of a flow, and do nothing");
-  CLI::App* show = data->add_subcommand(
-      "show", "Columns, counts and first rows of a flow's output, or of a file that flow reads");
+  CLI::App* show = data->add_subcommand("show",
+                                        "Columns or fields, counts and first rows of a store, of a flow's "
+                                        "output, or of a file that flow reads");
   show->add_option("PATH", options->shown, "a folder or file")->required();
   show->callback(
       [&invocation, options] { invocation.chosen = [options] { return show_data(options->shown); }; });
   CLI::App* verify =
-      data->add_subcommand("verify", "Compare every file of a flow's output with its checksum");
-  verify->add_option("DIR", options->verified, "the output's folder")->required();
+      data->add_subcommand("verify", "Compare every file of a store or of a flow's output with its checksum");
+  verify->add_option("DIR", options->verified, "the folder")->required();
   verify->callback(
       [&invocation, options] { invocation.chosen = [options] { return verify_data(options->verified); }; });
   number<int>(data->add_option("-n,--devices", options->devices,

@@ -13,6 +13,7 @@
 #include "comm/group.h"
 #include "comm/launch.h"
 #include "data/manifest.h"
+#include "data/sample_shards.h"
 #include "data/token_store.h"
 #include "flow/manifest.h"
 #include "flow/parse_flow.h"
@@ -99,6 +100,10 @@ int run_flow_file(const FlowRequest& request, const Invocation& invocation) {
 }
 
 int show_data(const std::string& path) {
+  if (data::is_sample_store(path)) {
+    std::fputs(data::SampleShards(path).describe().c_str(), stdout);
+    return 0;
+  }
   if (is_token_store(path)) {
     const data::Manifest manifest = data::load_manifest(path);
     std::printf("%s: a token store, shards of %lld tokens\n", path.c_str(),
@@ -116,6 +121,16 @@ int show_data(const std::string& path) {
 }
 
 int verify_data(const std::string& path) {
+  if (data::is_sample_store(path)) {
+    const data::SampleShards store(path);
+    store.verify();
+    std::printf("%s: %lld samples in %zu shards, all as they were written\n", path.c_str(),
+                static_cast<long long>(store.num_samples(data::Split::kTrain) +
+                                       store.num_samples(data::Split::kValidation)),
+                store.manifest()[data::Split::kTrain].shards.size() +
+                    store.manifest()[data::Split::kValidation].shards.size());
+    return 0;
+  }
   if (is_token_store(path)) {
     const data::TokenStore store(path);
     store.verify();

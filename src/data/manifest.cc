@@ -6,9 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "base/hash.h"
 #include "base/text.h"
-#include "data/files.h"
+#include "data/sealed_json.h"
 #include "shoal/error.h"
 
 namespace shoal::data {
@@ -16,11 +15,8 @@ namespace shoal::data {
 namespace {
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFormat = "shoal token store";
-constexpr int kVersion = 1;
-constexpr const char* kRebuild = "delete the folder and build it again with shoal data";
-
-std::string checksum_of(const Json& json) { return hash_hex(json.dump(2)); }
+constexpr Sealed kTokenStore = {"shoal token store", 1, "token store", "a folder that shoal data finished",
+                                "delete the folder and build it again with shoal data"};
 
 /// The shards are those of docs/token_store.md: right names, all full but the last, adding up.
 bool is_consistent(const Manifest& manifest) {
@@ -62,8 +58,8 @@ bool is_store_file(std::string_view name) {
 }
 
 std::string to_json(const Manifest& manifest) {
-  Json json = {{"format", kFormat},
-               {"version", kVersion},
+  Json json = {{"format", kTokenStore.format},
+               {"version", kTokenStore.version},
                {"tokenizer", "bytes"},
                {"vocabulary", kByteVocabulary},
                {"end_of_document", kEndOfDocument},
@@ -82,34 +78,13 @@ std::string to_json(const Manifest& manifest) {
                                                       {"unigram_entropy", part.unigram_entropy},
                                                       {"shards", std::move(shards)}};
   }
-  json["checksum"] = checksum_of(json);
-  return json.dump(2) + "\n";
+  return seal(std::move(json));
 }
 
 Manifest load_manifest(const std::filesystem::path& folder) {
-  const std::string place = (folder / kManifestName).string();
-  std::error_code error;
-  if (!std::filesystem::exists(folder / kManifestName, error)) {
-    throw InputError(cat(folder.string(), " - not a token store: got no ", kManifestName,
-                         ", want a folder that shoal data finished"));
-  }
-  try {
-    Json json = Json::parse(read_whole(folder / kManifestName));
-    if (json.value("format", "") != kFormat) {
-      throw InputError(cat(place, " - not of a token store: got format \"", json.value("format", ""),
-                           "\", want \"", kFormat, "\""));
-    }
-    if (json.at("version") != kVersion) {
-      throw InputError(
-          cat(place, " - version: got ", json.at("version").dump(), ", want ", kVersion, "; ", kRebuild));
-    }
-    const std::string checksum = json.at("checksum");
-    json.erase("checksum");
-    if (checksum != checksum_of(json)) {
-      throw InputError(cat(place, " - damaged or edited: got checksum ", checksum_of(json), ", want ",
-                           checksum, "; ", kRebuild));
-    }
-    Manifest manifest{.shard_tokens = json.at("shard_tokens"), .input = json.at("input"), .splits = {}};
+  Manifest manifest;
+  read_sealed(folder, kTokenStore, [&](const Json& json) {
+    manifest = {.shard_tokens = json.at("shard_tokens"), .input = json.at("input"), .splits = {}};
     for (Split split : kSplits) {
       const Json& part = json.at("splits").at(std::string(split_name(split)));
       manifest[split] = {part.at("documents"), part.at("tokens"), part.at("unigram_entropy"), {}};
@@ -119,12 +94,11 @@ Manifest load_manifest(const std::filesystem::path& folder) {
     }
     if (json.at("tokenizer") != "bytes" || json.at("vocabulary") != kByteVocabulary ||
         !is_consistent(manifest)) {
-      throw InputError(cat(place, " - contradicts itself, so shoal data did not write it; ", kRebuild));
+      throw InputError(cat((folder / kManifestName).string(),
+                           " - contradicts itself, so shoal data did not write it; ", kTokenStore.rebuild));
     }
-    return manifest;
-  } catch (const nlohmann::json::exception& problem) {
-    throw InputError(cat(place, " - not the manifest of a token store: ", problem.what(), "; ", kRebuild));
-  }
+  });
+  return manifest;
 }
 
 double unigram_entropy(const std::vector<int64_t>& counts) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "data/manifest.h"
+#include "data/mapped_file.h"
 
 namespace shoal::data {
 
@@ -32,23 +32,11 @@ class TokenStore {
   void verify() const;
 
  private:
-  /// A file in memory, or rather where it would be.
-  struct Mapping {
-    Mapping() = default;
-    ~Mapping();
-    Mapping(const Mapping&) = delete;
-    Mapping& operator=(const Mapping&) = delete;
-
-    std::span<const std::byte> bytes;
-    mutable std::atomic<bool> is_verified = false;
-  };
-
-  void map(Split split, size_t index, Mapping&) const;
   std::span<const uint16_t> shard(Split split, size_t index) const;
 
   std::filesystem::path folder_;
   Manifest manifest_;
-  std::array<std::vector<Mapping>, 2> mappings_;  // by Split
+  std::array<std::vector<std::unique_ptr<MappedFile>>, 2> shards_;  // by Split
 };
 
 }  // namespace shoal::data

@@ -71,6 +71,19 @@ expect_devices_say("1 begins with blocks.1.norm1.weight" "2 begins with blocks.2
 expect_one_answer(stages "step 0  loss 2\\.[0-9]*\n${between}step 90  loss 0\\.0[0-9]*\n" "1 encoder_decoder" "2 encoder_decoder dp=2"
   "2 encoder_decoder pp=2,schedule=interleaved_1f1b:2" "2 encoder_decoder pp=2")
 
+# From frames to a perception model: the few frames that the example keeps. Weights, losses and scores are in what is compared.
+build(driving)
+set(store ${WORK}/driving/store)
+execute_process(COMMAND ${WORK}/driving/program import ${CMAKE_CURRENT_LIST_DIR}/../../examples/driving/frames ${store} COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${shoal} data verify ${store} COMMAND_ERROR_IS_FATAL ANY)
+expect_one_answer(driving "step 0  loss 1\\.1[0-9]*\nstep 5  loss 0\\.[5-7][0-9]*\nweights [0-9a-f]*\nbaseline [^\n]*\nmodel "
+  "1 train ${store} dp=1 6" "2 train ${store} dp=2 6" "2 train ${store} tp=2 6" "2 train ${store} pp=2 6" "4 train ${store} dp=2,tp=2 6 picture.png")
+file(GLOB_RECURSE pictures ${WORK}/driving/*/picture.png)
+list(LENGTH pictures num_pictures)
+if(NOT num_pictures EQUAL 1)
+  message(FATAL_ERROR "driving - picture.png: got ${num_pictures} of them, want one")
+endif()
+
 # A path into the build folder would break once that is gone.
 file(GLOB_RECURSE installed ${WORK}/installed/*)
 foreach(path ${installed})

@@ -22,7 +22,7 @@ STANDS_ON = {
     "lower": ["graph", "mesh", "comm", "ops"],
     "kernels": ["graph", "comm"],
     "run": ["capture", "lower"],
-    "session": ["run", "state"],
+    "session": ["run", "data"],
     "text": ["base"],
     "formats": ["state", "text"],
     "infer": ["formats", "comm"],
