@@ -237,6 +237,7 @@ std::map<std::string, std::string> hf_files(const ModelFile& model, WeightType m
                                                    : "bfloat16";
   const text::TokenizerSpec spec = as_byte_pairs(model.tokenizer());
   ordered_json generation = ordered_json::object();
+  json["bos_token_id"] = json["eos_token_id"] = nullptr;  // else GPT-2's would be taken
   if (spec.bos) json["bos_token_id"] = generation["bos_token_id"] = *spec.bos;
   if (spec.eos) json["eos_token_id"] = *spec.eos;
   if (!spec.ends.empty()) generation["eos_token_id"] = spec.ends;

@@ -33,7 +33,7 @@ bool find_llama3_scaling(ModelConfig& config, const std::vector<float>& factors)
   trial.rope_high = 4;
   trial.rope_factor =
       std::round(factors.back());  // 8 of Llama 3.1, 32 of 3.2: the slowest pairs take it whole
-  for (int64_t original = 256; original <= (1 << 20); original *= 2) {
+  for (int64_t original = 16; original <= (1 << 20); original *= 2) {
     trial.rope_original_context = original;
     const std::vector<float> got = llama3_factors(trial);
     bool equal = true;
