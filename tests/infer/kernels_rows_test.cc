@@ -1,6 +1,7 @@
 // Norms, activation functions, turns: near fp64, and the same bits for every instruction set.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "infer/kernel_samples.h"
@@ -128,6 +129,54 @@ TEST(KernelsRows, TurnsAreThoseOfTheirPositions) {
       for (int64_t i = 16; i < 40; ++i)
         EXPECT_EQ(y[static_cast<size_t>(r * 40 + i)], x[static_cast<size_t>(r * 40 + i)]);
     }
+  }
+}
+
+/// Cosine of pair i at position p, read off the turn of (1, 0).
+double cosine_of(const formats::ModelConfig& config, int64_t pair, int32_t position) {
+  std::vector<float> x(static_cast<size_t>(config.head_width));
+  const auto at = static_cast<size_t>(2 * pair);
+  x[at] = 1;
+  RopeTable(config, position + 1, nullptr).rotate(x.data(), 1, 1, config.head_width, &position);
+  return x[at];
+}
+
+TEST(KernelsRows, ScaledTurns) {
+  formats::ModelConfig config;
+  config.head_width = config.rope_width = 64;
+  config.rope_base = 10000;
+  config.rope_factor = 8;
+  config.rope_original_context = 2048;
+  const auto frequency = [](int64_t pair) {
+    return std::pow(10000.0, -2.0 * static_cast<double>(pair) / 64);
+  };
+
+  config.rope_scaling = formats::RopeScaling::kLinear;
+  for (const int64_t pair : {0, 9, 31})
+    EXPECT_NEAR(cosine_of(config, pair, 100), std::cos(100 * frequency(pair) / 8), 1e-4);
+
+  // Llama 3: what turns more than 4 times within the original context stays, less than once is divided.
+  config.rope_scaling = formats::RopeScaling::kLlama3;
+  config.rope_low = 1, config.rope_high = 4;
+  for (int64_t pair = 0; pair < 32; ++pair) {
+    const double turns = 2048 * frequency(pair) / (2 * M_PI), smooth = std::clamp((turns - 1) / 3, 0.0, 1.0);
+    EXPECT_NEAR(cosine_of(config, pair, 100), std::cos(100 * frequency(pair) * ((1 - smooth) / 8 + smooth)),
+                1e-4)
+        << pair;
+  }
+
+  // YaRN: between 32 turns and one a ramp over the pairs; the factor scales what is turned.
+  config.rope_scaling = formats::RopeScaling::kYarn;
+  config.rope_low = 1, config.rope_high = 32, config.rope_attention_factor = 1.2;
+  const auto pair_of = [](double turns) {
+    return 64 * std::log(2048 / (turns * 2 * M_PI)) / (2 * std::log(10000.0));
+  };
+  const double begin = std::floor(pair_of(32)), end = std::ceil(pair_of(1));
+  for (int64_t pair = 0; pair < 32; ++pair) {
+    const double divided = std::clamp((static_cast<double>(pair) - begin) / (end - begin), 0.0, 1.0);
+    EXPECT_NEAR(cosine_of(config, pair, 100),
+                1.2 * std::cos(100 * frequency(pair) * (divided / 8 + 1 - divided)), 1e-4)
+        << pair;
   }
 }
 

@@ -52,6 +52,12 @@ inline Ints dot_turned(Ints /*offset*/, Ints turned, Ints signed_bytes) {
   return dot_small(all_ints(0), (Ints)_mm256_abs_epi8(bytes), (Ints)_mm256_sign_epi8((__m256i)signed_bytes, bytes));
 }
 
+/// sum + two products in each lane, of whole numbers of 16 bits.
+inline Ints add_halves(Ints sum, Ints a, Ints b) { return sum + (Ints)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
+inline Ints load_bytes(const std::byte* from) {
+  return (Ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+}
+
 #include "infer/kernels/vector_code.h"
 
 }  // namespace

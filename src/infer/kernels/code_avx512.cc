@@ -44,6 +44,14 @@ inline Ints dot_small(Ints sum, Ints unsigned_bytes, Ints signed_bytes) {
 /// The same of any bytes, which are 128 too large; `offset` takes that off.
 inline Ints dot_turned(Ints offset, Ints turned, Ints signed_bytes) { return dot_small(offset, turned, signed_bytes); }
 
+/// sum + two products in each lane, of whole numbers of 16 bits.
+inline Ints add_halves(Ints sum, Ints a, Ints b) {
+  return (Ints)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+}
+inline Ints load_bytes(const std::byte* from) {
+  return (Ints)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+}
+
 #include "infer/kernels/vector_code.h"
 
 }  // namespace

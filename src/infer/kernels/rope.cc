@@ -35,7 +35,7 @@ std::vector<float> llama3_factors(const ModelConfig& c) {
   return factors;
 }
 
-/// Where YaRN's ramp begins and ends: pairs that turn 32 times and once within the original context.
+/// Which pair turns so many times within the original context: where YaRN's ramp begins or ends.
 float yarn_pair(const ModelConfig& c, float turns) {
   const auto width = static_cast<float>(c.rope_width), base = static_cast<float>(c.rope_base);
   return width * std::log(static_cast<float>(c.rope_original_context) / (turns * 2 * kPi)) /
@@ -57,12 +57,12 @@ RopeTable::RopeTable(const ModelConfig& config, int64_t positions, const float* 
   const bool scaled = yarn || config.rope_scaling == RopeScaling::kLinear;
   const float frequency_scale = scaled ? 1.0f / static_cast<float>(config.rope_factor) : 1.0f;
   const float step = std::pow(static_cast<float>(config.rope_base), -2.0f / static_cast<float>(width_));
-  auto size = static_cast<float>(config.rope_attention_factor);
+  const auto size = static_cast<float>(config.rope_attention_factor);
   float ramp_begin = 0, ramp_end = 0;
   if (yarn) {
-    size *= 1.0f + 0.1f * std::log(1.0f / frequency_scale);
-    ramp_begin = std::max(0.0f, std::floor(yarn_pair(config, 32)));
-    ramp_end = std::min(static_cast<float>(width_ - 1), std::ceil(yarn_pair(config, 1)));
+    ramp_begin = std::max(0.0f, std::floor(yarn_pair(config, static_cast<float>(config.rope_high))));
+    ramp_end = std::min(static_cast<float>(width_ - 1),
+                        std::ceil(yarn_pair(config, static_cast<float>(config.rope_low))));
   }
   cosines_.resize(static_cast<size_t>(positions * pairs));
   sines_.resize(cosines_.size());

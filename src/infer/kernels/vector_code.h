@@ -67,6 +67,11 @@ inline int32_t word_at(const int8_t* quants, int64_t word) {
   return value;
 }
 
+inline Floats sum_of_lanes(const Floats* a) {
+  const Floats t0 = a[4] + a[0], t1 = a[5] + a[1], t2 = a[6] + a[2], t3 = a[7] + a[3];
+  return (t0 + t2) + (t1 + t3);
+}
+
 /// A register of rows of a tile by kTokens rows of activations.
 template <formats::WeightType kType, int kTokens>
 inline void product_32(const PackedMatrix::Impl& w, const std::byte* tile, int64_t part, const ActivationRows& x,
@@ -112,29 +117,34 @@ inline void product_32(const PackedMatrix::Impl& w, const std::byte* tile, int64
     }
   }
   for (int t = 0; t < kTokens; ++t) {
-    const Floats* const a = acc[t];
-    const Floats t0 = a[4] + a[0], t1 = a[5] + a[1], t2 = a[6] + a[2], t3 = a[7] + a[3];
-    const Floats sum = (t0 + t2) + (t1 + t3);
+    const Floats sum = sum_of_lanes(acc[t]);
     results[t] = kType == kQ4_1 ? sum + sums[t] : sum;
   }
 }
 
+#include "infer/kernels/vector_blocks_256.h"
+
+template <formats::WeightType kType, int kTokens>
+inline void product(const PackedMatrix::Impl& w, int64_t tile, int64_t part, const ActivationRows& x, int64_t first,
+                    float* y, int64_t stride, int64_t rows) {
+  Floats results[kTokens];
+  if constexpr (tile_block(kType).elements == 256)
+    product_256<kType, kTokens>(w, w.tile(tile), part, x, first, results);
+  else
+    product_32<kType, kTokens>(w, w.tile(tile), part, x, first, results);
+  for (int t = 0; t < kTokens; ++t) store_some(y + (first + t) * stride, results[t], rows);
+}
+
 template <formats::WeightType kType>
-void matmul_32(const PackedMatrix::Impl& w, const ActivationRows& x, float* y, int64_t stride) {
+void matmul_quantised(const PackedMatrix::Impl& w, const ActivationRows& x, float* y, int64_t stride) {
   for (int64_t tile = 0; tile < w.tiles(); ++tile) {
     for (int64_t part = 0; part < kRegisters; ++part) {
       const int64_t o = tile * kTileRows + part * kWidth, left = w.rows - o < kWidth ? w.rows - o : kWidth;
       if (left <= 0) break;
       int64_t r = 0;
-      Floats results[kTokensAtOnce];
-      for (; r + kTokensAtOnce <= x.rows; r += kTokensAtOnce) {
-        product_32<kType, kTokensAtOnce>(w, w.tile(tile), part, x, r, results);
-        for (int t = 0; t < kTokensAtOnce; ++t) store_some(y + (r + t) * stride + o, results[t], left);
-      }
-      for (; r < x.rows; ++r) {
-        product_32<kType, 1>(w, w.tile(tile), part, x, r, results);
-        store_some(y + r * stride + o, results[0], left);
-      }
+      for (; r + kTokensAtOnce <= x.rows; r += kTokensAtOnce)
+        product<kType, kTokensAtOnce>(w, tile, part, x, r, y + o, stride, left);
+      for (; r < x.rows; ++r) product<kType, 1>(w, tile, part, x, r, y + o, stride, left);
     }
   }
 }
@@ -186,7 +196,6 @@ void matmul_plain(const PackedMatrix::Impl& w, const ActivationRows& x, float* y
   }
 }
 
-/// Weights in blocks of 256 have the plain code alone (docs/limits.md).
 void matmul_vector(const PackedMatrix::Impl& w, const ActivationRows& x, float* y, int64_t stride) {
   using enum formats::WeightType;
   switch (w.type) {
@@ -197,14 +206,15 @@ void matmul_vector(const PackedMatrix::Impl& w, const ActivationRows& x, float* 
     case kBF16:
       return matmul_plain<kBF16>(w, x, y, stride);
     case kQ8_0:
-      return matmul_32<kQ8_0>(w, x, y, stride);
+      return matmul_quantised<kQ8_0>(w, x, y, stride);
     case kQ4_0:
-      return matmul_32<kQ4_0>(w, x, y, stride);
+      return matmul_quantised<kQ4_0>(w, x, y, stride);
     case kQ4_1:
-      return matmul_32<kQ4_1>(w, x, y, stride);
+      return matmul_quantised<kQ4_1>(w, x, y, stride);
     case kQ4_K:
+      return matmul_quantised<kQ4_K>(w, x, y, stride);
     case kQ6_K:
-      return kScalarCode.matmul(w, x, y, stride);
+      return matmul_quantised<kQ6_K>(w, x, y, stride);
   }
 }
 
