@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "formats/json_text.h"
 #include "formats/model_shape.h"
-#include "formats/shown.h"
+#include "base/shown.h"
 #include "shoal/error.h"
 
 namespace shoal::formats {

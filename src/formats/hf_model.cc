@@ -14,7 +14,7 @@
 #include "formats/model_shape.h"
 #include "formats/open_formats.h"
 #include "formats/safetensors_file.h"
-#include "formats/shown.h"
+#include "base/shown.h"
 #include "formats/weight_table.h"
 #include "shoal/error.h"
 

@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 #include "formats/json_text.h"
-#include "formats/shown.h"
+#include "base/shown.h"
 #include "shoal/error.h"
 #include "state/safetensors.h"
 

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/shown.h"
 #include "base/text.h"
 #include "shoal/error.h"
 #include "text/merges.h"
@@ -55,8 +56,8 @@ class BytePairTokenizer final : public VocabularyTokenizer {
       const auto token = [&](const std::string& text) {
         const auto found = by_text_.find(text);
         if (found == by_text_.end())
-          throw InputError(cat(place, " - merges, number ", rank + 1, " ('", left, "' and '", right,
-                               "'): got '", text, "', want a token of the vocabulary"));
+          throw InputError(cat(place, " - merges, number ", rank + 1, " ('", plain(left), "' and '",
+                               plain(right), "'): got '", plain(text), "', want a token of the vocabulary"));
         return found->second;
       };
       merges_.set(token(left), token(right), {static_cast<uint32_t>(rank), token(left + right)});

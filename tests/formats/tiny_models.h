@@ -81,7 +81,7 @@ inline TinyModel tiny_model(const ModelConfig& config, WeightType type, bool opt
   return model;
 }
 
-/// Its tokenizer has the bytes 0 to 37 as GPT-2 writes them, <s> and <|im_end|>.
+/// Its tokenizer has 36 characters, two pairs of them, <s> and <|im_end|>.
 inline void write_tiny_gguf(const std::filesystem::path& path, const TinyModel& model,
                             const std::string& family, const std::string& leave_out = "") {
   GgufHeader header;
@@ -104,11 +104,9 @@ inline void write_tiny_gguf(const std::filesystem::path& path, const TinyModel& 
   header.text("tokenizer.ggml.pre", "gpt-2");
   std::vector<std::string> tokens;
   std::vector<int32_t> kinds;
-  for (int i = 0; i < 38; ++i) {
-    tokens.push_back(std::string(1, static_cast<char>('!' + i)));
-    kinds.push_back(1);
-  }
-  tokens.insert(tokens.end(), {"<s>", "<|im_end|>"});
+  for (int i = 0; i < 36; ++i) tokens.push_back(std::string(1, static_cast<char>('!' + i)));
+  tokens.insert(tokens.end(), {"!\"", "#$", "<s>", "<|im_end|>"});
+  kinds.resize(38, 1);
   kinds.insert(kinds.end(), {3, 3});
   header.texts("tokenizer.ggml.tokens", tokens);
   header.integers("tokenizer.ggml.token_type", kinds);
