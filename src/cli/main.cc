@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
   shoal::cli::add_run(app, invocation);
   shoal::cli::add_data(app, invocation);
   shoal::cli::add_checkpoint(app, invocation);
+  shoal::cli::add_convert(app, invocation);
   // Last, so that the commands do not inherit it.
   app.footer(
       "Exit codes: 0 done, 1 the job failed or was stopped, 2 bad usage or bad input.\n"

@@ -6,8 +6,8 @@
 #include <map>
 #include <utility>
 
+#include "base/half.h"
 #include "base/text.h"
-#include "formats/bf16.h"
 #include "formats/json_text.h"
 #include "formats/model_shape.h"
 #include "formats/open_formats.h"
@@ -179,7 +179,7 @@ class CheckpointModel : public ModelFile {
       std::memcpy(bytes.get(), stored.data(), stored.size() * sizeof(float));
     } else {
       for (size_t i = 0; i < stored.size(); ++i) {
-        const uint16_t rounded = to_bf16(stored[i]);
+        const uint16_t rounded = to_bfloat(stored[i]);
         std::memcpy(bytes.get() + 2 * i, &rounded, sizeof rounded);
       }
     }

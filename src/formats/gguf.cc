@@ -8,8 +8,8 @@
 #include <limits>
 #include <set>
 
+#include "base/shown.h"
 #include "base/text.h"
-#include "formats/shown.h"
 #include "shoal/error.h"
 
 namespace shoal::formats {
@@ -108,7 +108,7 @@ class Cursor {
 };
 
 GgufType read_type(Cursor& cursor, const std::string& place, const std::string& key) {
-  const auto number = cursor.number<uint32_t>(key);
+  const auto number = cursor.number<uint32_t>(shown(key));
   if (number >= kTypeBytes.size())
     throw InputError(cat(place, " - ", shown(key), ": got type number ", number, ", want 0 to ",
                          kTypeBytes.size() - 1, ", which GGUF has"));
@@ -118,22 +118,23 @@ GgufType read_type(Cursor& cursor, const std::string& place, const std::string& 
 /// Goes past `count` elements. Each takes bytes, so that no count can make it go on for long.
 void skip(Cursor& cursor, const std::string& place, const std::string& key, GgufType type, uint64_t count,
           int nesting) {
+  const std::string title = shown(key);
   if (type == GgufType::kString) {
-    for (uint64_t i = 0; i < count; ++i) cursor.text(key);
+    for (uint64_t i = 0; i < count; ++i) cursor.text(title);
   } else if (type == GgufType::kArray) {
     if (nesting >= kMostNesting)
       throw InputError(cat(place, " - ", shown(key), ": got arrays in arrays ", nesting,
                            " deep, want at most ", kMostNesting));
     for (uint64_t i = 0; i < count; ++i) {
       const GgufType inner = read_type(cursor, place, key);
-      skip(cursor, place, key, inner, cursor.number<uint64_t>(key), nesting + 1);
+      skip(cursor, place, key, inner, cursor.number<uint64_t>(title), nesting + 1);
     }
   } else {
     const size_t bytes = kTypeBytes[static_cast<size_t>(type)];
     if (count > cursor.left() / bytes)
       throw InputError(
           cat(place, " - ", shown(key), ": got ", count, " elements, which the file is too short for"));
-    cursor.take(count * bytes, key);
+    cursor.take(count * bytes, title);
   }
 }
 
@@ -146,20 +147,20 @@ const ElementType* find_element_type(uint32_t number) {
 GgufFile::Tensor read_tensor(Cursor& cursor, const std::string& place, uint64_t index, uint64_t& offset) {
   GgufFile::Tensor tensor{cursor.name(cat("tensor ", index)), {}, {}};
   const std::string title = cat(place, " - ", shown(tensor.name));
-  const auto dims = cursor.number<uint32_t>(tensor.name);
+  const auto dims = cursor.number<uint32_t>(shown(tensor.name));
   if (dims < 1 || dims > kMostDims)
     throw InputError(cat(title, ": got ", dims, " dims, want 1 to ", kMostDims));
   constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   uint64_t elements = 1;
   for (uint32_t dim = 0; dim < dims; ++dim) {  // the innermost first
-    const auto size = cursor.number<uint64_t>(tensor.name);
+    const auto size = cursor.number<uint64_t>(shown(tensor.name));
     if (size == 0 || size > kMost / elements)
       throw InputError(cat(title, ": got a size of ", size,
                            ", want one from 1, and a tensor of fewer than 2^63 elements"));
     elements *= size;
     tensor.shape.insert(tensor.shape.begin(), static_cast<int64_t>(size));
   }
-  const auto number = cursor.number<uint32_t>(tensor.name);
+  const auto number = cursor.number<uint32_t>(shown(tensor.name));
   const ElementType* const type = find_element_type(number);
   if (!type || !type->type)
     throw InputError(
@@ -171,7 +172,7 @@ GgufFile::Tensor read_tensor(Cursor& cursor, const std::string& place, uint64_t 
   if (tensor.weight.columns % about.block_elements != 0)
     throw InputError(cat(title, ": got rows of ", tensor.weight.columns, " elements, want a multiple of ",
                          about.block_elements, " for ", about.name));
-  offset = cursor.number<uint64_t>(tensor.name);
+  offset = cursor.number<uint64_t>(shown(tensor.name));
   return tensor;
 }
 
@@ -244,7 +245,7 @@ GgufFile::GgufFile(const std::filesystem::path& path) : file_(path, "a GGUF file
     if (value.type == GgufType::kArray) {
       value.is_array = true;
       value.type = read_type(cursor, place, key);
-      value.count = cursor.number<uint64_t>(key);
+      value.count = cursor.number<uint64_t>(shown(key));
     }
     const size_t begin = cursor.at();
     skip(cursor, place, key, value.type, value.count, 1);

@@ -4,7 +4,7 @@
 
 #include "base/text.h"
 #include "formats/model_shape.h"
-#include "formats/shown.h"
+#include "base/shown.h"
 #include "shoal/error.h"
 
 namespace shoal::formats {

@@ -1,7 +1,7 @@
 #include "base/text.h"
 #include "formats/ends.h"
 #include "formats/gguf_config.h"
-#include "formats/shown.h"
+#include "base/shown.h"
 #include "shoal/error.h"
 
 namespace shoal::formats {

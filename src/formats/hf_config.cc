@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "formats/json_text.h"
 #include "formats/model_shape.h"
-#include "formats/shown.h"
+#include "base/shown.h"
 #include "shoal/error.h"
 
 namespace shoal::formats {
@@ -42,7 +42,9 @@ double wanted_real(const Members& keys, const std::string& key) {
 }
 
 /// YaRN's factor for a length (Peng et al., "YaRN", 2023, section 3.4).
-double length_factor(double factor, double scale) { return factor > 1 ? 0.1 * scale * std::log(factor) + 1 : 1; }
+double length_factor(double factor, double scale) {
+  return factor > 1 ? 0.1 * scale * std::log(factor) + 1 : 1;
+}
 
 void read_yarn(const Members& keys, ModelConfig& config) {
   config.rope_scaling = RopeScaling::kYarn;
@@ -67,7 +69,8 @@ void read_rotation(const Members& keys, ModelConfig& config) {
   if (scaling) config.rope_base = scaling->real("rope_theta").value_or(config.rope_base);
   for (const Members* const place : {&keys, scaling ? &*scaling : &keys})
     if (const double part = place->real("partial_rotary_factor").value_or(1); part != 1)
-      throw InputError(cat(place->title("partial_rotary_factor"), ": got ", part, ", want 1; use another model"));
+      throw InputError(
+          cat(place->title("partial_rotary_factor"), ": got ", part, ", want 1; use another model"));
   if (!scaling) return;
   const char* const key = scaling->has("rope_type") ? "rope_type" : "type";
   const std::string type = scaling->text(key).value_or("default");
@@ -84,25 +87,28 @@ void read_rotation(const Members& keys, ModelConfig& config) {
   } else if (type == "yarn") {
     read_yarn(*scaling, config);
   } else {
-    throw InputError(
-        cat(scaling->title(key), ": got ", shown(type), ", want default, linear, llama3 or yarn; use another model"));
+    throw InputError(cat(scaling->title(key), ": got ", shown(type),
+                         ", want default, linear, llama3 or yarn; use another model"));
   }
 }
 
 void read_window(const Members& keys, const std::string& brand, ModelConfig& config) {
   const bool is_mistral = brand == "Mistral";
   // Mistral has a window unless it says null; the others unless they are told to use theirs.
-  int64_t window = keys.integer("sliding_window").value_or(is_mistral && !keys.json().contains("sliding_window") ? 4096 : 0);
+  int64_t window = keys.integer("sliding_window")
+                       .value_or(is_mistral && !keys.json().contains("sliding_window") ? 4096 : 0);
   if (brand == "Llama" || (!is_mistral && !keys.flag("use_sliding_window").value_or(false))) window = 0;
   if (window == 0) return;
   const std::vector<std::string> types = keys.texts("layer_types");
   const auto sliding = std::ranges::count(types, "sliding_attention");
   const int64_t first = is_mistral ? 0 : keys.integer("max_window_layers").value_or(28);
-  const int64_t with_window = types.empty() ? std::clamp<int64_t>(config.layers - first, 0, config.layers) : sliding;
+  const int64_t with_window =
+      types.empty() ? std::clamp<int64_t>(config.layers - first, 0, config.layers) : sliding;
   if (with_window == 0) return;
   if (with_window != config.layers)
-    throw InputError(cat(keys.title(types.empty() ? "max_window_layers" : "layer_types"), ": got a sliding window in ",
-                         with_window, " of ", config.layers, " layers, want it in all or in none; use another model"));
+    throw InputError(cat(keys.title(types.empty() ? "max_window_layers" : "layer_types"),
+                         ": got a sliding window in ", with_window, " of ", config.layers,
+                         " layers, want it in all or in none; use another model"));
   config.sliding_window = window;
 }
 
@@ -155,8 +161,9 @@ ModelConfig gpt2_config(const Members& keys) {
 ModelConfig hf_config(const nlohmann::json& json, const std::string& place) {
   const Members keys(json, place);
   if (keys.has("quantization_config"))
-    throw InputError(cat(keys.title("quantization_config"), ": is not supported; use the model in F32, F16 or BF16, or a "
-                                                            "GGUF file"));
+    throw InputError(cat(keys.title("quantization_config"),
+                         ": is not supported; use the model in F32, F16 or BF16, or a "
+                         "GGUF file"));
   const std::vector<std::string> architectures = keys.texts("architectures");
   const std::string architecture = architectures.empty() ? "" : architectures.front();
   ModelConfig config;

@@ -14,7 +14,7 @@
 #include "formats/model_shape.h"
 #include "formats/open_formats.h"
 #include "formats/safetensors_file.h"
-#include "formats/shown.h"
+#include "base/shown.h"
 #include "formats/weight_table.h"
 #include "shoal/error.h"
 
@@ -37,7 +37,8 @@ std::string text_or_nothing(const fs::path& path, size_t most) {
 }
 
 nlohmann::json read_object(const fs::path& path) {
-  return parse_object(read_text(path, "the files of a Hugging Face model", kMostSmallText), path.string(), kDepth);
+  return parse_object(read_text(path, "the files of a Hugging Face model", kMostSmallText), path.string(),
+                      kDepth);
 }
 
 /// The tensors of all files of the folder by name.
@@ -51,21 +52,25 @@ class Shards {
     }
     const fs::path index = folder / "model.safetensors.index.json";
     if (!is_file(index))
-      throw InputError(cat(folder.string(), " - weights: got neither model.safetensors nor model.safetensors.index.json, "
-                                            "want one of them; convert the weights to safetensors"));
+      throw InputError(cat(folder.string(),
+                           " - weights: got neither model.safetensors nor model.safetensors.index.json, "
+                           "want one of them; convert the weights to safetensors"));
     const nlohmann::json json = read_object(index);
     const auto map = Members(json, index.string()).object("weight_map");
-    if (!map) throw InputError(cat(index.string(), " - weight_map: is missing, want the file of each tensor"));
+    if (!map)
+      throw InputError(cat(index.string(), " - weight_map: is missing, want the file of each tensor"));
     std::map<std::string, const SafetensorsFile*> by_name;
     for (const auto& [name, file] : map->json().items()) {
       const std::string shard = file.is_string() ? file.get<std::string>() : "";
       if (shard.empty() || shard.find('/') != std::string::npos || shard.find('\0') != std::string::npos ||
           shard == "." || shard == "..")
-        throw InputError(cat(index.string(), " - ", shown(name), ": got ", shown(shard), ", want the name of a file beside"));
+        throw InputError(cat(index.string(), " - ", shown(name), ": got ", shown(shard),
+                             ", want the name of a file beside"));
       if (!by_name.contains(shard)) by_name[shard] = open(folder / shard);
       const auto found = by_name[shard]->tensors().find(name);
       if (found == by_name[shard]->tensors().end())
-        throw InputError(cat(index.string(), " - ", shown(name), ": got ", shown(shard), ", which does not have it"));
+        throw InputError(
+            cat(index.string(), " - ", shown(name), ": got ", shown(shard), ", which does not have it"));
       tensors_[name] = &found->second;
     }
   }
@@ -100,13 +105,13 @@ class HfModel : public ModelFile {
 
   text::TokenizerSpec tokenizer() const override {
     const fs::path path = folder_ / "tokenizer.json";
-    text::TokenizerSpec spec =
-        text::parse_tokenizer_json(read_text(path, "the tokenizer of the model", kMostText),
-                                   text_or_nothing(folder_ / "tokenizer_config.json", kMostText), path.string());
+    text::TokenizerSpec spec = text::parse_tokenizer_json(
+        read_text(path, "the tokenizer of the model", kMostText),
+        text_or_nothing(folder_ / "tokenizer_config.json", kMostText), path.string());
     const auto size = static_cast<int64_t>(spec.vocabulary.size());
     if (size > config_.vocabulary)
-      throw InputError(cat(path.string(), " - vocabulary: got ", size, " tokens, want at most ", config_.vocabulary,
-                           ", as config.json says"));
+      throw InputError(cat(path.string(), " - vocabulary: got ", size, " tokens, want at most ",
+                           config_.vocabulary, ", as config.json says"));
     for (int64_t token = size; token < config_.vocabulary; ++token)
       spec.vocabulary.push_back({cat("[PAD", token, "]"), 0, text::TokenKind::kUnused});
     std::vector<int64_t> ends(spec.ends.begin(), spec.ends.end());
@@ -140,7 +145,8 @@ class HfModel : public ModelFile {
         if (chosen.empty() || members.text("name") == "default") chosen = text;
       }
     if (chosen.empty())
-      throw InputError(cat(path.string(), " - chat_template: got neither a string nor a list of templates with names"));
+      throw InputError(
+          cat(path.string(), " - chat_template: got neither a string nor a list of templates with names"));
     return chosen;
   }
 
@@ -164,11 +170,13 @@ class HfModel : public ModelFile {
     add_all(weights_around(config_));
     // A hostile number of layers costs no more than the tensors that are there.
     const auto most = static_cast<int64_t>(shards_.tensors().size());
-    for (int64_t layer = 0; layer < std::min(config_.layers, most); ++layer) add_all(weights_of_layer(config_, layer));
+    for (int64_t layer = 0; layer < std::min(config_.layers, most); ++layer)
+      add_all(weights_of_layer(config_, layer));
     for (const auto& [name, tensor] : shards_.tensors()) {
       const std::string whole = name.starts_with("transformer.") ? name : prefix() + name;
       if (!used.contains(name) && !used.contains(whole) && !hf_ignores(config_, name))
-        throw InputError(cat(place(), " - ", shown(name), ": a tensor that no model of this kind has; want the Llama family "
+        throw InputError(cat(place(), " - ", shown(name),
+                             ": a tensor that no model of this kind has; want the Llama family "
                              "or GPT-2 as docs/model_files.md describes them"));
     }
   }
@@ -203,10 +211,12 @@ class HfModel : public ModelFile {
       weights_.add(want.name, weight, [=, from = tensor.bytes.data(), third = from.third]() {
         auto copy = std::make_unique<std::byte[]>(bytes);
         const auto rows = static_cast<size_t>(weight.rows), columns = static_cast<size_t>(weight.columns);
-        const size_t stride = static_cast<size_t>(thirds) * rows, first = third < 0 ? 0 : static_cast<size_t>(third) * rows;
+        const size_t stride = static_cast<size_t>(thirds) * rows,
+                     first = third < 0 ? 0 : static_cast<size_t>(third) * rows;
         for (size_t row = 0; row < rows; ++row)
           for (size_t column = 0; column < columns; ++column)
-            std::memcpy(&copy[(row * columns + column) * size], from + (column * stride + first + row) * size, size);
+            std::memcpy(&copy[(row * columns + column) * size], from + (column * stride + first + row) * size,
+                        size);
         return copy;
       });
       return;

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/text.h"
-#include "formats/shown.h"
+#include "base/shown.h"
 #include "shoal/error.h"
 
 namespace shoal::formats {

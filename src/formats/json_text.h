@@ -1,5 +1,5 @@
-// JSON of a file that may lie: of bounded depth and size, and what it has where something else is wanted is said
-// with the place.
+// JSON of a file that may lie: of bounded depth and size, and what it has where something else is wanted is
+// said with the place.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,8 @@
 
 namespace shoal::formats {
 
-/// Throws InputError where it is no JSON object, is deeper than `most_depth`, or has a key twice in one object.
+/// Throws InputError where it is no JSON object, is deeper than `most_depth`, or has a key twice in one
+/// object.
 nlohmann::json parse_object(std::string_view text, const std::string& place, int most_depth);
 
 /// The members of an object by key; null counts as absent. Throws InputError where a member has another type.

@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 #include "formats/json_text.h"
-#include "formats/shown.h"
+#include "base/shown.h"
 #include "shoal/error.h"
 #include "state/safetensors.h"
 
@@ -29,7 +29,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     throw InputError(cat(place(), " - header: got a length of ", length, " in a file of ", bytes.size(),
                          " bytes, want a safetensors file; it is cut off or damaged"));
   if (length > kMostHeader)
-    throw InputError(cat(place(), " - header: got a length of ", length, " bytes, want at most ", kMostHeader));
+    throw InputError(
+        cat(place(), " - header: got a length of ", length, " bytes, want at most ", kMostHeader));
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + sizeof length, length);
   const nlohmann::json header = parse_object(text, place(), kHeaderDepth);
   const std::span<const std::byte> data = bytes.subspan(sizeof length + length);
@@ -42,16 +43,19 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     const Members members(entry, place(), shown(name) + ".");
     Tensor tensor{members.text("dtype").value_or(""), members.integers("shape"), {}};
     const int64_t size = state::element_bytes(tensor.dtype);
-    if (size == 0) throw InputError(cat(title, ": got dtype ", shown(tensor.dtype), ", which safetensors does not have"));
+    if (size == 0)
+      throw InputError(cat(title, ": got dtype ", shown(tensor.dtype), ", which safetensors does not have"));
     int64_t total = size;
     for (const int64_t dim : tensor.shape)
       if (dim < 0 || __builtin_mul_overflow(total, dim, &total))
-        throw InputError(cat(title, ": got a size of ", dim, " in its shape, want a tensor that the file can hold"));
+        throw InputError(
+            cat(title, ": got a size of ", dim, " in its shape, want a tensor that the file can hold"));
     const std::vector<int64_t> offsets = members.integers("data_offsets");
     if (offsets.size() != 2 || offsets[0] < 0 || offsets[1] < offsets[0] ||
         static_cast<uint64_t>(offsets[1]) > data.size() || offsets[1] - offsets[0] != total)
-      throw InputError(cat(title, ".data_offsets: got [", join(offsets, ", "), "], want ", total, " bytes inside of the ",
-                           data.size(), " that the file has; it is cut off or damaged"));
+      throw InputError(cat(title, ".data_offsets: got [", join(offsets, ", "), "], want ", total,
+                           " bytes inside of the ", data.size(),
+                           " that the file has; it is cut off or damaged"));
     places.emplace_back(offsets[0], offsets[1]);
     tensor.bytes = data.subspan(places.back().first, static_cast<size_t>(total));
     tensors_.emplace(name, std::move(tensor));
@@ -65,7 +69,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
     at = end;
   }
   if (at != data.size())
-    throw InputError(cat(place(), " - data: got ", data.size(), " bytes, want ", at, ", where the last tensor ends"));
+    throw InputError(
+        cat(place(), " - data: got ", data.size(), " bytes, want ", at, ", where the last tensor ends"));
 }
 
 }  // namespace shoal::formats

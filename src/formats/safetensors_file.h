@@ -1,4 +1,5 @@
-// Reading the safetensors format (https://github.com/huggingface/safetensors#format); state/safetensors.h writes it.
+// Reading the safetensors format (https://github.com/huggingface/safetensors#format); state/safetensors.h
+// writes it.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +16,8 @@ namespace shoal::formats {
 
 class SafetensorsFile {
  public:
-  /// Maps the file and checks its header: every tensor inside the file, of the size that its type and shape say,
-  /// and no byte that belongs to none or two. Throws InputError.
+  /// Maps the file and checks its header: every tensor inside the file, of the size that its type and shape
+  /// say, and no byte that belongs to none or two. Throws InputError.
   explicit SafetensorsFile(const std::filesystem::path&);
 
   struct Tensor {

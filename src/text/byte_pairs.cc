@@ -119,6 +119,12 @@ class BytePairTokenizer final : public VocabularyTokenizer {
 
 }  // namespace
 
+std::string alphabet_of_bytes(std::string_view bytes) {
+  std::string text;
+  for (const char byte : bytes) append_utf8(text, kAlphabet[static_cast<unsigned char>(byte)]);
+  return text;
+}
+
 std::string bytes_of_alphabet(std::string_view text) {
   std::string bytes;
   for (size_t at = 0; at < text.size();) {

@@ -12,6 +12,8 @@ namespace shoal::text {
 
 /// The bytes that a token's text stands for; characters that are not of the alphabet stand for themselves.
 std::string bytes_of_alphabet(std::string_view text);
+/// The way back: a character of the alphabet for each byte.
+std::string alphabet_of_bytes(std::string_view bytes);
 
 std::unique_ptr<const Tokenizer> make_byte_pairs(TokenizerSpec, const std::string& place);
 

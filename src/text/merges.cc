@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/shown.h"
 #include "base/text.h"
 #include "shoal/error.h"
 
@@ -43,8 +44,8 @@ MergeTable listed_merges(const TokenizerSpec& spec, const std::unordered_map<std
     const auto token = [&](const std::string& text) {
       const auto found = by_text.find(text);
       if (found == by_text.end())
-        throw InputError(cat(place, " - merges, number ", rank + 1, " ('", left, "' and '", right, "'): got '", text,
-                             "', want a token of the vocabulary"));
+        throw InputError(cat(place, " - merges, number ", rank + 1, " ('", plain(left), "' and '", plain(right),
+                             "'): got '", plain(text), "', want a token of the vocabulary"));
       return found->second;
     };
     table.set(token(left), token(right), {static_cast<uint32_t>(rank), token(left + right)});

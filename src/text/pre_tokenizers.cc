@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/shown.h"
 #include "base/text.h"
 #include "shoal/error.h"
 #include "text/tokenizer.h"
@@ -98,7 +99,8 @@ void set_pre_tokenizer(TokenizerSpec& spec, const std::string& name, const std::
     spec.normalize_nfc = known.normalize_nfc;
     return;
   }
-  throw InputError(cat(place, " - tokenizer.ggml.pre: got '", name, "', want one of ", join(names, ", ")));
+  throw InputError(
+      cat(place, " - tokenizer.ggml.pre: got '", plain(name), "', want one of ", join(names, ", ")));
 }
 
 void add_known_ends(TokenizerSpec& spec) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/shown.h"
 #include "base/text.h"
 #include "shoal/error.h"
 #include "text/tokenizer.h"
@@ -21,7 +22,7 @@ struct Parts {
   bool metaspace = false;   // spaces become U+2581
 
   [[noreturn]] void refuse(const std::string& part, const std::string& got, const std::string& want) const {
-    throw InputError(cat(place, " - ", part, ": got ", got, ", want ", want));
+    throw InputError(cat(place, " - ", plain(part, 200), ": got ", plain(got, 200), ", want ", want));
   }
 };
 
@@ -32,6 +33,10 @@ T field(const json& object, const char* name, T otherwise) {
   const auto found = object.find(name);
   return found == object.end() || found->is_null() ? otherwise : found->get<T>();
 }
+
+// No vocabulary in use has a tenth of it.
+constexpr size_t kMostTokens = 1 << 24;
+constexpr int kMostDepth = 32;
 
 constexpr const char* kUnderscore = "\xE2\x96\x81";
 
@@ -45,6 +50,12 @@ std::optional<Token> token_of(const Parts& parts, const json& text) {
   return static_cast<Token>(found - vocabulary.begin());
 }
 
+size_t id_of(const Parts& parts, const json& id, const std::string& part) {
+  if (!id.is_number_unsigned() || id.get<size_t>() >= kMostTokens)
+    parts.refuse(part, id.dump(), cat("0 to ", kMostTokens - 1));
+  return id.get<size_t>();
+}
+
 void read_model(Parts& parts) {
   const json& model = parts.file.at("model");
   std::string type = type_of(model);
@@ -55,7 +66,7 @@ void read_model(Parts& parts) {
       parts.refuse(cat("model.", name), model[name].dump(), "none");
   if (field<double>(model, "dropout", 0) != 0) parts.refuse("model.dropout", model["dropout"].dump(), "none");
   for (const auto& [text, id] : model.at("vocab").items()) {
-    const auto at = id.get<size_t>();
+    const size_t at = id_of(parts, id, cat("model.vocab, '", text, "'"));
     if (at >= parts.spec.vocabulary.size())
       parts.spec.vocabulary.resize(at + 1, {.kind = TokenKind::kUnused});
     parts.spec.vocabulary[at] = {.text = text};
@@ -88,7 +99,7 @@ void read_added_tokens(Parts& parts) {
     for (const char* name : {"single_word", "lstrip", "rstrip"})
       if (field<bool>(added, name, false))
         parts.refuse(cat("added_tokens, '", text, "', ", name), "true", "false");
-    const auto id = added.at("id").get<size_t>();
+    const size_t id = id_of(parts, added.at("id"), cat("added_tokens, '", text, "', id"));
     if (id >= parts.spec.vocabulary.size())
       parts.spec.vocabulary.resize(id + 1, {.kind = TokenKind::kUnused});
     parts.spec.vocabulary[id] = {
@@ -235,12 +246,19 @@ TokenizerSpec parse(const json& file, const json& config, const std::string& pla
 
 TokenizerSpec parse_tokenizer_json(const std::string& tokenizer_json, const std::string& tokenizer_config,
                                    const std::string& place) {
+  const auto read = [&](const std::string& text) {
+    return json::parse(text, [&](int depth, json::parse_event_t, json&) {
+      if (depth > kMostDepth)
+        throw InputError(cat(place, " - JSON: got more than ", kMostDepth, " levels, want fewer"));
+      return true;
+    });
+  };
   try {
-    return parse(json::parse(tokenizer_json),
-                 tokenizer_config.empty() ? json::object() : json::parse(tokenizer_config), place);
+    return parse(read(tokenizer_json), tokenizer_config.empty() ? json::object() : read(tokenizer_config),
+                 place);
   } catch (const json::exception& error) {
-    throw InputError(cat(place, " - tokenizer.json: got what cannot be read as one (", error.what(),
-                         "), want a file of Hugging Face's tokenizers"));
+    throw InputError(cat(place, " - tokenizer.json: got what cannot be read as one (",
+                         plain(error.what(), 300), "), want a file of Hugging Face's tokenizers"));
   }
 }
 

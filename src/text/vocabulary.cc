@@ -1,5 +1,6 @@
 #include "text/vocabulary.h"
 
+#include "base/shown.h"
 #include "base/text.h"
 #include "shoal/error.h"
 
@@ -42,7 +43,7 @@ void check_spec(const TokenizerSpec& spec, const std::string& place) {
     throw InputError(cat(place, " - add_eos: got true without an eos token, want one"));
   for (size_t i = 0; i < spec.vocabulary.size(); ++i)
     if (spec.vocabulary[i].kind == TokenKind::kByte && byte_of(spec.vocabulary[i].text) < 0)
-      throw InputError(cat(place, " - vocabulary, token ", i, ": got '", spec.vocabulary[i].text,
+      throw InputError(cat(place, " - vocabulary, token ", i, ": got '", plain(spec.vocabulary[i].text),
                            "' as a byte, want the form <0x0A>"));
 }
 

@@ -1,5 +1,6 @@
 #include "text/word_splitter.h"
 
+#include "base/shown.h"
 #include "base/text.h"
 #include "shoal/error.h"
 
@@ -81,7 +82,7 @@ WordSplitter::WordSplitter(const std::vector<std::string>& expressions, const st
     if (code == nullptr) {
       PCRE2_UCHAR message[256];
       pcre2_get_error_message(error, message, sizeof message);
-      throw InputError(cat(place, " - expression that cuts text: got '", expression, "' (",
+      throw InputError(cat(place, " - expression that cuts text: got '", plain(expression, 200), "' (",
                            reinterpret_cast<const char*>(message), "), want a regular expression of PCRE2"));
     }
     const bool compiled = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
@@ -113,7 +114,7 @@ void WordSplitter::split(std::string_view text, size_t from_expression, Scratch&
                           PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, context);
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0)
-      throw InputError(cat(place_, " - expression that cuts text: got '", expression.text,
+      throw InputError(cat(place_, " - expression that cuts text: got '", plain(expression.text, 200),
                            "', which needs more memory for this text than it may have (PCRE2 error ", found,
                            "), want a simpler one"));
     const size_t* bounds = pcre2_get_ovector_pointer(data);

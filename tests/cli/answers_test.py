@@ -43,6 +43,21 @@ class Answers(support.CommandBase):
             self.assertLess(loss, 3)  # it has learnt: a head or a bias in the wrong place would show
             self.assertAlmostEqual(*losses[name], delta=0.15 * loss)
 
+    def test_converted_models_score_alike(self):
+        def score(model):
+            return self.lines("score", model, "--prompt", "line 3 of file 9: the quick brown fox")
+        for out in [["m.gguf"], ["folder"], ["m", "--to", "gguf"]]:
+            done = self.shoal("convert", self.model, *out)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+            self.assertEqual(score(out[0]), score(self.model))  # of a gpt to the bit
+        self.assertEqual(self.shoal("convert", "m.gguf", "back").returncode, 0)
+        self.assertEqual((self.folder / "back" / "model.safetensors").read_bytes(), (self.folder / "folder" / "model.safetensors").read_bytes())
+        self.assertEqual(self.shoal("convert", "folder", "small.gguf", "--type", "q8_0").returncode, 0)
+        self.assertAlmostEqual(score("small.gguf")[0]["sum"], score(self.model)[0]["sum"], delta=0.5)
+        self.assert_refused(["convert", "m.gguf", "folder"], "folder - is there already, want the name of a new folder")
+        self.assert_refused(["convert", "m.gguf", "x", "--to", "onnx"], "--to - got onnx, want gguf or huggingface")
+        self.assert_refused(["convert", "m.gguf", "x", "--type", "q8_0"], "--type - got Q8_0, want f32, f16 or bf16 for --to huggingface")
+
     def test_answers_in_a_file_go_on_where_they_ended(self):
         prompts = [f"line {i} of file {i % 7}" for i in range(60)]
         (self.folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))

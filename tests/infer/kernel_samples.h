@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "infer/kernels/code.h"
-#include "infer/kernels/half.h"
+#include "base/half.h"
 
 namespace shoal::infer {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "infer/kernels/half.h"
+#include "base/half.h"
 
 namespace shoal::infer {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "infer/kernels/attention.h"
 #include "infer/kernels/exp.h"
-#include "infer/kernels/half.h"
+#include "base/half.h"
 #include "infer/kernels/sums.h"
 
 namespace shoal::infer {

@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "formats/dequantise.h"
 #include "formats/model_file.h"
 
 namespace shoal::infer {
@@ -64,8 +65,7 @@ class Activations {
 /// REQUIRES: x was set for weights of w's type and columns.
 void matmul(const PackedMatrix& w, const Activations& x, float* y, int64_t stride);
 
-/// The row of a table as fp32: a token's embedding.
-void dequantise_row(const formats::Weight& table, int64_t row, float* out);
+using formats::dequantise_row;
 
 // --- Rows ---
 

@@ -3,7 +3,7 @@
 
 #include "infer/kernels/attention.h"
 #include "infer/kernels/code.h"
-#include "infer/kernels/half.h"
+#include "base/half.h"
 
 namespace shoal::infer {
 

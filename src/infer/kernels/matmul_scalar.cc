@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "infer/kernels/half.h"
+#include "base/half.h"
 #include "infer/kernels/sums.h"
 
 namespace shoal::infer {

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <string>
 
-#include "infer/kernels/half.h"
+#include "base/half.h"
 #include "infer/kernels/packed.h"
 #include "shoal/error.h"
 

@@ -1,16 +1,14 @@
 // A row of a table as fp32: ggml's dequantize_row_*, which multiply and add without fusing.
+#include "formats/dequantise.h"
+
 #include <cstring>
 #include <string>
 
-#include "infer/kernels/half.h"
-#include "infer/kernels/kernels.h"
-#include "infer/kernels/packed.h"
+#include "base/half.h"
 #include "shoal/error.h"
 
-namespace shoal::infer {
+namespace shoal::formats {
 namespace {
-
-using formats::WeightType;
 
 float half_at(const uint8_t* bytes) {
   uint16_t bits;
@@ -61,7 +59,7 @@ void block_32(WeightType type, const uint8_t* block, float* out) {
 
 }  // namespace
 
-void dequantise_row(const formats::Weight& table, int64_t row, float* out) {
+void dequantise_row(const Weight& table, int64_t row, float* out) {
   if (row < 0 || row >= table.rows) {
     throw InputError("table - row: got " + std::to_string(row) + ", want 0 to " +
                      std::to_string(table.rows - 1));
@@ -72,7 +70,8 @@ void dequantise_row(const formats::Weight& table, int64_t row, float* out) {
     std::memcpy(out, bytes + row * n * 4, static_cast<size_t>(n) * 4);
     return;
   }
-  if (!is_quantised(table.type)) {
+  const WeightTypeInfo& size = info(table.type);
+  if (size.block_elements == 1) {
     for (int64_t i = 0; i < n; ++i) {
       uint16_t bits;
       std::memcpy(&bits, bytes + (row * n + i) * 2, 2);
@@ -80,9 +79,8 @@ void dequantise_row(const formats::Weight& table, int64_t row, float* out) {
     }
     return;
   }
-  const TileBlock size = tile_block(table.type);
-  const uint8_t* block = bytes + row * (n / size.elements) * size.file_bytes;
-  for (int64_t i = 0; i < n; i += size.elements, block += size.file_bytes) {
+  const uint8_t* block = bytes + row * table.row_bytes();
+  for (int64_t i = 0; i < n; i += size.block_elements, block += size.block_bytes) {
     if (table.type == WeightType::kQ4_K) {
       block_q4_k(block, out + i);
     } else if (table.type == WeightType::kQ6_K) {
@@ -93,4 +91,4 @@ void dequantise_row(const formats::Weight& table, int64_t row, float* out) {
   }
 }
 
-}  // namespace shoal::infer
+}  // namespace shoal::formats

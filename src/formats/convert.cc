@@ -1,0 +1,137 @@
+#include "formats/convert.h"
+
+#include <algorithm>
+#include <fstream>
+#include <system_error>
+
+#include "base/text.h"
+#include "formats/gguf.h"
+#include "formats/mapped_file.h"
+#include "formats/quantise.h"
+#include "formats/target.h"
+#include "formats/weight_table.h"
+#include "shoal/error.h"
+#include "state/durable.h"
+#include "state/safetensors.h"
+
+namespace shoal::formats {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::span<const std::byte> bytes_of_text(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+void write_gguf(const ModelFile& model, const fs::path& source, const fs::path& out,
+                std::optional<WeightType> type) {
+  GgufHeader header;
+  std::string family;
+  std::vector<ConvertedTensor> tensors;
+  std::error_code ignored;
+  if (fs::is_regular_file(source, ignored)) {  // GGUF as well: all that it says stays
+    const GgufFile file(source);
+    family = file.text("general.architecture").value_or("");
+    tensors = gguf_tensors(model, family, type);
+    for (const auto& [key, value] : file.metadata())
+      if (key != "general.file_type" && key != "general.quantization_version" && key != "general.alignment")
+        header.copy(key, value);
+  } else {
+    family = gguf_family(model);
+    tensors = gguf_tensors(model, family, type);
+    add_gguf_metadata(header, model, family);
+  }
+  header.integer("general.file_type", gguf_file_type(tensors));
+  header.integer("general.quantization_version", 2);
+  for (const ConvertedTensor& tensor : tensors) header.tensor(tensor.name, tensor.shape(), tensor.is_vector);
+
+  state::WholeFile file(out);
+  file.write(bytes_of_text(header.bytes()));
+  for (const ConvertedTensor& tensor : tensors) {
+    write_converted(model, tensor, [&](std::span<const std::byte> bytes) { file.write(bytes); });
+    const int64_t bytes = bytes_of(tensor.shape());
+    file.write(bytes_of_text(std::string(static_cast<size_t>(GgufHeader::padded(bytes) - bytes), '\0')));
+  }
+  file.finish();
+}
+
+/// A folder that appears under its name whole, or not at all.
+class WholeFolder {
+ public:
+  explicit WholeFolder(const fs::path& path)
+      : path_(fs::absolute(path).lexically_normal()),
+        partial_(path_.parent_path() / cat(".", path_.filename().string(), ".partial")) {
+    std::error_code error;
+    if (fs::exists(fs::symlink_status(path_, error)))
+      throw InputError(cat(path.string(), " - is there already, want the name of a new folder"));
+    state::remove_tree(partial_);  // of a crash
+    if (!fs::create_directory(partial_, error))
+      throw InputError(cat(path.string(), " - cannot be made: ", error.message(),
+                           "; want a name in a folder that is there"));
+  }
+  ~WholeFolder() {
+    std::error_code ignored;
+    fs::remove_all(partial_, ignored);
+  }
+  fs::path operator/(const std::string& name) const { return partial_ / name; }
+  void finish() {
+    state::sync_folder(partial_);
+    state::rename_path(partial_, path_);
+    state::sync_folder(path_.parent_path());
+  }
+
+ private:
+  fs::path path_, partial_;
+};
+
+void write_hf(const ModelFile& model, const fs::path& source, const fs::path& out,
+              std::optional<WeightType> type) {
+  if (type && info(*type).block_elements > 1)
+    throw InputError(cat("--type - got ", info(*type).name, ", want f32, f16 or bf16 for --to huggingface"));
+  std::error_code ignored;
+  const bool from_hf = fs::exists(source / "config.json", ignored);
+  std::vector<ConvertedTensor> tensors = hf_tensors(model, type);
+  const auto size = [](const ConvertedTensor& tensor) { return info(tensor.type).block_bytes; };
+  const WeightType most = std::ranges::max_element(tensors, {}, [](const ConvertedTensor& tensor) {
+                            return tensor.rows * tensor.columns;
+                          })->type;
+  std::map<std::string, std::string> files = hf_files(model, most, !from_hf);
+  if (from_hf)  // its tokenizer stays as it is
+    for (const char* const name :
+         {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+          "chat_template.jinja", "generation_config.json", "vocab.json", "merges.txt", "tokenizer.model"})
+      if (fs::is_regular_file(source / name, ignored))
+        files[name] = read_text(source / name, "a file of the model", size_t{256} << 20);
+
+  std::ranges::stable_sort(tensors, std::greater(), size);  // each aligned to its own elements
+  std::vector<state::SafetensorsEntry> entries;
+  static constexpr const char* kTypes[] = {"F32", "F16", "BF16"};
+  for (const ConvertedTensor& tensor : tensors) {
+    const Weight shape = tensor.shape();
+    entries.push_back({tensor.name, kTypes[static_cast<size_t>(tensor.type)],
+                       tensor.is_vector ? std::vector{shape.columns} : std::vector{shape.rows, shape.columns},
+                       bytes_of(shape)});
+  }
+  WholeFolder folder(out);
+  for (const auto& [name, text] : files) {
+    state::OutputFile file(folder / name);
+    file.write(bytes_of_text(text));
+    file.finish();
+  }
+  state::OutputFile file(folder / "model.safetensors");
+  file.write(bytes_of_text(state::safetensors_header(entries)));
+  for (const ConvertedTensor& tensor : tensors)
+    write_converted(model, tensor, [&](std::span<const std::byte> bytes) { file.write(bytes); });
+  file.finish();
+  folder.finish();
+}
+
+}  // namespace
+
+void convert(const fs::path& source, const fs::path& out, const ConvertOptions& options) {
+  if (options.type && !can_quantise_to(*options.type))
+    throw InputError(cat("--type - got ", info(*options.type).name, ", want f32, f16, bf16 or q8_0"));
+  const auto model = open_model(source);
+  if (options.to == TargetForm::kGguf) return write_gguf(*model, source, out, options.type);
+  write_hf(*model, source, out, options.type);
+}
+
+}  // namespace shoal::formats
