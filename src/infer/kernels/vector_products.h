@@ -1,0 +1,89 @@
+// Products of quantised weights over registers of kWidth rows: a part of vector_code.h.
+
+inline int32_t word_at(const int8_t* quants, int64_t word) {
+  int32_t value;
+  __builtin_memcpy(&value, quants + word * 4, 4);
+  return value;
+}
+
+inline Floats sum_of_lanes(const Floats* a) {
+  const Floats t0 = a[4] + a[0], t1 = a[5] + a[1], t2 = a[6] + a[2], t3 = a[7] + a[3];
+  return (t0 + t2) + (t1 + t3);
+}
+
+/// A register of rows of a tile by kTokens rows of activations.
+template <formats::WeightType kType, int kTokens>
+inline void product_32(const PackedMatrix::Impl& w, const std::byte* tile, int64_t part,
+                       const ActivationRows& x, int64_t first, Floats* results) {
+  using enum formats::WeightType;
+  constexpr TileBlock kSize = tile_block(kType);
+  Floats acc[kTokens][8], sums[kTokens];
+  for (int t = 0; t < kTokens; ++t) {
+    sums[t] = all(0.0f);
+    for (int l = 0; l < 8; ++l) acc[t][l] = all(0.0f);
+  }
+  for (int64_t b = 0; b < w.blocks; ++b) {
+    const std::byte* const quants = tile + b * kSize.quants + part * kWidth * 4;
+    const std::byte* const scales = tile + w.quants_bytes + b * kSize.scales + part * kWidth * 2;
+    Ints words[8];
+    if constexpr (kType == kQ8_0) {
+      for (int l = 0; l < 8; ++l) words[l] = load_ints(quants + l * 64);
+    } else {
+      for (int l = 0; l < 4; ++l) {
+        const Ints both = load_ints(quants + l * 64);
+        words[l] = both & 0x0f0f0f0f;
+        words[l + 4] = (both >> 4) & 0x0f0f0f0f;
+      }
+    }
+    const Floats scale = load_halves(scales);
+    for (int t = 0; t < kTokens; ++t) {
+      const int64_t r = first + t;
+      const int8_t* const q = x.quants + r * x.columns + b * 32;
+      const Floats d = scale * all(x.scales[r * x.blocks + b]);
+      if constexpr (kType == kQ4_1)
+        sums[t] = fma_of(load_halves(scales + kTileRows * 2), all(x.sums[r * x.blocks + b]), sums[t]);
+      for (int l = 0; l < 8; ++l) {
+        const Ints quant = all_ints(word_at(q, l));
+        Ints sum;
+        if constexpr (kType == kQ4_1)
+          sum = dot_small(all_ints(0), words[l], quant);
+        else if constexpr (kType == kQ4_0)
+          sum = dot_small(all_ints(x.offsets[r * (x.columns / 4) + b * 8 + l]), words[l], quant);
+        else
+          sum = dot_turned(all_ints(x.offsets[r * (x.columns / 4) + b * 8 + l]), words[l], quant);
+        acc[t][l] = fma_of(d, to_floats(sum), acc[t][l]);
+      }
+    }
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    const Floats sum = sum_of_lanes(acc[t]);
+    results[t] = kType == kQ4_1 ? sum + sums[t] : sum;
+  }
+}
+
+#include "infer/kernels/vector_blocks_256.h"
+
+template <formats::WeightType kType, int kTokens>
+inline void product(const PackedMatrix::Impl& w, int64_t tile, int64_t part, const ActivationRows& x,
+                    int64_t first, float* y, int64_t stride, int64_t rows) {
+  Floats results[kTokens];
+  if constexpr (tile_block(kType).elements == 256)
+    product_256<kType, kTokens>(w, w.tile(tile), part, x, first, results);
+  else
+    product_32<kType, kTokens>(w, w.tile(tile), part, x, first, results);
+  for (int t = 0; t < kTokens; ++t) store_some(y + (first + t) * stride, results[t], rows);
+}
+
+template <formats::WeightType kType>
+void matmul_quantised(const PackedMatrix::Impl& w, const ActivationRows& x, float* y, int64_t stride) {
+  for (int64_t tile = 0; tile < w.tiles(); ++tile) {
+    for (int64_t part = 0; part < kRegisters; ++part) {
+      const int64_t o = tile * kTileRows + part * kWidth, left = w.rows - o < kWidth ? w.rows - o : kWidth;
+      if (left <= 0) break;
+      int64_t r = 0;
+      for (; r + kTokensAtOnce <= x.rows; r += kTokensAtOnce)
+        product<kType, kTokensAtOnce>(w, tile, part, x, r, y + o, stride, left);
+      for (; r < x.rows; ++r) product<kType, 1>(w, tile, part, x, r, y + o, stride, left);
+    }
+  }
+}
