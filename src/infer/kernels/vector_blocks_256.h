@@ -74,8 +74,8 @@ inline void block_q6_k(const BlockOf256& w, const BlockOfRow* x, Floats (*acc)[8
   }
   for (int half = 0; half < 2; ++half) {
     for (int l = 0; l < 8; ++l) {
-      const Ints one = w.word(half * 16 + l), other = w.word(half * 16 + 8 + l),
-                 high = w.word(32 + half * 8 + l);
+      const int64_t at = (half * 8 + l) * 3;
+      const Ints one = w.word(at), other = w.word(at + 1), high = w.word(at + 2);
       const Ints quants[4] = {(one & 0x0f0f0f0f) | ((high << 4) & 0x30303030),
                               (other & 0x0f0f0f0f) | ((high << 2) & 0x30303030),
                               ((one >> 4) & 0x0f0f0f0f) | (high & 0x30303030),
@@ -106,7 +106,7 @@ inline void product_256(const PackedMatrix::Impl& w, const std::byte* tile, int6
     for (int i = 0; i < 4; ++i) minima[t][i] = all(0.0f);
   }
   for (int64_t b = 0; b < w.blocks; ++b) {
-    const BlockOf256 block{tile + b * kSize.quants, tile + w.quants_bytes + b * kSize.scales, part * kWidth};
+    const BlockOf256 block{tile + b * kSize.bytes() + kSize.scales, tile + b * kSize.bytes(), part * kWidth};
     BlockOfRow rows[kTokens];
     for (int t = 0; t < kTokens; ++t) rows[t] = block_of_row(x, first + t, b);
     if constexpr (kType == formats::WeightType::kQ4_K)

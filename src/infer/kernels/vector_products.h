@@ -23,8 +23,8 @@ inline void product_32(const PackedMatrix::Impl& w, const std::byte* tile, int64
     for (int l = 0; l < 8; ++l) acc[t][l] = all(0.0f);
   }
   for (int64_t b = 0; b < w.blocks; ++b) {
-    const std::byte* const quants = tile + b * kSize.quants + part * kWidth * 4;
-    const std::byte* const scales = tile + w.quants_bytes + b * kSize.scales + part * kWidth * 2;
+    const std::byte* const quants = tile + b * kSize.bytes() + kSize.scales + part * kWidth * 4;
+    const std::byte* const scales = tile + b * kSize.bytes() + part * kWidth * 2;
     Ints words[8];
     if constexpr (kType == kQ8_0) {
       for (int l = 0; l < 8; ++l) words[l] = load_ints(quants + l * 64);
