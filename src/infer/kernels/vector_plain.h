@@ -58,11 +58,27 @@ inline void plain_rows(const std::byte* weights, int64_t row_bytes, int64_t rows
   }
 }
 
+/// One row of activations, for which memory is the limit: it is read from one end to the other.
+template <formats::WeightType kType>
+inline float plain_row(const std::byte* weights, const float* x, int64_t columns) {
+  Floats acc[kChainRegisters];
+  for (int64_t c = 0; c < kChainRegisters; ++c) acc[c] = all(0.0f);
+  for (int64_t i = 0; i < columns; i += kChains)
+    for (int64_t c = 0; c < kChainRegisters; ++c)
+      acc[c] = fma_of(load_weights<kType>(weights, i + c * kWidth), load(x + i + c * kWidth), acc[c]);
+  return sum_of_quarter(quarter_of_chains(acc));
+}
+
 template <formats::WeightType kType>
 void matmul_plain(const PackedMatrix::Impl& w, const ActivationRows& x, float* y, int64_t stride) {
   const int64_t row_bytes = w.tile_bytes / kTileRows;
+  if (x.rows == 1) {
+    for (int64_t o = 0; o < w.rows; ++o)
+      y[o] = plain_row<kType>(w.tile(0) + o * row_bytes, x.values, x.padded);
+    return;
+  }
   for (int64_t o = 0; o < w.rows; o += 4) {  // tiles are whole, so rows behind the last one can be read
-    const std::byte* const weights = w.tile(o / kTileRows) + o % kTileRows * row_bytes;
+    const std::byte* const weights = w.tile(0) + o * row_bytes;
     const int64_t rows = w.rows - o < 4 ? w.rows - o : 4;
     int64_t r = 0;
     for (; r + kPlainTokens <= x.rows; r += kPlainTokens)
