@@ -28,40 +28,41 @@ struct Bundle {
   const CacheView* cache;
   const int32_t* pages;
   int64_t head, base, begin, end;
+  bool first;  // of its head: keys and values come from far away
 };
 
 /// Scores of kWidth tokens of a page: 32 chains over the elements, added as sum_chains does.
 template <CacheType kType, int kQueries>
 inline void scores_of(const Bundle& b, const std::byte* keys, int64_t lane, const Query* queries,
                       Floats scale, int64_t at) {
-  const auto chain = [&](int64_t c, Floats* sums) {
+  const auto chain = [&](int64_t c, Floats * sums) __attribute__((always_inline)) {
     for (int q = 0; q < kQueries; ++q) sums[q] = all(0.0f);
     for (int64_t e = c; e < b.cache->padded; e += kChains) {
       const Floats key = load_cache<kType>(keys, e * kPageTokens + lane);
       for (int q = 0; q < kQueries; ++q) sums[q] = fma_of(all(queries[q].values[e]), key, sums[q]);
     }
   };
-  const auto two_chains = [&](int64_t c, int64_t d, Floats* sums) {
+  const auto two_chains = [&](int64_t c, Floats * sums) __attribute__((always_inline)) {
     Floats other[kQueries];
     chain(c, sums);
-    chain(d, other);
+    chain(c + 16, other);
     for (int q = 0; q < kQueries; ++q) sums[q] = sums[q] + other[q];
   };
-  Floats total[2][kQueries];
+  Floats total[4][kQueries];
   for (int64_t i = 0; i < 4; ++i) {
-    Floats low[kQueries], high[kQueries], more[kQueries];
-    two_chains(i, i + 16, low);
-    two_chains(i + 8, i + 24, more);
-    for (int q = 0; q < kQueries; ++q) low[q] = low[q] + more[q];
-    two_chains(i + 4, i + 20, high);
-    two_chains(i + 12, i + 28, more);
-    for (int q = 0; q < kQueries; ++q) {
-      const Floats sum = low[q] + (high[q] + more[q]);
-      Floats& own = total[i / 2][q];
-      own = i % 2 == 0 ? sum : own + sum;
+    Floats half[2][kQueries];
+    for (int64_t k = 0; k < 2; ++k) {
+      Floats more[kQueries];
+      two_chains(i + 4 * k, half[k]);
+      two_chains(i + 4 * k + 8, more);
+      for (int q = 0; q < kQueries; ++q) half[k][q] = half[k][q] + more[q];
     }
+    for (int q = 0; q < kQueries; ++q) total[i][q] = half[0][q] + half[1][q];
   }
-  for (int q = 0; q < kQueries; ++q) store(queries[q].weights + at, (total[0][q] + total[1][q]) * scale);
+  for (int q = 0; q < kQueries; ++q) {
+    const Floats sum = (total[0][q] + total[1][q]) + (total[2][q] + total[3][q]);
+    store(queries[q].weights + at, sum * scale);
+  }
 }
 
 /// Which of kWidth tokens from `first` on are in [begin, end).
@@ -111,19 +112,24 @@ inline void values_of(const Bundle& b, const Query* queries, int64_t i) {
       const std::byte* const values = b.cache->values(b.pages[first / kPageTokens], b.head);
       const int64_t lane = first % kPageTokens;
       bool whole = true;
-      for (int q = 0; q < kQueries; ++q)
+      Floats weights[kQueries];
+      for (int q = 0; q < kQueries; ++q) {
+        weights[q] = load(queries[q].weights + (first - b.base));
         whole &= first >= queries[q].begin && first + kWidth <= queries[q].end;
-      for (int e = 0; e < kElements; ++e) {
-        const Floats value = load_cache<kType>(values, (i + e) * kPageTokens + lane);
-        if (whole) {
-          for (int q = 0; q < kQueries; ++q)
-            acc[q][e] = fma_of(load(queries[q].weights + (first - b.base)), value, acc[q][e]);
-        } else {  // of a token that is not seen anything may stand there, even what is no number
-          for (int q = 0; q < kQueries; ++q) {
-            const Ints seen = seen_lanes(first, queries[q].begin, queries[q].end);
-            acc[q][e] =
-                fma_of(load(queries[q].weights + (first - b.base)), seen != 0 ? value : all(0.0f), acc[q][e]);
-          }
+      }
+      if (whole) {
+        for (int e = 0; e < kElements; ++e) {
+          const Floats value = load_cache<kType>(values, (i + e) * kPageTokens + lane);
+          for (int q = 0; q < kQueries; ++q) acc[q][e] = fma_of(weights[q], value, acc[q][e]);
+        }
+        continue;
+      }
+      for (int q = 0; q < kQueries;
+           ++q) {  // of a token that is not seen anything may stand there, even no number
+        const Ints seen = seen_lanes(first, queries[q].begin, queries[q].end);
+        for (int e = 0; e < kElements; ++e) {
+          const Floats value = load_cache<kType>(values, (i + e) * kPageTokens + lane);
+          acc[q][e] = fma_of(weights[q], seen != 0 ? value : all(0.0f), acc[q][e]);
         }
       }
     }
@@ -140,13 +146,28 @@ inline void values_of(const Bundle& b, const Query* queries, int64_t i) {
   }
 }
 
+/// What comes next from memory: the pages lie anywhere, so the CPU does not guess it.
+inline void expect(const std::byte* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+}
+
 template <CacheType kType, int kQueries>
 void attend(const Bundle& b, const Query* queries) {
   const Floats scale = all(1.0f / __builtin_sqrtf(static_cast<float>(b.cache->head_width)));
   const int64_t count = round_up(b.end - b.base, kChains);
-  for (int64_t first = b.begin / kWidth * kWidth; first < b.end; first += kWidth)
-    scores_of<kType, kQueries>(b, b.cache->keys(b.pages[first / kPageTokens], b.head), first % kPageTokens,
-                               queries, scale, first - b.base);
+  const int64_t bytes = b.cache->padded * kPageTokens * b.cache->element_bytes();
+  for (int64_t page = b.begin / kPageTokens; page * kPageTokens < b.end; ++page) {
+    if (b.first) {
+      if ((page + 1) * kPageTokens < b.end) expect(b.cache->keys(b.pages[page + 1], b.head), bytes);
+      expect(b.cache->values(b.pages[page], b.head), bytes);
+    }
+    for (int64_t lane = 0; lane < kPageTokens; lane += kWidth) {
+      const int64_t first = page * kPageTokens + lane;
+      if (first >= b.end || first + kWidth <= b.begin) continue;
+      scores_of<kType, kQueries>(b, b.cache->keys(b.pages[page], b.head), lane, queries, scale,
+                                 first - b.base);
+    }
+  }
   for (int q = 0; q < kQueries; ++q) softmax<kType>(queries[q], b.base, count);
   int64_t i = 0;
   for (; i + 4 <= b.cache->head_width; i += 4) values_of<kType, kQueries, 4>(b, queries, i);
@@ -177,7 +198,7 @@ void attention_of(const CacheView& cache, const AttentionRows& s, const float* q
       const int64_t left = s.rows * group - next;
       const int count = static_cast<int>(left < kQueriesAtOnce ? left : kQueriesAtOnce);
       Query bundle[kQueriesAtOnce];
-      Bundle b{&cache, s.pages, head, 0, s.length, 0};
+      Bundle b{&cache, s.pages, head, 0, s.length, 0, next == 0};
       for (int q = 0; q < count; ++q) {
         const int64_t row = (next + q) / group, h = head * group + (next + q) % group;
         float* const values = room + q * (cache.padded + weights_each);

@@ -25,33 +25,35 @@ inline void product_32(const PackedMatrix::Impl& w, const std::byte* tile, int64
   for (int64_t b = 0; b < w.blocks; ++b) {
     const std::byte* const quants = tile + b * kSize.bytes() + kSize.scales + part * kWidth * 4;
     const std::byte* const scales = tile + b * kSize.bytes() + part * kWidth * 2;
-    Ints words[8];
-    if constexpr (kType == kQ8_0) {
-      for (int l = 0; l < 8; ++l) words[l] = load_ints(quants + l * 64);
-    } else {
-      for (int l = 0; l < 4; ++l) {
-        const Ints both = load_ints(quants + l * 64);
-        words[l] = both & 0x0f0f0f0f;
-        words[l + 4] = (both >> 4) & 0x0f0f0f0f;
-      }
-    }
-    const Floats scale = load_halves(scales);
+    Floats d[kTokens];
     for (int t = 0; t < kTokens; ++t) {
-      const int64_t r = first + t;
-      const int8_t* const q = x.quants + r * x.columns + b * 32;
-      const Floats d = scale * all(x.scales[r * x.blocks + b]);
+      const int64_t at = (first + t) * x.blocks + b;
+      d[t] = load_halves(scales) * all(x.scales[at]);
       if constexpr (kType == kQ4_1)
-        sums[t] = fma_of(load_halves(scales + kTileRows * 2), all(x.sums[r * x.blocks + b]), sums[t]);
-      for (int l = 0; l < 8; ++l) {
-        const Ints quant = all_ints(word_at(q, l));
+        sums[t] = fma_of(load_halves(scales + kTileRows * 2), all(x.sums[at]), sums[t]);
+    }
+    const auto add_lane = [&](int l, Ints word) {
+      for (int t = 0; t < kTokens; ++t) {
+        const int64_t r = first + t;
+        const Ints quant = all_ints(word_at(x.quants + r * x.columns + b * 32, l));
+        const auto offset = [&] { return all_ints(x.offsets[r * (x.columns / 4) + b * 8 + l]); };
         Ints sum;
         if constexpr (kType == kQ4_1)
-          sum = dot_small(all_ints(0), words[l], quant);
+          sum = dot_small(all_ints(0), word, quant);
         else if constexpr (kType == kQ4_0)
-          sum = dot_small(all_ints(x.offsets[r * (x.columns / 4) + b * 8 + l]), words[l], quant);
+          sum = dot_small(offset(), word, quant);
         else
-          sum = dot_turned(all_ints(x.offsets[r * (x.columns / 4) + b * 8 + l]), words[l], quant);
-        acc[t][l] = fma_of(d, to_floats(sum), acc[t][l]);
+          sum = dot_turned(offset(), word, quant);
+        acc[t][l] = fma_of(d[t], to_floats(sum), acc[t][l]);
+      }
+    };
+    for (int l = 0; l < kSize.quants / 64; ++l) {
+      const Ints word = load_ints(quants + l * 64);
+      if constexpr (kType == kQ8_0) {
+        add_lane(l, word);
+      } else {
+        add_lane(l, word & 0x0f0f0f0f);
+        add_lane(l + 4, (word >> 4) & 0x0f0f0f0f);
       }
     }
   }
