@@ -3,6 +3,7 @@
 
 #include <new>
 
+#include "infer/kernels/activations_scalar.h"
 #include "infer/kernels/attention.h"
 #include "infer/kernels/code.h"
 
@@ -46,11 +47,18 @@ inline void store_nearest(int32_t* to, Floats value) {
 inline Ints dot_small(Ints sum, Ints unsigned_bytes, Ints signed_bytes) {
   return (Ints)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)unsigned_bytes, (__m512i)signed_bytes);
 }
-/// The same of any bytes, which are 128 too large; `offset` takes that off.
-inline Ints dot_turned(Ints offset, Ints turned, Ints signed_bytes) {
-  return dot_small(offset, turned, signed_bytes);
+/// Four signed bytes of weights in each lane, and minus 128 times their sum: what activations are turned by.
+struct SignedWord {
+  Ints bytes, turned_back;
+};
+inline SignedWord signed_word(Ints bytes) {
+  return {bytes, all_ints(0) - dot_small(all_ints(0), (Ints)_mm512_set1_epi8(-128), bytes)};
 }
-
+inline Ints dot_signed(const SignedWord& w, const int8_t* /*quants*/, const int8_t* turned, int64_t word) {
+  int32_t four;
+  __builtin_memcpy(&four, turned + word * 4, 4);
+  return dot_small(w.turned_back, all_ints(four), w.bytes);
+}
 /// sum + two products in each lane, of whole numbers of 16 bits.
 inline Ints add_halves(Ints sum, Ints a, Ints b) {
   return (Ints)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);

@@ -39,7 +39,7 @@ float dot_32(const PackedMatrix::Impl& w, const std::byte* tile, int64_t lane, c
       for (int i = 0; i < 4; ++i) {
         int value;
         if (w.type == WeightType::kQ8_0) {
-          value = quant_at(quants, l, lane, i) - 128;
+          value = static_cast<int8_t>(quant_at(quants, l, lane, i));
         } else {
           const int both = quant_at(quants, l % 4, lane, i);
           value = (l < 4 ? both & 15 : both >> 4) - (w.type == WeightType::kQ4_0 ? 8 : 0);

@@ -3,13 +3,12 @@
 //
 // Weights: tiles of 16 rows, the last one filled up with zeros.
 // - Quantised: a tile is block after block, each its scales, then its quants: a product reads memory from one
-// end
-//   to the other, which a single row of activations is twice as fast for. The quants of a block are words of
-//   four bytes as the file has them, word by word of all 16 rows: word w of row r stands at (w * 16 + r) * 4.
-//   So a register of 16 words holds one word of each row, and lane r of an accumulator is row r's alone. The
-//   sums of ggml go over eight lanes of four products, which are these words. Scales of a block likewise: one
-//   of each row, then the next. Bytes of Q8_0 have their highest bit turned: they are value + 128. Words of
-//   Q6_K stand as they are used: two of low halves (32 elements apart), the one of their high bits.
+//   end to the other, which for a single row of activations is twice as fast. The quants of a block are words
+//   of four bytes as the file has them, word by word of all 16 rows: word w of row r stands at (w * 16 + r)
+//   * 4. So a register of 16 words holds one word of each row, and lane r of an accumulator is row r's alone.
+//   The sums of ggml go over eight lanes of four products, which are these words. Scales of a block likewise:
+//   one of each row, then the next. Words of Q6_K stand as they are used: two of low halves, the one of their
+//   bits.
 // - fp32, fp16, bf16: row after row, each filled up with zeros to a multiple of 32 columns.
 //
 // Activations: row after row.
@@ -74,8 +73,8 @@ struct ActivationRows {
   int8_t* quants = nullptr;       // [rows, columns]
   float* scales = nullptr;        // [rows, blocks]: d
   float* sums = nullptr;          // [rows, blocks]: s of q8_1
-  int32_t* offsets = nullptr;     // [rows, columns / 4]: minus what a word's products are too large by, since
-                                  // weights are stored with an offset (8 of Q4_0, 128 of Q8_0)
+  int8_t* turned = nullptr;       // [rows, columns]: quants + 128 as unsigned bytes, for Q8_0
+  int32_t* offsets = nullptr;     // [rows, columns / 4]: minus 8 times the sum of a word, for Q4_0
   int16_t* block_sums = nullptr;  // [rows, blocks, 16]: of q8_K, of 16 quants each
 };
 

@@ -32,13 +32,10 @@ void pack_block(WeightType type, const uint8_t* block, int64_t lane, std::byte* 
       put_half(block + 2, 1, lane, scales);
       spread(block + 4, 4, lane, quants);
       return;
-    case WeightType::kQ8_0: {
+    case WeightType::kQ8_0:
       put_half(block, 0, lane, scales);
-      uint8_t turned[32];
-      for (int i = 0; i < 32; ++i) turned[i] = block[2 + i] ^ 0x80u;
-      spread(turned, 8, lane, quants);
+      spread(block + 2, 8, lane, quants);
       return;
-    }
     case WeightType::kQ4_K: {
       put_half(block, 0, lane, scales);
       put_half(block + 2, 1, lane, scales);

@@ -146,18 +146,13 @@ inline void values_of(const Bundle& b, const Query* queries, int64_t i) {
   }
 }
 
-/// What comes next from memory: the pages lie anywhere, so the CPU does not guess it.
-inline void expect(const std::byte* from, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
-}
-
 template <CacheType kType, int kQueries>
 void attend(const Bundle& b, const Query* queries) {
   const Floats scale = all(1.0f / __builtin_sqrtf(static_cast<float>(b.cache->head_width)));
   const int64_t count = round_up(b.end - b.base, kChains);
   const int64_t bytes = b.cache->padded * kPageTokens * b.cache->element_bytes();
   for (int64_t page = b.begin / kPageTokens; page * kPageTokens < b.end; ++page) {
-    if (b.first) {
+    if (b.first) {  // pages lie anywhere
       if ((page + 1) * kPageTokens < b.end) expect(b.cache->keys(b.pages[page + 1], b.head), bytes);
       expect(b.cache->values(b.pages[page], b.head), bytes);
     }

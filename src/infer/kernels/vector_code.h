@@ -112,11 +112,6 @@ void activations_vector(formats::WeightType type, const float* x, int64_t stride
       out.scales[r * out.blocks + b] = half_and_back(d);
       if (out.sums != nullptr) out.sums[r * out.blocks + b] = half_and_back(d * static_cast<float>(sum));
     }
-    if (out.offsets == nullptr) continue;
-    const int32_t offset = type == formats::WeightType::kQ4_0 ? -8 : -128;
-    for (int64_t w = 0; w < n / 4; ++w) {
-      const int8_t* const q = quants + w * 4;
-      out.offsets[r * (n / 4) + w] = offset * (q[0] + q[1] + q[2] + q[3]);
-    }
+    complete_32(quants, n, r, out);
   }
 }

@@ -33,17 +33,19 @@ inline void product_32(const PackedMatrix::Impl& w, const std::byte* tile, int64
         sums[t] = fma_of(load_halves(scales + kTileRows * 2), all(x.sums[at]), sums[t]);
     }
     const auto add_lane = [&](int l, Ints word) {
+      const auto signed_bytes = [&] {
+        if constexpr (kType == kQ8_0) return signed_word(word);
+        return SignedWord{};
+      }();
       for (int t = 0; t < kTokens; ++t) {
-        const int64_t r = first + t;
-        const Ints quant = all_ints(word_at(x.quants + r * x.columns + b * 32, l));
-        const auto offset = [&] { return all_ints(x.offsets[r * (x.columns / 4) + b * 8 + l]); };
+        const int64_t at = (first + t) * x.columns + b * 32;
         Ints sum;
-        if constexpr (kType == kQ4_1)
-          sum = dot_small(all_ints(0), word, quant);
-        else if constexpr (kType == kQ4_0)
-          sum = dot_small(offset(), word, quant);
-        else
-          sum = dot_turned(offset(), word, quant);
+        if constexpr (kType == kQ8_0) {
+          sum = dot_signed(signed_bytes, x.quants + at, x.turned + at, l);
+        } else {
+          const Ints begin = all_ints(kType == kQ4_0 ? x.offsets[at / 4 + l] : 0);
+          sum = dot_small(begin, word, all_ints(word_at(x.quants + at, l)));
+        }
         acc[t][l] = fma_of(d[t], to_floats(sum), acc[t][l]);
       }
     };
@@ -76,6 +78,11 @@ inline void product(const PackedMatrix::Impl& w, int64_t tile, int64_t part, con
   for (int t = 0; t < kTokens; ++t) store_some(y + (first + t) * stride, results[t], rows);
 }
 
+/// What comes next from memory, where the CPU does not guess it.
+inline void expect(const std::byte* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+}
+
 template <formats::WeightType kType>
 void matmul_quantised(const PackedMatrix::Impl& w, const ActivationRows& x, float* y, int64_t stride) {
   for (int64_t tile = 0; tile < w.tiles(); ++tile) {
@@ -83,8 +90,12 @@ void matmul_quantised(const PackedMatrix::Impl& w, const ActivationRows& x, floa
       const int64_t o = tile * kTileRows + part * kWidth, left = w.rows - o < kWidth ? w.rows - o : kWidth;
       if (left <= 0) break;
       int64_t r = 0;
-      for (; r + kTokensAtOnce <= x.rows; r += kTokensAtOnce)
+      const int64_t share = round_up(w.tile_bytes * kTokensAtOnce / x.rows, 64);
+      for (; r + kTokensAtOnce <= x.rows; r += kTokensAtOnce) {
+        if (part == 0)
+          expect(w.tile(tile + 1) + r / kTokensAtOnce * share, share);  // while this one is in the cache
         product<kType, kTokensAtOnce>(w, tile, part, x, r, y + o, stride, left);
+      }
       for (; r < x.rows; ++r) product<kType, 1>(w, tile, part, x, r, y + o, stride, left);
     }
   }
