@@ -95,28 +95,35 @@ inline void block_q6_k(const BlockOf256& w, const BlockOfRow* x, Floats (*acc)[8
   }
 }
 
-/// A register of rows of a tile by kTokens rows of activations.
-template <formats::WeightType kType, int kTokens>
+/// kParts registers of rows of a tile, from `part` on, by kTokens rows of activations.
+template <formats::WeightType kType, int kTokens, int kParts>
 inline void product_256(const PackedMatrix::Impl& w, const std::byte* tile, int64_t part,
-                        const ActivationRows& x, int64_t first, Floats* results) {
+                        const ActivationRows& x, int64_t first, Floats (*results)[kTokens]) {
   constexpr TileBlock kSize = tile_block(kType);
-  Floats acc[kTokens][8], minima[kTokens][4];
-  for (int t = 0; t < kTokens; ++t) {
-    for (int l = 0; l < 8; ++l) acc[t][l] = all(0.0f);
-    for (int i = 0; i < 4; ++i) minima[t][i] = all(0.0f);
+  Floats acc[kParts][kTokens][8], minima[kParts][kTokens][4];
+  for (int p = 0; p < kParts; ++p) {
+    for (int t = 0; t < kTokens; ++t) {
+      for (int l = 0; l < 8; ++l) acc[p][t][l] = all(0.0f);
+      for (int i = 0; i < 4; ++i) minima[p][t][i] = all(0.0f);
+    }
   }
   for (int64_t b = 0; b < w.blocks; ++b) {
-    const BlockOf256 block{tile + b * kSize.bytes() + kSize.scales, tile + b * kSize.bytes(), part * kWidth};
     BlockOfRow rows[kTokens];
     for (int t = 0; t < kTokens; ++t) rows[t] = block_of_row(x, first + t, b);
-    if constexpr (kType == formats::WeightType::kQ4_K)
-      block_q4_k<kTokens>(block, rows, acc, minima);
-    else
-      block_q6_k<kTokens>(block, rows, acc);
+    for (int p = 0; p < kParts; ++p) {
+      const std::byte* const at = tile + b * kSize.bytes();
+      const BlockOf256 block{at + kSize.scales, at, (part + p) * kWidth};
+      if constexpr (kType == formats::WeightType::kQ4_K)
+        block_q4_k<kTokens>(block, rows, acc[p], minima[p]);
+      else
+        block_q6_k<kTokens>(block, rows, acc[p]);
+    }
   }
-  for (int t = 0; t < kTokens; ++t) {
-    const Floats sum = sum_of_lanes(acc[t]);
-    const Floats* const m = minima[t];
-    results[t] = kType == formats::WeightType::kQ4_K ? sum + ((m[0] + m[2]) + (m[1] + m[3])) : sum;
+  for (int p = 0; p < kParts; ++p) {
+    for (int t = 0; t < kTokens; ++t) {
+      const Floats sum = sum_of_lanes(acc[p][t]);
+      const Floats* const m = minima[p][t];
+      results[p][t] = kType == formats::WeightType::kQ4_K ? sum + ((m[0] + m[2]) + (m[1] + m[3])) : sum;
+    }
   }
 }

@@ -11,20 +11,24 @@ inline Floats sum_of_lanes(const Floats* a) {
   return (t0 + t2) + (t1 + t3);
 }
 
-/// A register of rows of a tile by kTokens rows of activations.
-template <formats::WeightType kType, int kTokens>
+/// kParts registers of rows of a tile, from `part` on, by kTokens rows of activations.
+template <formats::WeightType kType, int kTokens, int kParts>
 inline void product_32(const PackedMatrix::Impl& w, const std::byte* tile, int64_t part,
-                       const ActivationRows& x, int64_t first, Floats* results) {
+                       const ActivationRows& x, int64_t first, Floats (*results)[kTokens]) {
   using enum formats::WeightType;
   constexpr TileBlock kSize = tile_block(kType);
-  Floats acc[kTokens][8], sums[kTokens];
-  for (int t = 0; t < kTokens; ++t) {
-    sums[t] = all(0.0f);
-    for (int l = 0; l < 8; ++l) acc[t][l] = all(0.0f);
+  Floats all_acc[kParts][kTokens][8], all_sums[kParts][kTokens];
+  for (int p = 0; p < kParts; ++p) {
+    for (int t = 0; t < kTokens; ++t) {
+      all_sums[p][t] = all(0.0f);
+      for (int l = 0; l < 8; ++l) all_acc[p][t][l] = all(0.0f);
+    }
   }
-  for (int64_t b = 0; b < w.blocks; ++b) {
-    const std::byte* const quants = tile + b * kSize.bytes() + kSize.scales + part * kWidth * 4;
-    const std::byte* const scales = tile + b * kSize.bytes() + part * kWidth * 2;
+  const auto add_block = [&](int64_t b, int p) __attribute__((always_inline)) {
+    const std::byte* const quants = tile + b * kSize.bytes() + kSize.scales + (part + p) * kWidth * 4;
+    const std::byte* const scales = tile + b * kSize.bytes() + (part + p) * kWidth * 2;
+    Floats(*const acc)[8] = all_acc[p];
+    Floats* const sums = all_sums[p];
     Floats d[kTokens];
     for (int t = 0; t < kTokens; ++t) {
       const int64_t at = (first + t) * x.blocks + b;
@@ -58,24 +62,33 @@ inline void product_32(const PackedMatrix::Impl& w, const std::byte* tile, int64
         add_lane(l + 4, (word >> 4) & 0x0f0f0f0f);
       }
     }
-  }
-  for (int t = 0; t < kTokens; ++t) {
-    const Floats sum = sum_of_lanes(acc[t]);
-    results[t] = kType == kQ4_1 ? sum + sums[t] : sum;
+  };
+  for (int64_t b = 0; b < w.blocks; ++b)
+    for (int p = 0; p < kParts; ++p) add_block(b, p);
+  for (int p = 0; p < kParts; ++p) {
+    for (int t = 0; t < kTokens; ++t) {
+      const Floats sum = sum_of_lanes(all_acc[p][t]);
+      results[p][t] = kType == kQ4_1 ? sum + all_sums[p][t] : sum;
+    }
   }
 }
 
 #include "infer/kernels/vector_blocks_256.h"
 
-template <formats::WeightType kType, int kTokens>
-inline void product(const PackedMatrix::Impl& w, int64_t tile, int64_t part, const ActivationRows& x,
+/// Rows [part * kWidth, rows) of a tile, at most kParts registers of them.
+template <formats::WeightType kType, int kTokens, int kParts>
+inline void product(const PackedMatrix::Impl& w, const std::byte* tile, int64_t part, const ActivationRows& x,
                     int64_t first, float* y, int64_t stride, int64_t rows) {
-  Floats results[kTokens];
+  Floats results[kParts][kTokens];
   if constexpr (tile_block(kType).elements == 256)
-    product_256<kType, kTokens>(w, w.tile(tile), part, x, first, results);
+    product_256<kType, kTokens, kParts>(w, tile, part, x, first, results);
   else
-    product_32<kType, kTokens>(w, w.tile(tile), part, x, first, results);
-  for (int t = 0; t < kTokens; ++t) store_some(y + (first + t) * stride, results[t], rows);
+    product_32<kType, kTokens, kParts>(w, tile, part, x, first, results);
+  for (int64_t p = 0; p < kParts; ++p) {
+    const int64_t o = (part + p) * kWidth, left = rows - o < kWidth ? rows - o : kWidth;
+    if (left <= 0) break;
+    for (int t = 0; t < kTokens; ++t) store_some(y + (first + t) * stride + o, results[p][t], left);
+  }
 }
 
 /// What comes next from memory, where the CPU does not guess it.
@@ -85,18 +98,22 @@ inline void expect(const std::byte* from, int64_t bytes) {
 
 template <formats::WeightType kType>
 void matmul_quantised(const PackedMatrix::Impl& w, const ActivationRows& x, float* y, int64_t stride) {
-  for (int64_t tile = 0; tile < w.tiles(); ++tile) {
-    for (int64_t part = 0; part < kRegisters; ++part) {
-      const int64_t o = tile * kTileRows + part * kWidth, left = w.rows - o < kWidth ? w.rows - o : kWidth;
-      if (left <= 0) break;
+  for (int64_t index = 0; index < w.tiles(); ++index, y += kTileRows) {
+    const std::byte* const tile = w.tile(index);
+    const int64_t left = w.rows - index * kTileRows, rows = left < kTileRows ? left : kTileRows;
+    if (x.rows == 1) {  // memory is the limit: it is read from one end to the other
+      product<kType, 1, kRegisters>(w, tile, 0, x, 0, y, stride, rows);
+      continue;
+    }
+    const int64_t share = round_up(w.tile_bytes * kTokensAtOnce / x.rows, 64);
+    for (int64_t part = 0; part * kWidth < rows; ++part) {
       int64_t r = 0;
-      const int64_t share = round_up(w.tile_bytes * kTokensAtOnce / x.rows, 64);
       for (; r + kTokensAtOnce <= x.rows; r += kTokensAtOnce) {
-        if (part == 0)
-          expect(w.tile(tile + 1) + r / kTokensAtOnce * share, share);  // while this one is in the cache
-        product<kType, kTokensAtOnce>(w, tile, part, x, r, y + o, stride, left);
+        // The next tile comes while this one is in the cache.
+        if (part == 0 && x.rows > 2) expect(tile + w.tile_bytes + r / kTokensAtOnce * share, share);
+        product<kType, kTokensAtOnce, 1>(w, tile, part, x, r, y, stride, rows);
       }
-      for (; r < x.rows; ++r) product<kType, 1>(w, tile, part, x, r, y + o, stride, left);
+      for (; r < x.rows; ++r) product<kType, 1, 1>(w, tile, part, x, r, y, stride, rows);
     }
   }
 }
