@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "infer/kernel_samples.h"
@@ -26,7 +27,9 @@ std::vector<float> run(const Code& code, CacheType type, const Shape& s, const s
   std::iota(table.begin(), table.end(), 0);
   std::shuffle(table.begin(), table.end(), random);
   // Whoever had the pages before left something there.
-  const auto rest = random_floats(pages * kPageTokens * s.kv_heads * s.head_width, random);
+  // Not even what is no number may be seen of it.
+  const std::vector<float> rest(static_cast<size_t>(pages * kPageTokens * s.kv_heads * s.head_width),
+                                std::numeric_limits<float>::quiet_NaN());
   std::vector<int64_t> everywhere(static_cast<size_t>(pages * kPageTokens));
   std::iota(everywhere.begin(), everywhere.end(), 0);
   cache.store(rest.data(), rest.data(), pages * kPageTokens, s.kv_heads * s.head_width, everywhere.data());

@@ -30,15 +30,16 @@ void Activations::set(WeightType weights, const float* x, int64_t rows, int64_t 
     v.blocks = columns / (super ? 256 : 32);
     const size_t quants = place(rows * columns, 1), scales = place(rows * v.blocks, sizeof(float));
     const size_t sums = place(weights == WeightType::kQ4_1 ? rows * v.blocks : 0, sizeof(float));
-    const bool offset = weights == WeightType::kQ4_0 || weights == WeightType::kQ8_0;
-    const size_t offsets = place(offset ? rows * columns / 4 : 0, sizeof(int32_t));
+    const size_t turned = place(weights == WeightType::kQ8_0 ? rows * columns : 0, 1);
+    const size_t offsets = place(weights == WeightType::kQ4_0 ? rows * columns / 4 : 0, sizeof(int32_t));
     const size_t block_sums = place(super ? rows * v.blocks * 16 : 0, sizeof(int16_t));
     impl_->memory.reserve(bytes);
     std::byte* const base = impl_->memory.data();
     v.quants = reinterpret_cast<int8_t*>(base + quants);
     v.scales = reinterpret_cast<float*>(base + scales);
     if (weights == WeightType::kQ4_1) v.sums = reinterpret_cast<float*>(base + sums);
-    if (offset) v.offsets = reinterpret_cast<int32_t*>(base + offsets);
+    if (weights == WeightType::kQ8_0) v.turned = reinterpret_cast<int8_t*>(base + turned);
+    if (weights == WeightType::kQ4_0) v.offsets = reinterpret_cast<int32_t*>(base + offsets);
     if (super) v.block_sums = reinterpret_cast<int16_t*>(base + block_sums);
   }
   code().activations(weights, x, stride, v);

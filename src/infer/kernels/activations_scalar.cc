@@ -55,6 +55,18 @@ void quantise_256(const float* x, int64_t blocks, int8_t* quants, float* scales,
 
 }  // namespace
 
+void complete_32(const int8_t* quants, int64_t n, int64_t row, const ActivationRows& out) {
+  if (out.turned != nullptr) {
+    for (int64_t i = 0; i < n; ++i) out.turned[row * n + i] = static_cast<int8_t>(quants[i] ^ -128);
+  }
+  if (out.offsets != nullptr) {
+    for (int64_t w = 0; w < n / 4; ++w) {
+      const int8_t* const q = quants + w * 4;
+      out.offsets[row * (n / 4) + w] = -8 * (q[0] + q[1] + q[2] + q[3]);
+    }
+  }
+}
+
 void activations_scalar(WeightType type, const float* x, int64_t stride, const ActivationRows& out) {
   const int64_t n = out.columns;
   for (int64_t r = 0; r < out.rows; ++r, x += stride) {
@@ -71,12 +83,7 @@ void activations_scalar(WeightType type, const float* x, int64_t stride, const A
     }
     quantise_32(x, out.blocks, quants, out.scales + r * out.blocks,
                 out.sums != nullptr ? out.sums + r * out.blocks : nullptr);
-    if (out.offsets == nullptr) continue;
-    const int32_t offset = type == WeightType::kQ4_0 ? -8 : -128;
-    for (int64_t w = 0; w < n / 4; ++w) {
-      const int8_t* q = quants + w * 4;
-      out.offsets[r * (n / 4) + w] = offset * (q[0] + q[1] + q[2] + q[3]);
-    }
+    complete_32(quants, n, r, out);
   }
 }
 

@@ -8,4 +8,7 @@ namespace shoal::infer {
 
 void activations_scalar(formats::WeightType, const float* x, int64_t stride, const ActivationRows& out);
 
+/// What else the products want of a row of quants in blocks of 32.
+void complete_32(const int8_t* quants, int64_t n, int64_t row, const ActivationRows& out);
+
 }  // namespace shoal::infer

@@ -3,6 +3,7 @@
 
 #include <new>
 
+#include "infer/kernels/activations_scalar.h"
 #include "infer/kernels/attention.h"
 #include "infer/kernels/code.h"
 
@@ -10,7 +11,9 @@ namespace shoal::infer {
 namespace {
 
 constexpr int64_t kWidth = 8;
-constexpr int kTokensAtOnce = 1;  // 8 accumulators, and there are 16 registers
+constexpr int kTokensAtOnce = 1;   // 8 accumulators, and there are 16 registers
+constexpr int kPlainTokens = 3;    // by four rows of weights
+constexpr int kQueriesAtOnce = 2;  // of attention, by four elements
 typedef float Floats __attribute__((vector_size(32)));
 typedef int32_t Ints __attribute__((vector_size(32)));
 
@@ -46,16 +49,27 @@ inline Ints dot_small(Ints sum, Ints unsigned_bytes, Ints signed_bytes) {
   const __m256i pairs = _mm256_maddubs_epi16((__m256i)unsigned_bytes, (__m256i)signed_bytes);
   return sum + (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
-/// Of any bytes, which are 128 too large: they are turned back, and their sign goes to the other factor.
-inline Ints dot_turned(Ints /*offset*/, Ints turned, Ints signed_bytes) {
-  const __m256i bytes = _mm256_xor_si256((__m256i)turned, _mm256_set1_epi8(-128));
-  return dot_small(all_ints(0), (Ints)_mm256_abs_epi8(bytes), (Ints)_mm256_sign_epi8((__m256i)signed_bytes, bytes));
+/// Four signed bytes of weights in each lane, and their sizes: signs go to the other factor.
+struct SignedWord {
+  Ints bytes, sizes;
+};
+inline SignedWord signed_word(Ints bytes) { return {bytes, (Ints)_mm256_abs_epi8((__m256i)bytes)}; }
+inline Ints dot_signed(const SignedWord& w, const int8_t* quants, const int8_t* /*turned*/, int64_t word) {
+  int32_t four;
+  __builtin_memcpy(&four, quants + word * 4, 4);
+  const __m256i signs_moved = _mm256_sign_epi8(_mm256_set1_epi32(four), (__m256i)w.bytes);
+  return dot_small(all_ints(0), w.sizes, (Ints)signs_moved);
 }
-
 /// sum + two products in each lane, of whole numbers of 16 bits.
-inline Ints add_halves(Ints sum, Ints a, Ints b) { return sum + (Ints)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
+inline Ints add_halves(Ints sum, Ints a, Ints b) {
+  return sum + (Ints)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+}
 inline Ints load_bytes(const std::byte* from) {
   return (Ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+}
+/// Lane i of the result: lanes i and i + 4.
+inline __m128 quarter_of(Floats sums) {
+  return _mm_add_ps(_mm256_castps256_ps128((__m256)sums), _mm256_extractf128_ps((__m256)sums, 1));
 }
 
 #include "infer/kernels/vector_code.h"

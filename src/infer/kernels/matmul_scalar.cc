@@ -28,8 +28,8 @@ float dot_32(const PackedMatrix::Impl& w, const std::byte* tile, int64_t lane, c
   const TileBlock size = tile_block(w.type);
   float acc[8] = {}, sums = 0;
   for (int64_t b = 0; b < w.blocks; ++b) {
-    const std::byte* const quants = tile + b * size.quants;
-    const std::byte* const scales = tile + w.quants_bytes + b * size.scales;
+    const std::byte* const quants = tile + b * size.bytes() + size.scales;
+    const std::byte* const scales = quants - size.scales;
     const int8_t* const q = x.quants + r * x.columns + b * 32;
     const float d = scale_at(scales, 0, lane) * x.scales[r * x.blocks + b];
     if (w.type == WeightType::kQ4_1)
@@ -39,7 +39,7 @@ float dot_32(const PackedMatrix::Impl& w, const std::byte* tile, int64_t lane, c
       for (int i = 0; i < 4; ++i) {
         int value;
         if (w.type == WeightType::kQ8_0) {
-          value = quant_at(quants, l, lane, i) - 128;
+          value = static_cast<int8_t>(quant_at(quants, l, lane, i));
         } else {
           const int both = quant_at(quants, l % 4, lane, i);
           value = (l < 4 ? both & 15 : both >> 4) - (w.type == WeightType::kQ4_0 ? 8 : 0);
@@ -59,8 +59,8 @@ float dot_q4_k(const PackedMatrix::Impl& w, const std::byte* tile, int64_t lane,
   const TileBlock size = tile_block(w.type);
   float acc[8] = {}, minima[4] = {};
   for (int64_t b = 0; b < w.blocks; ++b) {
-    const std::byte* const quants = tile + b * size.quants;
-    const std::byte* const scales = tile + w.quants_bytes + b * size.scales;
+    const std::byte* const quants = tile + b * size.bytes() + size.scales;
+    const std::byte* const scales = quants - size.scales;
     const int8_t* const q = x.quants + r * x.columns + b * 256;
     const int16_t* const sums = x.block_sums + (r * x.blocks + b) * 16;
     const float scale = x.scales[r * x.blocks + b];
@@ -94,8 +94,8 @@ float dot_q6_k(const PackedMatrix::Impl& w, const std::byte* tile, int64_t lane,
   const TileBlock size = tile_block(w.type);
   float acc[8] = {};
   for (int64_t b = 0; b < w.blocks; ++b) {
-    const std::byte* const quants = tile + b * size.quants;
-    const std::byte* const scales = tile + w.quants_bytes + b * size.scales;
+    const std::byte* const quants = tile + b * size.bytes() + size.scales;
+    const std::byte* const scales = quants - size.scales;
     const int8_t* const q = x.quants + r * x.columns + b * 256;
     const int16_t* const sums = x.block_sums + (r * x.blocks + b) * 16;
     const float d = x.scales[r * x.blocks + b] * scale_at(scales, 0, lane);
@@ -108,8 +108,8 @@ float dot_q6_k(const PackedMatrix::Impl& w, const std::byte* tile, int64_t lane,
         const int half = g / 4, part = g % 4;
         int32_t sum = 0;
         for (int i = 0; i < 4; ++i) {
-          const int low = quant_at(quants, half * 16 + part % 2 * 8 + l, lane, i);
-          const int high = quant_at(quants, 32 + half * 8 + l, lane, i);
+          const int low = quant_at(quants, (half * 8 + l) * 3 + part % 2, lane, i);
+          const int high = quant_at(quants, (half * 8 + l) * 3 + 2, lane, i);
           const int value = (part < 2 ? low & 15 : low >> 4) | (((high >> (2 * part)) & 3) << 4);
           sum += value * q[g * 32 + l * 4 + i];
         }

@@ -1,8 +1,10 @@
-// Memory whose beginning is a multiple of 64 bytes, all zeros at first.
+// Memory whose beginning is a multiple of 64 bytes, all zeros at first. Of a large piece the machine gives
+// pages as they are first written, so a cache takes what its tokens take.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -13,11 +15,12 @@ class Memory {
   Memory() = default;
   explicit Memory(size_t bytes) : bytes_(bytes) {
     if (bytes == 0) return;
-    data_ = static_cast<std::byte*>(::operator new (bytes, std::align_val_t{64}));
-    std::memset(data_, 0, bytes);
+    void* const pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) throw std::bad_alloc();
+    data_ = static_cast<std::byte*>(pages);
   }
   ~Memory() {
-    if (data_ != nullptr) ::operator delete (data_, std::align_val_t{64});
+    if (data_ != nullptr) ::munmap(data_, bytes_);
   }
   Memory(Memory&& other) noexcept { *this = std::move(other); }
   Memory& operator=(Memory&& other) noexcept {

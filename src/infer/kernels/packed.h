@@ -2,12 +2,13 @@
 // rest.
 //
 // Weights: tiles of 16 rows, the last one filled up with zeros.
-// - Quantised: a tile is all its blocks' quants, then all their scales. The quants of a block are words of
-// four
-//   bytes as the file has them, word by word of all 16 rows: word w of row r stands at (w * 16 + r) * 4. So a
-//   register of 16 words holds one word of each row, and lane r of an accumulator is row r's alone. The sums
-//   of ggml go over eight lanes of four products, which are these words. Scales of a block likewise: one of
-//   each row, then the next. Bytes of Q8_0 have their highest bit turned: they are value + 128.
+// - Quantised: a tile is block after block, each its scales, then its quants: a product reads memory from one
+//   end to the other, which for a single row of activations is twice as fast. The quants of a block are words
+//   of four bytes as the file has them, word by word of all 16 rows: word w of row r stands at (w * 16 + r)
+//   * 4. So a register of 16 words holds one word of each row, and lane r of an accumulator is row r's alone.
+//   The sums of ggml go over eight lanes of four products, which are these words. Scales of a block likewise:
+//   one of each row, then the next. Words of Q6_K stand as they are used: two of low halves, the one of their
+//   bits.
 // - fp32, fp16, bf16: row after row, each filled up with zeros to a multiple of 32 columns.
 //
 // Activations: row after row.
@@ -30,6 +31,7 @@ constexpr int64_t round_up(int64_t value, int64_t step) { return (value + step -
 struct TileBlock {
   int64_t quants, scales;
   int64_t elements, file_bytes;
+  constexpr int64_t bytes() const { return quants + scales; }  // of 16 rows
 };
 constexpr TileBlock tile_block(formats::WeightType type) {
   using enum formats::WeightType;
@@ -43,7 +45,7 @@ constexpr TileBlock tile_block(formats::WeightType type) {
     case kQ4_K:
       return {32 * 64, 64 + 256, 256, 144};  // d, dmin, 8 scales, 8 minima, a byte each
     case kQ6_K:
-      return {48 * 64, 32 + 256, 256, 210};  // quants: 32 words of low halves, 16 of high bits; d, 16 scales
+      return {48 * 64, 32 + 256, 256, 210};  // d, 16 scales
     default:
       return {0, 0, 0, 0};
   }
@@ -56,8 +58,8 @@ constexpr int64_t element_bytes(formats::WeightType type) {
 struct PackedMatrix::Impl {
   formats::WeightType type = formats::WeightType::kF32;
   int64_t rows = 0, columns = 0;
-  int64_t blocks = 0;                        // of a row; of 32 columns where the type has no blocks
-  int64_t quants_bytes = 0, tile_bytes = 0;  // quants_bytes: where in a tile the scales begin
+  int64_t blocks = 0;  // of a row; of 32 columns where the type has no blocks
+  int64_t tile_bytes = 0;
   Memory memory;
   int64_t tiles() const { return (rows + kTileRows - 1) / kTileRows; }
   const std::byte* tile(int64_t index) const { return memory.data() + index * tile_bytes; }
@@ -66,13 +68,13 @@ struct PackedMatrix::Impl {
 /// What the products read of activations.
 struct ActivationRows {
   int64_t rows = 0, columns = 0, blocks = 0;
-  int64_t padded = 0;          // columns and zeros, of `values`
-  float* values = nullptr;     // [rows, padded]: fp32, or rounded to fp16
-  int8_t* quants = nullptr;    // [rows, columns]
-  float* scales = nullptr;     // [rows, blocks]: d
-  float* sums = nullptr;       // [rows, blocks]: s of q8_1
-  int32_t* offsets = nullptr;  // [rows, columns / 4]: minus what a word's products are too large by, since
-                               // weights are stored with an offset (8 of Q4_0, 128 of Q8_0)
+  int64_t padded = 0;             // columns and zeros, of `values`
+  float* values = nullptr;        // [rows, padded]: fp32, or rounded to fp16
+  int8_t* quants = nullptr;       // [rows, columns]
+  float* scales = nullptr;        // [rows, blocks]: d
+  float* sums = nullptr;          // [rows, blocks]: s of q8_1
+  int8_t* turned = nullptr;       // [rows, columns]: quants + 128 as unsigned bytes, for Q8_0
+  int32_t* offsets = nullptr;     // [rows, columns / 4]: minus 8 times the sum of a word, for Q4_0
   int16_t* block_sums = nullptr;  // [rows, blocks, 16]: of q8_K, of 16 quants each
 };
 

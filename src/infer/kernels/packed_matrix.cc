@@ -32,13 +32,10 @@ void pack_block(WeightType type, const uint8_t* block, int64_t lane, std::byte* 
       put_half(block + 2, 1, lane, scales);
       spread(block + 4, 4, lane, quants);
       return;
-    case WeightType::kQ8_0: {
+    case WeightType::kQ8_0:
       put_half(block, 0, lane, scales);
-      uint8_t turned[32];
-      for (int i = 0; i < 32; ++i) turned[i] = block[2 + i] ^ 0x80u;
-      spread(turned, 8, lane, quants);
+      spread(block + 2, 8, lane, quants);
       return;
-    }
     case WeightType::kQ4_K: {
       put_half(block, 0, lane, scales);
       put_half(block + 2, 1, lane, scales);
@@ -55,7 +52,14 @@ void pack_block(WeightType type, const uint8_t* block, int64_t lane, std::byte* 
     case WeightType::kQ6_K:
       put_half(block + 208, 0, lane, scales);
       for (int i = 0; i < 16; ++i) scales[32 + i * kTileRows + lane] = static_cast<std::byte>(block[192 + i]);
-      spread(block, 48, lane, quants);  // 128 bytes of low halves, 64 of high bits
+      for (int half = 0; half < 2; ++half) {  // 64 bytes of low halves for 32 of high bits
+        for (int l = 0; l < 8; ++l) {
+          std::byte* const words = quants + (half * 8 + l) * 3 * kTileRows * 4;
+          spread(block + half * 64 + l * 4, 1, lane, words);
+          spread(block + half * 64 + 32 + l * 4, 1, lane, words + kTileRows * 4);
+          spread(block + 128 + half * 32 + l * 4, 1, lane, words + 2 * kTileRows * 4);
+        }
+      }
       return;
     default:
       return;
@@ -97,14 +101,13 @@ PackedMatrix::PackedMatrix(const formats::Weight& weight, int64_t first, int64_t
                      std::to_string(block.elements) + " for quantised weights");
   }
   m.blocks = m.columns / block.elements;
-  m.quants_bytes = m.blocks * block.quants;
-  m.tile_bytes = round_up(m.quants_bytes + m.blocks * block.scales, 64);
+  m.tile_bytes = round_up(m.blocks * block.bytes(), 64);
   m.memory = Memory(static_cast<size_t>(m.tiles() * m.tile_bytes));
   for (int64_t r = 0; r < count; ++r) {
     std::byte* tile = m.memory.data() + r / kTileRows * m.tile_bytes;
     for (int64_t b = 0; b < m.blocks; ++b) {
       pack_block(m.type, source + ((first + r) * m.blocks + b) * block.file_bytes, r % kTileRows,
-                 tile + b * block.quants, tile + m.quants_bytes + b * block.scales);
+                 tile + b * block.bytes() + block.scales, tile + b * block.bytes());
     }
   }
 }

@@ -1,7 +1,7 @@
 // Products of weights in blocks of 256 (Q4_K, Q6_K) over registers of kWidth rows: a part of vector_code.h.
 //
-// A lane's sum over a block is of whole numbers: four products, which fit 16 bits, times the scale of their group.
-// So a product of 16-bit halves adds it: of a scale the upper half is 0, whatever the sum's is.
+// A lane's sum over a block is of whole numbers: four products, which fit 16 bits, times the scale of their
+// group. So a product of 16-bit halves adds it: of a scale the upper half is 0, whatever the sum's is.
 
 /// Two whole numbers of 16 bits in each lane, `low` in the lower half.
 inline Ints halves_of(Ints low, Ints high) { return (low & 0xffff) | (high << 16); }
@@ -15,7 +15,9 @@ struct BlockOf256 {
   int64_t lane;
   Ints word(int64_t index) const { return load_ints(quants + (index * kTileRows + lane) * 4); }
   Floats half(int64_t index) const { return load_halves(scales + (index * kTileRows + lane) * 2); }
-  Ints byte(int64_t begin, int64_t index) const { return load_bytes(scales + begin + index * kTileRows + lane); }
+  Ints byte(int64_t begin, int64_t index) const {
+    return load_bytes(scales + begin + index * kTileRows + lane);
+  }
   Ints signed_byte(int64_t begin, int64_t index) const { return (byte(begin, index) << 24) >> 24; }
 };
 
@@ -27,7 +29,8 @@ struct BlockOfRow {
   Ints word(int64_t index) const { return all_ints(word_at(quants, index)); }
 };
 inline BlockOfRow block_of_row(const ActivationRows& x, int64_t row, int64_t b) {
-  return {x.quants + row * x.columns + b * 256, x.block_sums + (row * x.blocks + b) * 16, x.scales[row * x.blocks + b]};
+  return {x.quants + row * x.columns + b * 256, x.block_sums + (row * x.blocks + b) * 16,
+          x.scales[row * x.blocks + b]};
 }
 
 template <int kTokens>
@@ -41,7 +44,8 @@ inline void block_q4_k(const BlockOf256& w, const BlockOfRow* x, Floats (*acc)[8
       const Ints both = w.word(j * 8 + l), low = both & 0x0f0f0f0f, high = (both >> 4) & 0x0f0f0f0f;
       for (int t = 0; t < kTokens; ++t) {
         total[t][l] = add_halves(total[t][l], dot_small(all_ints(0), low, x[t].word(j * 16 + l)), first);
-        total[t][l] = add_halves(total[t][l], dot_small(all_ints(0), high, x[t].word(j * 16 + 8 + l)), second);
+        total[t][l] =
+            add_halves(total[t][l], dot_small(all_ints(0), high, x[t].word(j * 16 + 8 + l)), second);
       }
     }
   }
@@ -70,7 +74,8 @@ inline void block_q6_k(const BlockOf256& w, const BlockOfRow* x, Floats (*acc)[8
   }
   for (int half = 0; half < 2; ++half) {
     for (int l = 0; l < 8; ++l) {
-      const Ints one = w.word(half * 16 + l), other = w.word(half * 16 + 8 + l), high = w.word(32 + half * 8 + l);
+      const int64_t at = (half * 8 + l) * 3;
+      const Ints one = w.word(at), other = w.word(at + 1), high = w.word(at + 2);
       const Ints quants[4] = {(one & 0x0f0f0f0f) | ((high << 4) & 0x30303030),
                               (other & 0x0f0f0f0f) | ((high << 2) & 0x30303030),
                               ((one >> 4) & 0x0f0f0f0f) | (high & 0x30303030),
@@ -79,7 +84,8 @@ inline void block_q6_k(const BlockOf256& w, const BlockOfRow* x, Floats (*acc)[8
         const int g = half * 4 + part;
         const Ints own = scale[g * 2 + l / 4] & 0xffff;
         for (int t = 0; t < kTokens; ++t)
-          total[t][l] = add_halves(total[t][l], dot_small(all_ints(0), quants[part], x[t].word(g * 8 + l)), own);
+          total[t][l] =
+              add_halves(total[t][l], dot_small(all_ints(0), quants[part], x[t].word(g * 8 + l)), own);
       }
     }
   }
@@ -89,28 +95,35 @@ inline void block_q6_k(const BlockOf256& w, const BlockOfRow* x, Floats (*acc)[8
   }
 }
 
-/// A register of rows of a tile by kTokens rows of activations.
-template <formats::WeightType kType, int kTokens>
-inline void product_256(const PackedMatrix::Impl& w, const std::byte* tile, int64_t part, const ActivationRows& x,
-                        int64_t first, Floats* results) {
+/// kParts registers of rows of a tile, from `part` on, by kTokens rows of activations.
+template <formats::WeightType kType, int kTokens, int kParts>
+inline void product_256(const PackedMatrix::Impl& w, const std::byte* tile, int64_t part,
+                        const ActivationRows& x, int64_t first, Floats (*results)[kTokens]) {
   constexpr TileBlock kSize = tile_block(kType);
-  Floats acc[kTokens][8], minima[kTokens][4];
-  for (int t = 0; t < kTokens; ++t) {
-    for (int l = 0; l < 8; ++l) acc[t][l] = all(0.0f);
-    for (int i = 0; i < 4; ++i) minima[t][i] = all(0.0f);
+  Floats acc[kParts][kTokens][8], minima[kParts][kTokens][4];
+  for (int p = 0; p < kParts; ++p) {
+    for (int t = 0; t < kTokens; ++t) {
+      for (int l = 0; l < 8; ++l) acc[p][t][l] = all(0.0f);
+      for (int i = 0; i < 4; ++i) minima[p][t][i] = all(0.0f);
+    }
   }
   for (int64_t b = 0; b < w.blocks; ++b) {
-    const BlockOf256 block{tile + b * kSize.quants, tile + w.quants_bytes + b * kSize.scales, part * kWidth};
     BlockOfRow rows[kTokens];
     for (int t = 0; t < kTokens; ++t) rows[t] = block_of_row(x, first + t, b);
-    if constexpr (kType == formats::WeightType::kQ4_K)
-      block_q4_k<kTokens>(block, rows, acc, minima);
-    else
-      block_q6_k<kTokens>(block, rows, acc);
+    for (int p = 0; p < kParts; ++p) {
+      const std::byte* const at = tile + b * kSize.bytes();
+      const BlockOf256 block{at + kSize.scales, at, (part + p) * kWidth};
+      if constexpr (kType == formats::WeightType::kQ4_K)
+        block_q4_k<kTokens>(block, rows, acc[p], minima[p]);
+      else
+        block_q6_k<kTokens>(block, rows, acc[p]);
+    }
   }
-  for (int t = 0; t < kTokens; ++t) {
-    const Floats sum = sum_of_lanes(acc[t]);
-    const Floats* const m = minima[t];
-    results[t] = kType == formats::WeightType::kQ4_K ? sum + ((m[0] + m[2]) + (m[1] + m[3])) : sum;
+  for (int p = 0; p < kParts; ++p) {
+    for (int t = 0; t < kTokens; ++t) {
+      const Floats sum = sum_of_lanes(acc[p][t]);
+      const Floats* const m = minima[p][t];
+      results[p][t] = kType == formats::WeightType::kQ4_K ? sum + ((m[0] + m[2]) + (m[1] + m[3])) : sum;
+    }
   }
 }
