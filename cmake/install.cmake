@@ -1,13 +1,15 @@
 # `cmake --install`: headers, library, command, and the package behind find_package(Shoal). The installed tree can be moved as a whole;
-# LibTorch is found where it was at build time.
+# LibTorch
+# and Arrow are found where they were at build time.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(SHOAL_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/Shoal)
-set_target_properties(shoal shoal_command PROPERTIES
-  INSTALL_RPATH "\$ORIGIN/../${CMAKE_INSTALL_LIBDIR};${SHOAL_TORCH_DIR}/lib")
+set_target_properties(shoal PROPERTIES INSTALL_RPATH "\$ORIGIN/../${CMAKE_INSTALL_LIBDIR};${SHOAL_TORCH_DIR}/lib")
+set_target_properties(shoal_command PROPERTIES
+  INSTALL_RPATH "\$ORIGIN/../${CMAKE_INSTALL_LIBDIR};${SHOAL_TORCH_DIR}/lib;${SHOAL_ARROW_DIR}")
 install(TARGETS shoal EXPORT ShoalTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(TARGETS shoal_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS shoal_command shoal_device RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/shoal DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT ShoalTargets NAMESPACE Shoal:: DESTINATION ${SHOAL_PACKAGE_DIR})
 

@@ -63,7 +63,7 @@ struct StepResult {
   } seconds;  // of this device
 };
 
-/// step, prepare, evaluate, save, load and update_module are collective: every device makes them in the same order with the
+/// step, prepare, evaluate, predict, save, load and update_module are collective: every device makes them in the same order with the
 /// same arguments. Each begins with an agreement (docs/comm.md), so that devices in unlike calls, or with
 /// another model, other options or other first weights, throw InputError, all of them alike, naming what
 /// differs. The other calls are the device's own. Belongs to the World's thread.
@@ -103,6 +103,15 @@ class Trainer {
   /// The mean loss over `count` batches, in eval mode, without gradients; the batches are divided over the
   /// devices.
   double evaluate(int64_t count, const std::function<Batch(int64_t)>& batch);
+
+  /// What `forward` makes of `count` batches, in eval mode, without gradients and with the weights of now: replicas
+  /// take the batches in turn, tensor parallelism and stages divide each, and on the first device take(i, result of
+  /// batch i) is called for all of them in order. The same bits for every layout. `forward` is the module's own, or
+  /// any function of it that returns one tensor, the same on every device; it is captured once for each shape of
+  /// batch in one call of predict. Collective, as evaluate.
+  void predict(const std::function<at::Tensor(const Batch&)>& forward, int64_t count,
+               const std::function<Batch(int64_t)>& batch,
+               const std::function<void(int64_t, const at::Tensor&)>& take);
 
   /// Writes a checkpoint folder (docs/checkpoint_format.md); `samples` is the position in the data.
   void save(const std::filesystem::path& folder);

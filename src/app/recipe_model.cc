@@ -58,8 +58,9 @@ Network describe_network(const Recipe::Model& model) {
   return network_of([&] { return models::Mlp(mlp_config(model)); });
 }
 
-TrainingModel make_model(const Recipe& recipe) {
-  const Network network = describe_network(recipe.model);
+TrainingModel make_model(const Recipe& recipe) { return make_model(describe_network(recipe.model)); }
+
+TrainingModel make_model(const Network& network) {
   return {network.module, network.initialisation, [forward = network.forward](const Batch& batch) {
             const at::Tensor logits = forward(batch[0]);
             return torch::nn::functional::cross_entropy(logits.reshape({-1, logits.size(-1)}),

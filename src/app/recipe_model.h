@@ -19,5 +19,6 @@ Network describe_network(const Recipe::Model&);
 
 /// Cross-entropy between the model's outputs for the batch's first tensor and the classes in its second.
 TrainingModel make_model(const Recipe&);
+TrainingModel make_model(const Network&);
 
 }  // namespace shoal::app

@@ -1,4 +1,4 @@
-// shoal data PIPELINE.toml: folders of text to a token store, on one or more devices.
+// shoal data PIPELINE.toml: folders of text to a token store, or tables to tables, on one or more devices.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,9 +10,11 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/data_flow.h"
 #include "cli/usage.h"
 #include "comm/launch.h"
 #include "data/build_store.h"
+#include "flow/parse_flow.h"
 #include "shoal/error.h"
 #include "shoal/world.h"
 
@@ -24,6 +26,8 @@ struct Options {
   std::vector<std::string> inputs;
   std::string out;
   int devices = 1;
+  bool explain = false;
+  std::string shown, verified;
 };
 
 data::Pipeline pipeline_of(const Options& options) {
@@ -98,6 +102,15 @@ int run(const Options& options, const Invocation& invocation) {
   if (options.devices < 1 || options.devices > comm::kMaxDevices) {
     throw InputError(cat("data - --devices: got ", options.devices, ", want 1 to ", comm::kMaxDevices));
   }
+  if (options.file.empty())
+    throw InputError("data - PIPELINE: got none, want a TOML file; shoal data --help says more");
+  if (flow::is_flow_file(options.file))
+    return run_flow_file({options.file, options.inputs, options.out, options.devices, options.explain},
+                         invocation);
+  if (options.explain)
+    throw InputError(cat(
+        options.file,
+        " - --explain: got a pipeline for tokens, want a flow, with a [read] table (docs/data_engine.md)"));
   const data::Pipeline pipeline = pipeline_of(options);
   if (options.devices > 1 && !comm::is_launched()) {
     return comm::launch(
@@ -114,19 +127,32 @@ int run(const Options& options, const Invocation& invocation) {
 }  // namespace
 
 void add_data(CLI::App& app, Invocation& invocation) {
-  CLI::App* data = app.add_subcommand("data",
-                                      "Turn folders of text into a token store; run it again after an "
-                                      "interruption and it goes on from there");
+  CLI::App* data = app.add_subcommand(
+      "data",
+      "Turn folders of text into a token store, or tables into tables; run it again after an "
+      "interruption and it goes on from there");
   const auto options = std::make_shared<Options>();
-  data->add_option("PIPELINE", options->file, "what to read and write: a TOML file")->required();
+  data->add_option("PIPELINE", options->file, "what to read and write: a TOML file");
   data->add_option("--input", options->inputs,
                    "a folder or file to read, instead of the file's inputs; may be repeated")
       ->allow_extra_args(false);
-  data->add_option("--out", options->out, "the folder of the token store, instead of the file's out");
+  data->add_option("--out", options->out, "the folder to write, instead of the file's out");
+  data->add_flag("--explain", options->explain, "print the plan of a flow, and do nothing");
+  CLI::App* show = data->add_subcommand(
+      "show", "Columns, counts and first rows of a flow's output, or of a file that flow reads");
+  show->add_option("PATH", options->shown, "a folder or file")->required();
+  show->callback(
+      [&invocation, options] { invocation.chosen = [options] { return show_data(options->shown); }; });
+  CLI::App* verify =
+      data->add_subcommand("verify", "Compare every file of a flow's output with its checksum");
+  verify->add_option("DIR", options->verified, "the output's folder")->required();
+  verify->callback(
+      [&invocation, options] { invocation.chosen = [options] { return verify_data(options->verified); }; });
   number<int>(data->add_option("-n,--devices", options->devices,
                                "how many processes work at once; the bytes are the same for any number"))
       ->type_name("N");
-  data->callback([&invocation, options] {
+  data->callback([&invocation, options, data] {
+    if (!data->get_subcommands().empty()) return;
     invocation.chosen = [&invocation, options] { return run(*options, invocation); };
   });
 }

@@ -1,36 +1,47 @@
-// shoal generate CHECKPOINT --prompt TEXT: lets a trained gpt or llama go on writing.
-#include <sys/mman.h>
-#include <unistd.h>
-
+// shoal generate MODEL --prompt TEXT: lets a model go on writing.
 #include <CLI/CLI.hpp>
-#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <system_error>
 
+#include "app/answers_file.h"
 #include "app/generate.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/engine_flags.h"
 #include "cli/usage.h"
 #include "comm/launch.h"
-#include "data/rounds.h"
+#include "formats/model_file.h"
 #include "shoal/error.h"
-#include "shoal/world.h"
 
 namespace shoal::cli {
 namespace {
 
-constexpr const char* kHandedOver = "--handed-over";
-
 struct Options {
-  std::string checkpoint, prompts_file;
-  std::string handed_over;  // to a device by the command that started it: a file with the prompts
+  EngineFlags engine;
+  std::string prompts_file, out;
   std::vector<std::string> prompts;
-  int devices = 1;
   app::GenerateOptions generate;
 };
+
+// A line of a file of prompts: the prompt, or of .jsonl an object that has it.
+std::string prompt_of(const std::string& line, const std::string& place, bool is_json) {
+  if (!is_json) {
+    if (line.empty()) throw InputError(cat(place, " - got an empty line, want a prompt on each line"));
+    return line;
+  }
+  const auto json = nlohmann::json::parse(line, nullptr, false);
+  if (!json.is_object() || !json.contains("prompt") || !json["prompt"].is_string() ||
+      json["prompt"].get<std::string>().empty())
+    throw InputError(
+        cat(place, " - got no prompt, want a JSON object on each line, with a text as \"prompt\""));
+  return json["prompt"].get<std::string>();
+}
 
 std::vector<std::string> read_prompts(const Options& options) {
   std::vector<std::string> prompts = options.prompts;
@@ -44,125 +55,101 @@ std::vector<std::string> read_prompts(const Options& options) {
       throw InputError(
           cat(options.prompts_file, " - cannot be read: want a file with a prompt on each line"));
     int64_t number = 0;
-    for (std::string line; std::getline(file, line);) {
-      ++number;
-      if (line.empty())
-        throw InputError(
-            cat(options.prompts_file, ":", number, " - got an empty line, want a prompt on each line"));
-      prompts.push_back(line);
-    }
+    for (std::string line; std::getline(file, line);)
+      prompts.push_back(prompt_of(line, cat(options.prompts_file, ":", ++number),
+                                  options.prompts_file.ends_with(".jsonl")));
   }
   if (prompts.empty())
     throw InputError("shoal generate - prompt: got none, want --prompt TEXT or --prompts FILE");
   return prompts;
 }
 
-/// Prompts, of any bytes, as one text.
-std::string packed(const std::vector<std::string>& prompts) {
-  std::string text;
-  for (const std::string& prompt : prompts) text += cat(prompt.size(), " ", prompt);
-  return text;
+// All that decides an answer, but for the weights.
+std::string key_of(const Options& options, const std::string& prompt, size_t number) {
+  const app::GenerateOptions& how = options.generate;
+  return hash_hex(cat(options.engine.model, "\n", how.tokens, " ", how.temperature, " ", how.top_k, " ",
+                      how.top_p, " ", how.seed, " ", how.temperature > 0 ? number : 0, "\n", prompt));
 }
 
-std::vector<std::string> unpacked(std::string_view text) {
-  std::vector<std::string> prompts;
-  while (!text.empty()) {
-    const size_t space = text.find(' ');
-    const size_t size = std::stoull(std::string(text.substr(0, space)));
-    prompts.emplace_back(text.substr(space + 1, size));
-    text.remove_prefix(space + 1 + size);
-  }
-  return prompts;
-}
-
-/// The prompts in a file without a name, which the devices inherit: what they were read from may be a pipe,
-/// which gives each line to one reader alone. Returns the path by which a device opens it.
-std::string hand_over(const std::vector<std::string>& prompts) {
-  const std::string text = packed(prompts);
-  const int descriptor = memfd_create("prompts", 0);
-  for (size_t done = 0; done < text.size();) {
-    const ssize_t count = descriptor < 0 ? -1 : write(descriptor, text.data() + done, text.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0)
-      throw JobError(cat("prompts - cannot be handed over: ", std::generic_category().message(errno),
-                         "; use one device"));
-    done += static_cast<size_t>(count);
-  }
-  return cat("/dev/fd/", descriptor);
-}
-
-/// On a device. Where another program started the devices, the first of them reads for all.
-std::vector<std::string> shared_prompts(World& world, const Options& options) {
-  if (!options.handed_over.empty()) {
-    std::ifstream file(options.handed_over);
-    return unpacked(std::string{std::istreambuf_iterator<char>(file), {}});
-  }
-  comm::Group group(world.communicator());
-  return unpacked(data::share_text(group, 0, world.rank() == 0 ? packed(read_prompts(options)) : ""));
-}
-
-/// One device's part.
-void generate_here(World& world, const Options& options, const std::vector<std::string>& prompts,
-                   app::TextModel& model) {
-  comm::Group group(world.communicator());
-  const std::vector<std::string> texts = app::generate_all(group, model, prompts, options.generate);
-  for (size_t i = 0; i < texts.size(); ++i) {
-    if (i > 0) std::fputs("---\n", stdout);
-    const std::string text = prompts[i] + texts[i] + "\n";
-    std::fwrite(text.data(), 1, text.size(), stdout);
-  }
+void print(size_t number, const std::string& prompt, const app::Generated& generated) {
+  if (number > 0) std::fputs("---\n", stdout);
+  const std::string text = prompt + generated.text + "\n";
+  std::fwrite(text.data(), 1, text.size(), stdout);
   if (std::fflush(stdout) != 0)
     throw JobError("standard output - cannot be written: the disk may be full, or its reader gone");
 }
 
-int run(const Options& options, const Invocation& invocation) {
-  if (comm::is_launched())
-    return guarded_main(invocation.argc, invocation.argv, [&](World& world) {
-      app::TextModel model(options.checkpoint);
-      generate_here(world, options, shared_prompts(world, options), model);
-    });
-  if (options.devices < 1 || options.devices > comm::kMaxDevices)
-    throw InputError(cat("--devices - got ", options.devices, ", want 1 to ", comm::kMaxDevices));
+void generate(const Options& options, const infer::EngineOptions& engine_options) {
+  const auto file = formats::open_model(options.engine.model);
+  const auto tokenizer = text::make_tokenizer(file->tokenizer(), file->place());
+  const std::vector<std::string> prompts = read_prompts(options);
+  std::optional<app::AnswersFile> out;
+  if (!options.out.empty()) {
+    std::vector<std::string> keys;
+    for (size_t i = 0; i < prompts.size(); ++i) keys.push_back(key_of(options, prompts[i], i));
+    out.emplace(options.out, keys);
+    if (out->lines() == prompts.size()) return;
+  }
+  infer::Engine engine(options.engine.model, engine_options);
+  app::generate_all(engine, *tokenizer, prompts, out ? out->lines() : 0, options.generate,
+                    [&](size_t number, const app::Generated& generated) {
+                      if (out)
+                        out->add(prompts[number], generated);
+                      else
+                        print(number, prompts[number], generated);
+                    });
+}
+
+int run(const Options& options) {
+  infer::EngineOptions engine = engine_options(options.engine);
   if (!(options.generate.temperature >= 0 && options.generate.temperature < 1e6))
     throw InputError(cat("--temperature - got ", options.generate.temperature, ", want at least 0"));
+  if (!(options.generate.top_p >= 0 && options.generate.top_p <= 1))
+    throw InputError(cat("--top-p - got ", options.generate.top_p, ", want 0 to 1"));
   if (options.generate.tokens < 1)
     throw InputError(cat("--tokens - got ", options.generate.tokens, ", want at least 1"));
   if (options.generate.top_k < 0)
     throw InputError(cat("--top-k - got ", options.generate.top_k, ", want at least 0"));
   comm::check_started_once();
-  app::TextModel model(options.checkpoint);
-  const std::vector<std::string> prompts = read_prompts(options);
-  if (options.devices > 1) {
-    std::vector<std::string> command(invocation.argv, invocation.argv + invocation.argc);
-    command.insert(command.end(), {kHandedOver, hand_over(prompts)});
-    return comm::launch({options.devices, command, "shoal"});
+  if (!comm::is_launched()) {
+    generate(options, engine);
+    return 0;
   }
-  World world(invocation.argc, invocation.argv);
-  generate_here(world, options, prompts, model);
-  return 0;
+  // Under shoal run -n N: the first of them answers for all, on as many devices.
+  const auto job = comm::from_environment();
+  if (job->rank() != 0) return 0;
+  if (options.engine.layout.empty()) engine.dp = job->size();
+  try {
+    generate(options, engine);
+    return 0;
+  } catch (const Error& error) {
+    comm::report_failure(error.what(), error.exit_code());
+    return error.exit_code();
+  }
 }
 
 }  // namespace
 
 void add_generate(CLI::App& app, Invocation& invocation) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const generate = app.add_subcommand(
-      "generate", "Let a trained gpt or llama go on writing, prompts shared out over the devices");
-  generate
-      ->add_option("CHECKPOINT", options->checkpoint,
-                   "a checkpoint, a link to one, or a folder of checkpoints (then the latest)")
-      ->required();
+  CLI::App* const generate = app.add_subcommand("generate", "Let a model go on writing from prompts");
+  add_engine_flags(*generate, "MODEL", options->engine);
   generate->add_option("--prompt", options->prompts, "text to go on from; may be repeated")
       ->type_name("TEXT")
       ->take_all()
       ->expected(1)
       ->allow_extra_args(false);
   generate
-      ->add_option("--prompts", options->prompts_file, "a file with a prompt on each line; -: standard input")
+      ->add_option("--prompts", options->prompts_file,
+                   "a file with a prompt on each line, or .jsonl with {\"prompt\": ...}; -: standard input")
       ->type_name("FILE");
-  generate->add_option(kHandedOver, options->handed_over)->group("");
-  number<int64_t>(generate->add_option("--tokens", options->generate.tokens,
-                                       "at most so many, 200 unless told; a document's end comes before"))
+  generate
+      ->add_option(
+          "--out", options->out,
+          "write the answers there, a line of JSON each, in order; if it is there already, go on with it")
+      ->type_name("FILE");
+  number<int64_t>(generate->add_option("--tokens,--max-tokens", options->generate.tokens,
+                                       "at most so many, 200 unless told; an end of the text comes before"))
       ->type_name("N");
   number<double>(generate->add_option("--temperature", options->generate.temperature,
                                       "0, the default: always the likeliest token; 1: as learned"))
@@ -170,14 +157,13 @@ void add_generate(CLI::App& app, Invocation& invocation) {
   number<int64_t>(
       generate->add_option("--top-k", options->generate.top_k, "sample among the K likeliest tokens"))
       ->type_name("K");
+  number<double>(
+      generate->add_option("--top-p", options->generate.top_p,
+                           "sample among the likeliest tokens that have this probability together"))
+      ->type_name("P");
   number<uint64_t>(generate->add_option("--seed", options->generate.seed, "of the sampling; 1 unless told"))
       ->type_name("S");
-  number<int>(generate->add_option("--devices", options->devices,
-                                   "processes that share out the prompts; the text does not depend on it"))
-      ->type_name("N");
-  generate->callback([options, &invocation] {
-    invocation.chosen = [options, &invocation] { return run(*options, invocation); };
-  });
+  generate->callback([options, &invocation] { invocation.chosen = [options] { return run(*options); }; });
 }
 
 }  // namespace shoal::cli

@@ -22,7 +22,9 @@ struct Invocation {
 void add_train(CLI::App& app, Invocation&);
 void add_plan(CLI::App& app, Invocation&);
 void add_trace(CLI::App& app, Invocation&);
+void add_predict(CLI::App& app, Invocation&);
 void add_generate(CLI::App& app, Invocation&);
+void add_score(CLI::App& app, Invocation&);
 void add_data(CLI::App& app, Invocation&);
 void add_checkpoint(CLI::App& app, Invocation&);
 void add_run(CLI::App& app, Invocation&);

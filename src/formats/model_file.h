@@ -31,7 +31,7 @@ const WeightTypeInfo& info(WeightType);
 struct Weight {
   WeightType type = WeightType::kF32;
   int64_t rows = 0, columns = 0;
-  const std::byte* data = nullptr;  // lives as long as its ModelFile
+  const std::byte* data = nullptr;  // lives as long as its ModelFile; aligned to an element, of blocks to 2 bytes
   int64_t row_bytes() const;
 };
 
@@ -52,9 +52,10 @@ struct ModelConfig {
   int64_t rope_width = 0;      // of a head's elements so many turn
   double rope_base = 1e4;
   RopeScaling rope_scaling = RopeScaling::kNone;
+  // Bounds: of Llama 3 its low and high frequency factors; of YaRN beta_slow and beta_fast (1 and 32).
   double rope_factor = 1, rope_low = 1, rope_high = 4;
   int64_t rope_original_context = 0;
-  double rope_attention_factor = 1;    // of YaRN
+  double rope_attention_factor = 1;    // cosines and sines are multiplied by it: of YaRN 0.1 ln(factor) + 1
   bool query_key_norm = false;         // RMS norm of each head's query and key (Qwen 3)
   int64_t sliding_window = 0;          // 0: none. Positions that a query sees at most (Mistral)
   // Which file it came from may have its own shape of attention input: [q; k; v] rows of one matrix,
@@ -74,6 +75,7 @@ class ModelFile {
   /// Several threads may call it at once.
   virtual std::optional<Weight> weight(const std::string& name) const = 0;
   virtual std::vector<std::string> weight_names() const = 0;
+  /// Of as many tokens as config().vocabulary: rows without a token are of kind kUnused.
   virtual text::TokenizerSpec tokenizer() const = 0;
   virtual std::string chat_template() const = 0;  // "" where it brings none
   virtual std::string place() const = 0;          // what messages call it: the path

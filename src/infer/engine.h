@@ -29,6 +29,9 @@ struct EngineOptions {
   int threads = 1;                 // of each device
 };
 
+/// "tp=2,pp=2": sets tp, pp and dp, each 1 where it is not named. Throws InputError, which begins with `place`.
+void set_layout(EngineOptions&, const std::string& layout, const std::string& place);
+
 struct Sampling {
   double temperature = 1;  // 0: the likeliest token, the first of equals
   int64_t top_k = 0;       // 0: all
@@ -38,11 +41,12 @@ struct Sampling {
   std::vector<std::pair<Token, double>> logit_bias;
   uint64_t seed = 0;  // a draw is a function of (seed, answer, position) alone
   uint64_t answer = 0;  // which of a request's n answers
+  int64_t first_draw = 0;  // position of the answer's first token, where it continues another
 };
 
 struct Request {
   std::vector<Token> prompt;  // at least one
-  int64_t max_tokens = 16;    // at least 0; prompt and answer together fit the context
+  int64_t max_tokens = 16;    // at least 0; prompt and answer together fit the context, but for the last token
   Sampling sampling;
   std::vector<Token> stop_tokens;   // end the answer, and are given out as the last token
   int alternatives = -1;            // log-probabilities: -1 none, 0 of the chosen, n also of the n likeliest

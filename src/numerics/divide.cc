@@ -85,7 +85,7 @@ class Divider {
     const std::vector<bool> waits = can_wait();
     for (size_t n = 0; n < from_.nodes.size(); ++n) (waits[n] ? last : order).push_back(n);
     for (size_t n : order) add_node(n);
-    phase_ = graph::Phase::kBackward;
+    phase_ = training ? graph::Phase::kBackward : graph::Phase::kForward;
     scope_.clear();
     call_ = 0;
     std::set<ValueId> made_last;

@@ -136,6 +136,7 @@ void Interpreter::run_segment(const Instruction& i, Now& now) {
   };
   const auto take = [&](int output, const at::Tensor& tensor) {
     if (output < first) {
+      if (now.request.result) return now.request.result(tensor);
       if (tensor.numel() != 1)
         throw InputError(cat("loss - shape: got [", join(tensor.sizes(), ","), "] in eval mode, want a scalar"));
       const double loss = tensor.item<double>();

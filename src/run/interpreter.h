@@ -27,6 +27,9 @@ struct Request {
   double clip_norm = 0;  // 0: no clipping
   bool stop = false;     // this device wishes to stop
   StepTrace* trace = nullptr;  // where it is written down; null: nowhere
+  // What takes a result of an evaluation, on the devices that have it, in the order of the graph's results; it must
+  // not keep the tensor. Null: there is one, a loss.
+  std::function<void(const at::Tensor&)> result = {};
 };
 
 /// Seconds of the step's parts on this device.

@@ -5,8 +5,7 @@
 #include "base/text.h"
 #include "comm/collectives.h"
 #include "comm/reduce.h"
-#include "run/interpreter.h"
-#include "run/user_code.h"
+#include "session/forward.h"
 
 namespace shoal::session {
 namespace {
@@ -30,27 +29,8 @@ double mean_loss(const Session& session, Function& evaluation, Weights& weights,
   const mesh::Role& role = session.role;
   const Range mine = role.computes ? share(count, session.layout.dp, role.dp) : Range{};
   std::vector<double> losses;
-  for (int64_t i = mine.begin; i < mine.end; ++i) {
-    const std::string data = calls.now(cat("batch ", i, " of evaluate's data function"));
-    const Batch inputs =
-        contiguous(run::user_code(session.world.communicator(), data, [&] { return batch(i); }));
-    const std::string place = calls.now(cat("evaluate batch ", i));
-    calls.set_activity(place);
-    check_batch(inputs, session.world.device());
-    const Key key = evaluation.key_of(shapes_of(inputs));
-    Function::Found found = evaluation.find(key, place, &weights.storage().cuts);
-    Captured& captured =
-        found.known ? *found.known : evaluation.add(key, std::move(found), weights.ownership(), weights.group());
-    if (steps.exchanger())
-      steps.exchanger()->agree(cat("trainer - ", place),
-                       cat("graph ", captured.hash, " of ", print_shapes(captured.key.shapes)));
-    captured.execution.externals.bind();
-    // The random numbers of a batch are its own.
-    const run::Request request{.batch = [&](int64_t) { return inputs; },
-                               .random = {session.options.seed, session.steps, -1 - i},
-                               .step = session.steps};
-    losses.push_back(steps.interpreter().run(captured.execution, request).loss);
-  }
+  for (int64_t i = mine.begin; i < mine.end; ++i)
+    losses.push_back(run_forward(session, evaluation, weights, steps, {"evaluate", i, batch}));
   // Of the devices that share a batch one says its loss.
   if (role.tp != 0 || role.pp != weights.ownership().pp_of_loss()) losses.clear();
   calls.set_activity(calls.now("evaluate"));

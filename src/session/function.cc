@@ -27,7 +27,7 @@ capture::Call Function::call_code(const Key& key) const {
   const std::string known = graphs_.text_of(key);
   if (of_ == Of::kTraining)
     return capture::call_training(device, model, key.shapes, precision, form_of(session_.options), known);
-  return capture::call_forward(device, *model.module, model.loss, key.shapes, precision, form_of(session_.options),
+  return capture::call_forward(device, *model.module, code_, key.shapes, precision, form_of(session_.options),
                                known);
 }
 
@@ -35,7 +35,7 @@ Function::Found Function::find(const Key& key, const std::string& activity,
                                const std::map<std::string, graph::Cut>* cuts) {
   Found found;
   const auto look = [&] {
-    found.known = graphs_.find(key, session_.model.loss, /*gradients=*/of_ == Of::kTraining);
+    found.known = graphs_.find(key, code_, /*gradients=*/of_ == Of::kTraining);
     if (found.known) return;
     session_.calls.set_activity(activity);
     found.call = call_code(key);

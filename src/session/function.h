@@ -1,10 +1,12 @@
-// One thing that a model's code computes (loss and gradients of a microbatch, the loss of an evaluation), as
+// One thing that a model's code computes (loss and gradients of a microbatch, the loss of an evaluation, a prediction), as
 // this device runs it: captured, divided, lowered to a Program. Once for each shape of
 // batch, modes of the module, and what the code does by the state of the host.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "lower/ownership.h"
 #include "numerics/divided_run.h"
@@ -20,8 +22,10 @@ class Function {
     kTraining,    // forward and backward, in the modes that the module's flags say
     kEvaluation,  // forward, in eval mode
   };
-  /// The session outlives it.
-  Function(const Session& session, Of of) : session_(session), of_(of) {}
+  using Code = std::function<at::Tensor(const Batch&)>;
+  /// `code`: what is computed, the model's loss unless told. The session outlives it.
+  Function(const Session& session, Of of) : Function(session, of, session.model.loss) {}
+  Function(const Session& session, Of of, Code code) : session_(session), of_(of), code_(std::move(code)) {}
 
   /// By the module's state of now.
   Key key_of(const Shapes&) const;
@@ -53,6 +57,7 @@ class Function {
 
   const Session& session_;
   const Of of_;
+  const Code code_;
   CapturedGraphs graphs_;
   bool profiling_ = false;
 };

@@ -9,6 +9,7 @@
 #include "run/user_code.h"
 #include "session/agreed_facts.h"
 #include "session/evaluation.h"
+#include "session/prediction.h"
 #include "session/training.h"
 #include "session/weights_checkpoint.h"
 #include "shoal/error.h"
@@ -112,6 +113,24 @@ double Trainer::evaluate(int64_t count, const std::function<Batch(int64_t)>& bat
     training.follow();
     return session::mean_loss(session, impl_->evaluation, training.weights(),
                             *training.steps(), count, batch);
+  });
+}
+
+void Trainer::predict(const std::function<at::Tensor(const Batch&)>& forward, int64_t count,
+                      const std::function<Batch(int64_t)>& batch,
+                      const std::function<void(int64_t, const at::Tensor&)>& take) {
+  session::Session& session = impl_->session;
+  session::Training& training = impl_->training;
+  session.calls.alike([&] {
+    session.calls.agree("predict", impl_->with_writes({{"number of batches", cat(count)}}));
+    training.weights_for("predict");
+    if (count < 1) throw InputError(cat("trainer - predict: got ", count, " batches, want 1 or more"));
+  });
+  session.calls.together([&] {
+    session.hold_settings();
+    training.follow();
+    session::Function prediction(session, session::Function::Of::kEvaluation, forward);
+    session::predict(session, prediction, training.weights(), *training.steps(), count, batch, take);
   });
 }
 

@@ -56,6 +56,42 @@ void rename_path(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) throw failure(to, "put in place");
 }
 
+namespace {
+/// A name for a new file, where one may be made.
+const fs::path& check_new(const fs::path& path) {
+  std::error_code error;
+  const bool is_there = fs::exists(fs::symlink_status(path, error));
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw InputError(cat(path.string(), " - cannot be written: ", error.message(), "; choose another name"));
+  if (is_there) throw InputError(cat(path.string(), " - is there already; remove it or choose another name"));
+  const fs::path folder = fs::absolute(path, error).parent_path();
+  if (!fs::is_directory(folder, error))
+    throw InputError(cat(path.string(), " - cannot be written: there is no folder ", folder.string()));
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    throw InputError(cat(path.string(), " - cannot be written: ", std::generic_category().message(errno),
+                         "; choose another name"));
+  return path;
+}
+}  // namespace
+
+WholeFile::WholeFile(const fs::path& path)
+    : path_(fs::absolute(check_new(path))),
+      partial_(path_.parent_path() / cat(".", path_.filename().string(), ".partial")) {
+  remove_tree(partial_);  // of a crash
+  file_.emplace(partial_);
+}
+
+WholeFile::~WholeFile() {
+  std::error_code ignored;
+  fs::remove(partial_, ignored);
+}
+
+void WholeFile::finish() {
+  file_->finish();
+  rename_path(partial_, path_);
+  sync_folder(path_.parent_path());
+}
+
 bool exchange_paths(const fs::path& a, const fs::path& b) {
   if (::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0) return true;
   if (errno == EINVAL || errno == ENOSYS) return false;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
 
 namespace shoal::state {
@@ -23,6 +24,25 @@ class OutputFile {
  private:
   std::filesystem::path path_;
   int descriptor_;
+};
+
+/// A file that appears under its name whole, or not at all: what a crash leaves has another name, and the next one
+/// clears it away.
+class WholeFile {
+ public:
+  /// Throws InputError where something has that name, or the folder is not there or cannot be written.
+  explicit WholeFile(const std::filesystem::path&);
+  ~WholeFile();
+  WholeFile(const WholeFile&) = delete;
+  WholeFile& operator=(const WholeFile&) = delete;
+
+  void write(std::span<const std::byte> bytes) { file_->write(bytes); }
+  /// It is there now, on the disk.
+  void finish();
+
+ private:
+  std::filesystem::path path_, partial_;
+  std::optional<OutputFile> file_;
 };
 
 /// The names in the folder are on the disk.

@@ -21,7 +21,7 @@ class ChatTemplate {
     nlohmann::ordered_json messages;  // [{"role": ..., "content": ...}...]
     nlohmann::ordered_json tools = nullptr;
     bool add_generation_prompt = true;
-    std::string bos_token, eos_token;  // as text
+    std::string bos_token, eos_token;                                 // as text
     nlohmann::ordered_json extra = nlohmann::ordered_json::object();  // further variables, by name
   };
   /// Throws InputError where the template refuses the messages (raise_exception) or cannot work with them;

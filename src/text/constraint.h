@@ -1,5 +1,5 @@
-// Which tokens may come next, so that an answer has a given form: a grammar in GBNF (llama.cpp's notation), or
-// a JSON schema (https://json-schema.org, the part in docs/constraints.md), which becomes such a grammar.
+// Which tokens may come next, so that an answer has a given form: a grammar in GBNF (llama.cpp's notation),
+// or a JSON schema (https://json-schema.org, the part in docs/constraints.md), which becomes such a grammar.
 #pragma once
 
 #include <cstdint>

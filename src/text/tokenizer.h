@@ -1,5 +1,5 @@
-// Text to tokens and back, as the model's own tokenizer does it: bytes; byte-level byte pairs (Radford et al.,
-// "Language models are unsupervised multitask learners", 2019); SentencePiece's byte pairs (Kudo and
+// Text to tokens and back, as the model's own tokenizer does it: bytes; byte-level byte pairs (Radford et
+// al., "Language models are unsupervised multitask learners", 2019); SentencePiece's byte pairs (Kudo and
 // Richardson, "SentencePiece", 2018), as Llama 2 has them. docs/tokenizers.md says what each does.
 #pragma once
 
@@ -36,13 +36,15 @@ enum class TokenizerModel : uint8_t { kBytes, kBytePairs, kSentencePiece };
 /// What a file says of its tokenizer, whatever the file's format.
 struct TokenizerSpec {
   TokenizerModel model = TokenizerModel::kBytes;
-  std::vector<VocabularyEntry> vocabulary;                   // by id; kBytes needs none
-  std::vector<std::pair<std::string, std::string>> merges;   // of byte pairs, the first goes first
+  std::vector<VocabularyEntry> vocabulary;  // by id; kBytes needs none
+  // The first goes first. SentencePiece without them takes the scores, as its own files do.
+  std::vector<std::pair<std::string, std::string>> merges;
   std::vector<std::string> splits;  // of byte pairs: regular expressions that cut text into words, in turn
   bool split_digits = false;        // each digit is a word by itself, before `splits`
   bool ignore_merges = false;       // a word that is a token is taken whole (Llama 3)
   bool normalize_nfc = false;       // Unicode normal form C before all else (Qwen)
-  bool add_space_prefix = false;    // of SentencePiece: text begins as if after a space
+  bool add_space_prefix = false;    // of SentencePiece: text begins as if after a space...
+  bool space_prefix_once = false;   // ... but not what follows a special token in the text
   bool add_bos = false, add_eos = false;  // what encode adds where special tokens are asked for
   std::optional<Token> bos, eos, unknown, padding;
   std::vector<Token> ends;  // tokens that end an answer (eos, end of turn), each once
@@ -81,8 +83,13 @@ TokenizerSpec byte_tokenizer(int64_t vocabulary);
 /// "qwen2", "smollm"... sets `splits` and the flags. Throws InputError for names that it does not know.
 void set_pre_tokenizer(TokenizerSpec&, const std::string& name, const std::string& place);
 
-/// From Hugging Face's tokenizer.json and, where it is not empty, tokenizer_config.json (the files' contents).
-/// Throws InputError for what is not supported, with the part of the file named.
+/// Adds to `ends` the eos and the control tokens that end a turn or a text in the known families
+/// ("<|im_end|>",
+/// "<|eot_id|>", "<end_of_turn>"...), each once: files seldom list them all.
+void add_known_ends(TokenizerSpec&);
+
+/// From Hugging Face's tokenizer.json and, where it is not empty, tokenizer_config.json (the files'
+/// contents). Throws InputError for what is not supported, with the part of the file named.
 TokenizerSpec parse_tokenizer_json(const std::string& tokenizer_json, const std::string& tokenizer_config,
                                    const std::string& place);
 

@@ -97,7 +97,7 @@ class CommandTest(CommandBase):
             done = self.shoal(*arguments)
             self.assertEqual(done.returncode, 2)
             return done.stderr
-        commands = "want a command: train, plan, trace, generate, run, data or checkpoint"
+        commands = "want a command: train, plan, trace, predict, generate, score, run, data or checkpoint"
         self.assertEqual(said("trian"), f'shoal: got "trian", {commands}; did you mean train?\n')
         self.assertEqual(said("Train", "r.toml", "--until", "3"), f'shoal: got "Train", {commands}; did you mean train?\n')
         self.assertEqual(said("nosuchcommand"), f'shoal: got "nosuchcommand", {commands}\n')
@@ -245,6 +245,35 @@ class CommandTest(CommandBase):
         self.assert_refused(["generate", checkpoint, "--prompt", ""], "--prompt - got an empty text, want at least one character to go on from")
         self.assert_refused(["generate", checkpoint], "shoal generate - prompt: got none, want --prompt TEXT or --prompts FILE")
         self.assertEqual(self.shoal("generate", "store", "--prompt", "x").returncode, 2)
+
+    def test_predict_is_the_same_on_any_devices(self):
+        self.train("--out", "run", "--set", "numerics.tensor_chunks=2")
+        files, number = {}, 0
+        for flags in [[], ["--devices", "3"], ["--layout", "dp=2,tp=2"], ["--layout", "pp=2"], ["--layout", "dp=2,zero=3"]]:
+            for what in [[], ["--logits"]] if not flags or "dp=2,tp=2" in flags else [["--logits"]]:
+                number += 1
+                name = f"p{number}.safetensors"
+                done = self.shoal("predict", "run/checkpoints/latest", "--out", name, "--samples", "7", *what, *flags)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertRegex(done.stdout, rf"^{name}: (classes|logits) of 7 samples; 0\.\d{{4}} of 112 answers are the data's\n$")
+                files.setdefault(bool(what), set()).add((self.folder / name).read_bytes())
+        self.assertEqual([len(files[False]), len(files[True])], [1, 1])
+        head = next(iter(files[True]))[8:150]
+        self.assertIn(b'"dtype":"F32","shape":[7,16,257]', head)
+        refused = [
+            (["run/checkpoints/latest", "--out", "p1.safetensors", "--logits"], "p1.safetensors - is there already; remove it or choose another name"),
+            (["run/checkpoints/latest", "--out", "none/x"], f"none/x - cannot be written: there is no folder {self.folder}/none"),
+            (["run/checkpoints/latest", "--out", "x", "--split", "test"], "--split - got test, want validation or train"),
+            (["run/checkpoints/latest", "--out", "x", "--samples", "99999999"], None),
+            (["run/checkpoints/latest", "--out", "x", "--layout", "tp=4"], None),
+        ]
+        for arguments, sentence in refused:
+            if sentence:
+                self.assert_refused(["predict", *arguments], sentence)
+            else:
+                done = self.shoal("predict", *arguments)
+                self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+        self.assertFalse((self.folder / "x").exists())
 
     # --- ends before the end ---
 

@@ -27,16 +27,17 @@ STANDS_ON = {
     "formats": ["state", "text"],
     "infer": ["formats", "comm"],
     "serve": ["infer"],
+    "flow": ["data"],
 }
 # The application, which stands on the library.
 APPLICATION = {
     "models": [],
     "app": ["session", "data", "models", "serve"],
-    "cli": ["app"],
+    "cli": ["app", "flow"],
 }
 ALL = STANDS_ON | APPLICATION
 APART = ("numerics", "mesh")  # neither may include the other, however far around
-WITHOUT_TENSORS = ("base", "comm", "mesh", "state", "data", "text", "formats", "infer", "serve")  # they build in seconds and run under the thread sanitizer
+WITHOUT_TENSORS = ("base", "comm", "mesh", "state", "data", "text", "formats", "infer", "serve", "flow")  # they build in seconds and run under the thread sanitizer
 LONGEST = 400
 PRINTS = ("src/comm/launch.cc", "src/run/world.cc")  # what ends a job, on stderr
 PRINTING = re.compile(r"\b(stdout|stderr|cout|cerr|clog)\b|\b(printf|puts|perror|TORCH_WARN\w*)\(")
@@ -47,7 +48,6 @@ NAMES_CPU = re.compile(r"\bkCPU\b|\bis_cpu\(|\b(DeviceType|DispatchKey)::CPU\b|g
                        r"|\b[GS]et(Default)?CPUAllocator|CPUAllocator\.h|\bmkl_\w+")
 HOST = "kernels/cpu/host.h"  # what others may include of it
 CPU_BY_DEFAULT = (  # who may ask for the CPU, since nobody hands them a Device
-    "src/app/generate.cc",
     "src/capture/capture.cc",
     "src/run/world.cc",
     "src/session/check_capture.cc",
@@ -154,8 +154,9 @@ class Layers(unittest.TestCase):
         globs = dict(re.findall(r"file\(GLOB (SHOAL_\w+)_SOURCES CONFIGURE_DEPENDS ([^)]*)\)", tree.text("src/CMakeLists.txt")))
         globs["SHOAL"] = re.search(r"GLOB SHOAL_SOURCES CONFIGURE_DEPENDS ([^)]*)\)", tree.text("src/CMakeLists.txt"))[1]
         folders = {name: {pattern.split("/")[0] for pattern in patterns.split()} for name, patterns in globs.items()}
-        self.assertEqual(folders["SHOAL_BASE"], set(WITHOUT_TENSORS))
-        self.assertEqual(folders["SHOAL_BASE"] | folders["SHOAL"], set(STANDS_ON))
+        without_tensors = folders["SHOAL_BASE"] | folders["SHOAL_SERVING"] | folders["SHOAL_FLOW"]
+        self.assertEqual(without_tensors, set(WITHOUT_TENSORS))
+        self.assertEqual(without_tensors | folders["SHOAL"], set(STANDS_ON))
         self.assertEqual(folders["SHOAL_APP"] | folders["SHOAL_CLI"], set(APPLICATION))
 
     def test_the_library_neither_prints_nor_ends_the_process(self):

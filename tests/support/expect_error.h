@@ -19,3 +19,15 @@
     }                                                                \
     EXPECT_EQ(got_, message);                                        \
   } while (false)
+
+/// `statement` throws an InputError whose message has `part` in it.
+#define EXPECT_ERROR_CONTAINS(statement, part)                                      \
+  do {                                                                              \
+    std::string got_ = "(nothing was thrown)";                                      \
+    try {                                                                           \
+      statement;                                                                    \
+    } catch (const shoal::InputError& error) {                                      \
+      got_ = error.what();                                                          \
+    }                                                                               \
+    EXPECT_NE(got_.find(part), std::string::npos) << got_ << "\nhas not: " << part; \
+  } while (false)

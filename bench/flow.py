@@ -1,0 +1,106 @@
+"""Flows beside DuckDB, polars and GNU sort, in turns, two threads or devices each.
+
+    bench/flow.py FLOW_PROGRAM [--rows 5000000] [--rounds 3] [--folder /tmp/bench-flow]
+
+FLOW_PROGRAM is build/tests/flow_program (cmake --build build --target flow_program), or `build/shoal data`. Run it with the Python of .deps/python, which has DuckDB; polars
+is taken where it is installed. Every side reads the same files and writes Parquet (text for words). Prints the median seconds, the spread, and each peer's time over flow's."""
+import argparse
+import os
+import pathlib
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+DUCKDB = """import duckdb, sys
+db = duckdb.connect()
+db.execute("set threads = 2")
+db.execute(sys.argv[1])
+"""
+POLARS = """import polars as pl, sys
+exec(sys.argv[1])
+"""
+QUERIES = {  # steps of flow, DuckDB's query, polars' expression
+    "filter parquet": ("t.parquet", '[[step]]\nfilter = "n > 500 and x < 50.0"', "select * from 't.parquet' where n > 500 and x < 50",
+                       "pl.scan_parquet('t.parquet').filter((pl.col('n') > 500) & (pl.col('x') < 50)).sink_parquet('out')"),
+    "group parquet": ("t.parquet", '[[step]]\ngroup_by = ["u"]\naggregates = { c = "count()", s = "sum(n)", m = "mean(x)", h = "max(x)" }',
+                      "select u, count(*), sum(n), avg(x), max(x) from 't.parquet' group by u order by u",
+                      "pl.scan_parquet('t.parquet').group_by('u').agg(pl.len(), pl.sum('n'), pl.mean('x'), pl.max('x').alias('h')).sort('u').sink_parquet('out')"),
+    "sort parquet": ("t.parquet", '[[step]]\nsort = ["-x"]', "select * from 't.parquet' order by x desc", "pl.scan_parquet('t.parquet').sort('x', descending=True).sink_parquet('out')"),
+    "join parquet": ("t.parquet", '[[step]]\njoin = { paths = ["r.parquet"], on = ["u"] }', "select t.*, r.w from 't.parquet' t join 'r.parquet' r on t.u = r.u",
+                     "pl.scan_parquet('t.parquet').join(pl.scan_parquet('r.parquet'), on='u').sink_parquet('out')"),
+    "group csv": ("t.csv", '[[step]]\ngroup_by = ["u"]\naggregates = { c = "count()", s = "sum(n)", m = "mean(x)" }', "select u, count(*), sum(n), avg(x) from 't.csv' group by u order by u",
+                  "pl.scan_csv('t.csv').group_by('u').agg(pl.len(), pl.sum('n'), pl.mean('x')).sort('u').sink_parquet('out')"),
+}
+WORDS = '[[step]]\nflat_map = { column = "text", by = "words" }\n[[step]]\ngroup_by = ["text"]\naggregates = { c = "count()" }'
+GNU_WORDS = "tr -s ' ' '\\n' < t.txt | LC_ALL=C sort --parallel=2 | uniq -c > out"
+
+
+def make_data(folder, rows):
+    if (folder / "t.txt").exists():
+        return
+    import duckdb
+
+    db = duckdb.connect()
+    db.execute("select setseed(0.5)")
+    db.execute(f"""create table t as select i as id, 'user_' || (random() * 100000)::bigint as u, (random() * 1000)::bigint as n, random() * 100 as x,
+        case when random() < 0.1 then null else 'text number ' || (random() * 1e6)::bigint end as s from range({rows}) r(i)""")
+    db.execute(f"copy t to '{folder}/t.parquet' (format parquet)")
+    db.execute(f"copy t to '{folder}/t.csv' (header)")
+    db.execute(f"copy (select u, n * 3 as w from (select u, any_value(n) as n from t group by u)) to '{folder}/r.parquet' (format parquet)")
+    db.execute(f"copy (select coalesce(s, 'none') || ' ' || u from t) to '{folder}/t.txt' (header false, quote '', delimiter '|')")
+
+
+def flow_command(program, folder, source, steps):
+    (folder / "p.toml").write_text(f'[read]\npaths = ["{source}"]\n{steps}\n[write]\nout = "out"\nformat = "parquet"\n')
+    return [*shlex.split(program), "p.toml", "-n", "2"]
+
+
+def sides(program, folder):
+    """name: {side: (prepare, command)}"""
+    python, tasks = sys.executable, {}
+    have_polars = subprocess.run([python, "-c", "import polars"], capture_output=True).returncode == 0
+    for name, (source, steps, sql, expression) in QUERIES.items():
+        tasks[name] = {"flow": lambda source=source, steps=steps: flow_command(program, folder, source, steps),
+                       "duckdb": lambda sql=sql: [python, "-c", DUCKDB, f"copy ({sql}) to 'out' (format parquet)"]}
+        if have_polars:
+            tasks[name]["polars"] = lambda expression=expression: [python, "-c", POLARS, expression]
+    tasks["words of text"] = {"flow": lambda: flow_command(program, folder, "t.txt", WORDS), "sort | uniq": lambda: ["bash", "-c", GNU_WORDS]}
+    return tasks
+
+
+def measure(command, folder):
+    out = folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.unlink(missing_ok=True)
+    begin = time.monotonic()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"POLARS_MAX_THREADS": "2"})
+    return time.monotonic() - begin
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("/tmp/bench-flow"))
+    options = parser.parse_args()
+    words = shlex.split(options.program)
+    options.program = shlex.join([str(pathlib.Path(words[0]).resolve()), *words[1:]])
+    options.folder.mkdir(exist_ok=True)
+    make_data(options.folder, options.rows)
+    for name, commands in sides(options.program, options.folder).items():
+        seconds = {side: [] for side in commands}
+        for _ in range(options.rounds):
+            for side, command in commands.items():
+                seconds[side].append(measure(command(), options.folder))
+        ours = statistics.median(seconds["flow"])
+        for side, times in seconds.items():
+            median = statistics.median(times)
+            print(f"{name:16} {side:12} {median:7.2f} s  ({min(times):.2f} to {max(times):.2f})  {median / ours:.2f} x", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+// Tables from files to files, on any number of devices, the same bytes for every number of them: read, then
+// steps, then write.
+//
+//   shoal::Flow flow;
+//   flow.read({.paths = {"reviews/*.jsonl.gz"}})
+//       .filter("length(text) > 10 and lang == 'en'")
+//       .map("shout", [](const std::shared_ptr<arrow::RecordBatch>& rows) { return shout(rows); })
+//       .group_by({"author"}, {{"reviews", "count()"}, {"stars", "mean(stars)"}})
+//       .sort({"-reviews"})
+//       .write({.out = "authors", .format = "parquet"});
+//   shoal::FlowReport report = shoal::run_flow(flow);                 // or run_flow(flow, {.devices = 2}):
+//   threads of this process
+//
+// A Flow is data: nothing is read before run_flow(). What each step promises, the order of rows and the text
+// of expressions are in docs/data_engine.md. Errors: InputError for what cannot be used, before any work
+// where it can be known then; JobError for the rest.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace arrow {
+class RecordBatch;
+class Schema;
+}  // namespace arrow
+
+namespace shoal {
+
+namespace comm {
+class Group;
+}
+
+/// Where rows come from.
+struct FlowRead {
+  std::vector<std::string>
+      paths;  // files, folders (read recursively), globs in the file's name; the order given, in each by path
+  std::string format;  // text, jsonl, csv, tsv, parquet, ipc, fastq, fasta; empty: by the suffix (.gz and
+                       // .zst go off first)
+  std::vector<std::pair<std::string, std::string>>
+      columns;         // name and type (int, float, bool, text) of jsonl, csv, tsv; empty: guessed from the
+                       // first 1,000 records of the first file
+  bool header = true;  // of csv and tsv: the first line has the names
+  std::string bad_records = "stop";  // stop, skip, or collect (into bad-*.jsonl beside the output)
+};
+
+struct FlowAggregate {
+  std::string name;  // of the new column
+  std::string call;  // count(), count(x), sum(x), mean(x), min(x), max(x), count_distinct(x); x: a column
+};
+
+/// One column that window() adds: row_number(), lag(x), running_sum(x).
+struct FlowWindowColumn {
+  std::string name;
+  std::string call;
+};
+
+struct FlowJoin {
+  FlowRead right;
+  std::vector<std::string> on;  // columns that both have; null equals nothing
+  std::string kind = "inner";   // inner, left
+};
+
+struct FlowWrite {
+  std::string out;                 // a folder: new, empty, or unfinished work of the same flow
+  std::string format = "parquet";  // parquet, ipc, jsonl, csv, tsv, text (one column of text)
+};
+
+/// Settings of the run: other ones may cut the work elsewhere, and so give other files of the same rows, and
+/// other last bits of sums.
+struct FlowSettings {
+  int64_t memory_bytes = int64_t{2} << 30;  // of all devices together; at most eight devices share it
+  int64_t part_bytes = 0;                   // of input in one part; 0: memory / 64, from 64 KB to 32 MiB
+};
+
+/// A function of the user's own: rows in, rows out, as many as it likes; the same for the same rows, whatever
+/// else there is.
+using FlowFunction =
+    std::function<std::shared_ptr<arrow::RecordBatch>(const std::shared_ptr<arrow::RecordBatch>&)>;
+
+namespace flow_steps {
+struct Filter {
+  std::string expression;
+};
+struct Select {
+  std::vector<std::pair<std::string, std::string>> columns;
+};  // name, expression
+struct WithColumn {
+  std::vector<std::pair<std::string, std::string>> columns;
+};  // in order: each sees those before it
+struct FlatMap {
+  std::string column, as, by;
+};
+struct Map {
+  std::string name;
+  FlowFunction function;
+  std::shared_ptr<arrow::Schema> schema;
+};
+struct Sample {
+  double fraction;
+  uint64_t seed;
+};
+struct Distinct {
+  std::vector<std::string> by;
+};
+struct GroupBy {
+  std::vector<std::string> by;
+  std::vector<FlowAggregate> aggregates;
+};
+struct Sort {
+  std::vector<std::string> by;
+};  // "-x": descending
+struct Window {
+  std::vector<std::string> by, order;
+  std::vector<FlowWindowColumn> columns;
+};
+}  // namespace flow_steps
+
+struct FlowStep {
+  std::string place;  // for messages: "words.toml:12 - filter"
+  std::variant<flow_steps::Filter, flow_steps::Select, flow_steps::WithColumn, flow_steps::FlatMap,
+               flow_steps::Map, flow_steps::Sample, flow_steps::Distinct, flow_steps::GroupBy,
+               flow_steps::Sort, flow_steps::Window, FlowJoin>
+      what;
+};
+
+/// A pipeline as data. Each call adds a step and returns the same Flow.
+class Flow {
+ public:
+  Flow& read(FlowRead);
+  Flow& filter(std::string expression);
+  Flow& select(std::vector<std::pair<std::string, std::string>> names_and_expressions);
+  Flow& with_column(std::string name, std::string expression);
+  /// A row for each piece of a column of text: by = "words" (runs of what is not white), "lines",
+  /// "split:SEPARATOR" or "kmers:K". The pieces stand in `as`; the other columns are repeated.
+  Flow& flat_map(std::string column, std::string by, std::string as);
+  /// `schema` is what the function gives; null: what it takes. The name stands for the function where a run goes on:
+  /// another function needs another name.
+  Flow& map(std::string name, FlowFunction function, std::shared_ptr<arrow::Schema> schema = nullptr);
+  Flow& sample(double fraction, uint64_t seed = 0);
+  Flow& distinct(std::vector<std::string> by);
+  Flow& group_by(std::vector<std::string> by, std::vector<FlowAggregate> aggregates);
+  Flow& sort(std::vector<std::string> by);
+  Flow& join(FlowJoin);
+  Flow& window(std::vector<std::string> by, std::vector<std::string> order,
+               std::vector<FlowWindowColumn> columns);
+  Flow& write(FlowWrite);
+
+  FlowRead source;
+  std::vector<FlowStep> steps;
+  FlowWrite sink;
+  FlowSettings settings;
+  std::string place = "flow";  // for messages: "words.toml"
+
+ private:
+  Flow& add(const char* name, decltype(FlowStep::what) what);
+};
+
+/// What went into a step and came out of it.
+struct FlowStepCount {
+  std::string step;  // "filter length(text) > 10"
+  int64_t rows_in = 0, rows_out = 0;
+};
+
+struct FlowReport {
+  std::vector<FlowStepCount> steps;  // read first
+  int64_t rows = 0;                  // written
+  int64_t files = 0;
+  int64_t bad_records = 0;
+  std::string first_bad_record;  // "reviews.csv, byte 812: column stars: got five, want a whole number"
+  int64_t parts_kept = 0;        // that an earlier, unfinished run had done
+};
+
+struct FlowProgress {
+  int stage = 0, num_stages = 0;
+  int64_t parts_done = 0, num_parts = 0;
+  int64_t bytes_done = 0, bytes_total = 0;  // of the stage's input
+};
+
+struct FlowOptions {
+  int devices = 1;
+  std::function<void(const FlowProgress&)> on_progress = {};  // on rank 0's thread
+};
+
+/// Runs it on threads of this process, each a device.
+FlowReport run_flow(const Flow&, const FlowOptions& = {});
+/// Collective: runs it on the members of a group (include/shoal/world.h starts processes). The report is the
+/// same on all.
+FlowReport run_flow(const Flow&, comm::Group&,
+                    const std::function<void(const FlowProgress&)>& on_progress = {});
+
+/// The plan as text: stages, parts, exchanges, bytes expected. Reads the heads of the input only.
+std::string explain(const Flow&);
+
+}  // namespace shoal

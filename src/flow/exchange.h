@@ -1,0 +1,67 @@
+// An exchange is a step that needs rows of other parts beside each other: sort, group_by, distinct, window.
+// All work alike:
+//
+//   a part's rows become runs, each sorted by key         RunMaker
+//   the keys of all runs are cut into partitions          partitions.h
+//   a partition's rows, in order of (key, run), become what the step gives      Exchange::reduce
+//
+// The step decides what a run holds (group_by: sums so far) and whether rows of one key must stay together.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "flow/arrow.h"
+#include "flow/key.h"
+#include "shoal/flow.h"
+
+namespace shoal::flow {
+
+/// Rows in order of their keys; a key for each row.
+struct SortedRows {
+  Batch rows;
+  std::shared_ptr<arrow::BinaryArray> keys;
+};
+
+/// Of one part. Belongs to one thread.
+class RunMaker {
+ public:
+  virtual ~RunMaker() = default;
+  virtual void add(const Batch&) = 0;
+  /// Bytes that it holds.
+  virtual int64_t bytes() const = 0;
+  /// All rows since the last one.
+  virtual SortedRows finish() = 0;
+};
+
+/// Immutable; belongs to one thread nevertheless, as Arrow's bound expressions do.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  virtual const SchemaPtr& out_schema() const = 0;
+  virtual const SchemaPtr& run_schema() const = 0;
+  virtual std::unique_ptr<RunMaker> make_runs(int64_t part) const = 0;
+  /// `runs` has for each row the number of its run, ascending within a key.
+  virtual Batch reduce(const SortedRows&, const std::vector<int32_t>& runs, bool is_only_partition) const = 0;
+  /// The part of a key that must not be divided among partitions; all of a key: it may be cut anywhere.
+  virtual size_t whole_prefix(std::string_view key) const = 0;
+};
+
+std::unique_ptr<Exchange> make_sort(const flow_steps::Sort&, const SchemaPtr&, const std::string& place);
+std::unique_ptr<Exchange> make_distinct(const flow_steps::Distinct&, const SchemaPtr&,
+                                        const std::string& place);
+std::unique_ptr<Exchange> make_window(const flow_steps::Window&, const SchemaPtr&, const std::string& place);
+std::unique_ptr<Exchange> make_group_by(const flow_steps::GroupBy&, const SchemaPtr&,
+                                        const std::string& place);
+
+/// "sum(x)": {"sum", "x"}; "count()": {"count", ""}. Throws InputError "place: ...".
+std::pair<std::string, std::string> parse_call(const std::string& text, const std::string& place);
+
+/// Keeps rows as they are, under (key, place in the input), so that no two keys are equal. What sort,
+/// distinct and window make runs by; `only_first` drops rows whose key was there before in the run.
+std::unique_ptr<RunMaker> collect_rows(const KeyEncoder&, const SchemaPtr&, int64_t part, bool only_first,
+                                       const std::string& place);
+inline constexpr size_t kPlaceBytes = 8;
+
+}  // namespace shoal::flow

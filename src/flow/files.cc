@@ -1,0 +1,88 @@
+#include "flow/files.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <arrow/status.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/text.h"
+#include "data/files.h"
+#include "shoal/error.h"
+#include "state/durable.h"
+
+namespace shoal::flow {
+namespace {
+constexpr size_t kBufferBytes = size_t{1} << 18;
+
+std::string cause() { return std::generic_category().message(errno); }
+}  // namespace
+
+FileSink::FileSink(const std::filesystem::path& path) : path_(path), part_(path.string() + ".part") {
+  descriptor_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) throw JobError(cat(path_.string(), " - cannot be created: ", cause()));
+}
+
+FileSink::~FileSink() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+arrow::Status FileSink::flush() {
+  const arrow::Status status = put(buffer_);
+  buffer_.clear();
+  return status;
+}
+
+arrow::Status FileSink::put(std::string_view rest) {
+  while (!rest.empty()) {
+    const ssize_t written = ::write(descriptor_, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return arrow::Status::IOError("cannot be written: ", cause());
+    rest.remove_prefix(static_cast<size_t>(written));
+  }
+  return arrow::Status::OK();
+}
+
+arrow::Status FileSink::Write(const void* data, int64_t bytes) {
+  const auto* begin = static_cast<const char*>(data);
+  hasher_.add({reinterpret_cast<const std::byte*>(begin), static_cast<size_t>(bytes)});
+  bytes_ += bytes;
+  if (static_cast<size_t>(bytes) >= kBufferBytes) {
+    ARROW_RETURN_NOT_OK(flush());
+    return put({begin, static_cast<size_t>(bytes)});
+  }
+  buffer_.append(begin, static_cast<size_t>(bytes));
+  return buffer_.size() < kBufferBytes ? arrow::Status::OK() : flush();
+}
+
+arrow::Status FileSink::Close() { return flush(); }  // place() needs it open still
+
+void FileSink::place(bool durable) {
+  if (const arrow::Status status = flush(); !status.ok())
+    throw JobError(cat(path_.string(), " - ", status.message()));
+  if (durable && ::fsync(descriptor_) != 0)
+    throw JobError(cat(path_.string(), " - cannot be written: ", cause()));
+  if (::close(std::exchange(descriptor_, -1)) != 0)
+    throw JobError(cat(path_.string(), " - cannot be written: ", cause()));
+  state::rename_path(part_, path_);
+}
+
+std::string file_checksum(const std::filesystem::path& path) {
+  std::error_code missing;
+  if (!std::filesystem::is_regular_file(path, missing)) return "";
+  const data::InputFile file(path.string());
+  std::vector<std::byte> block(size_t{1} << 20);
+  Hasher hasher;
+  for (int64_t at = 0;;) {
+    const size_t got = file.read(at, block);
+    if (got == 0) return hasher.hex();
+    hasher.add(std::span(block).first(got));
+    at += static_cast<int64_t>(got);
+  }
+}
+
+}  // namespace shoal::flow

@@ -1,0 +1,47 @@
+// Files that a flow writes: checksummed as they go by, whole or not there.
+#pragma once
+
+#include <arrow/io/interfaces.h>
+#include <arrow/result.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/hash.h"
+
+namespace shoal::flow {
+
+/// An Arrow stream into PATH.part, which place() puts at PATH. One thread.
+class FileSink final : public arrow::io::OutputStream {
+ public:
+  /// Throws JobError when it cannot be made.
+  explicit FileSink(const std::filesystem::path&);
+  ~FileSink() override;
+
+  arrow::Status Write(const void* data, int64_t bytes) override;
+  using OutputStream::Write;
+  arrow::Status Close() override;
+  arrow::Result<int64_t> Tell() const override { return bytes_; }
+  bool closed() const override { return descriptor_ < 0; }
+
+  /// The file is at PATH from here on; fsynced first when `durable`. Throws JobError.
+  void place(bool durable);
+  int64_t size() const { return bytes_; }
+  std::string checksum() const { return hasher_.hex(); }
+
+ private:
+  arrow::Status flush();
+  arrow::Status put(std::string_view bytes);
+  std::filesystem::path path_, part_;
+  int descriptor_ = -1;
+  int64_t bytes_ = 0;
+  std::string buffer_;
+  Hasher hasher_;
+};
+
+/// The checksum of a whole file; "" when it is not there.
+std::string file_checksum(const std::filesystem::path&);
+
+}  // namespace shoal::flow

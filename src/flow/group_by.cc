@@ -1,0 +1,182 @@
+// group_by: a run is the groups of some rows with their sums so far, in order of key; the same for what runs
+// become.
+#include "base/text.h"
+#include "flow/accumulator.h"
+#include "flow/exchange.h"
+#include "flow/group_table.h"
+#include "shoal/error.h"
+
+namespace shoal::flow {
+namespace {
+
+struct Column {
+  std::string function;
+  int index = -1;  // of its argument
+  std::shared_ptr<arrow::DataType> argument;
+  std::string place;
+  int first_partial = 0;
+  size_t num_partials = 0;
+};
+
+/// The groups of some rows.
+class Groups {
+ public:
+  explicit Groups(const std::vector<Column>& columns) : columns_(columns) {
+    for (const Column& column : columns)
+      accumulators_.push_back(make_accumulator(column.function, column.argument, column.place));
+  }
+  int64_t find_or_add(std::string_view key) { return table_.find_or_add(key); }
+  void find_or_add_all(const Keys& keys, std::vector<int64_t>& groups) {
+    table_.find_or_add_all(keys, groups);
+  }
+  void resize() {
+    for (auto& accumulator : accumulators_) accumulator->resize(table_.size());
+  }
+  Accumulator& accumulator(size_t i) { return *accumulators_[i]; }
+  int64_t size() const { return table_.size(); }
+  int64_t bytes() const {
+    int64_t bytes = table_.bytes() + table_.size() * 32 * static_cast<int64_t>(columns_.size());
+    for (const auto& accumulator : accumulators_) bytes += accumulator->extra_bytes();
+    return bytes;
+  }
+  /// The groups by key.
+  std::vector<int64_t> order() const {
+    arrow::BinaryBuilder keys;
+    for (int64_t group = 0; group < size(); ++group) require(keys.Append(table_.key(group)), "group_by");
+    return sorted_rows(*std::static_pointer_cast<arrow::BinaryArray>(value(keys.Finish(), "group_by")));
+  }
+  std::string_view key(int64_t group) const { return table_.key(group); }
+
+ private:
+  const std::vector<Column>& columns_;
+  GroupTable table_;
+  std::vector<std::unique_ptr<Accumulator>> accumulators_;
+};
+
+class GroupRuns final : public RunMaker {
+ public:
+  GroupRuns(const KeyEncoder& encoder, const std::vector<Column>& columns, SchemaPtr run_schema)
+      : encoder_(encoder),
+        columns_(columns),
+        run_schema_(std::move(run_schema)),
+        groups_(std::make_unique<Groups>(columns)) {}
+
+  void add(const Batch& batch) override {
+    if (batch->num_rows() == 0) return;
+    const Keys keys = encoder_.encode(*batch);
+    std::vector<int64_t> group_of;
+    groups_->find_or_add_all(keys, group_of);
+    groups_->resize();
+    for (size_t c = 0; c < columns_.size(); ++c)
+      groups_->accumulator(c).add(columns_[c].index < 0 ? nullptr : batch->column(columns_[c].index).get(),
+                                  group_of);
+  }
+
+  int64_t bytes() const override { return groups_->size() == 0 ? 0 : groups_->bytes(); }
+
+  SortedRows finish() override {
+    const std::vector<int64_t> order = groups_->order();
+    arrow::BinaryBuilder keys;
+    for (const int64_t group : order) require(keys.Append(groups_->key(group)), "group_by");
+    std::vector<ArrayPtr> arrays;
+    for (size_t c = 0; c < columns_.size(); ++c)
+      for (ArrayPtr& partial : groups_->accumulator(c).partial(order)) arrays.push_back(std::move(partial));
+    SortedRows run{arrow::RecordBatch::Make(run_schema_, static_cast<int64_t>(order.size()), arrays),
+                   std::static_pointer_cast<arrow::BinaryArray>(value(keys.Finish(), "group_by"))};
+    groups_ = std::make_unique<Groups>(columns_);
+    return run;
+  }
+
+ private:
+  const KeyEncoder& encoder_;
+  const std::vector<Column>& columns_;
+  SchemaPtr run_schema_;
+  std::unique_ptr<Groups> groups_;
+};
+
+class GroupByExchange final : public Exchange {
+ public:
+  GroupByExchange(const flow_steps::GroupBy& step, SchemaPtr schema, std::string place)
+      : place_(std::move(place)), encoder_(schema, key_columns(step.by), place_) {
+    arrow::FieldVector out, run;
+    for (const std::string& name : step.by) {
+      const int index = want_column(*schema, name, place_);
+      out.push_back(schema->field(index));
+    }
+    for (const FlowAggregate& aggregate : step.aggregates) {
+      Column column;
+      column.place = cat(place_, ", ", aggregate.name);
+      std::string argument;
+      std::tie(column.function, argument) = parse_call(aggregate.call, column.place);
+      if (!argument.empty()) {
+        column.index = want_column(*schema, argument, column.place);
+        column.argument = schema->field(column.index)->type();
+      }
+      const AggregateKind kind = aggregate_kind(column.function, column.argument, column.place);
+      column.first_partial = static_cast<int>(run.size());
+      column.num_partials = kind.partial_types.size();
+      for (const auto& type : kind.partial_types)
+        run.push_back(arrow::field(cat("partial_", run.size()), type));
+      for (const auto& field : out)
+        if (field->name() == aggregate.name)
+          throw InputError(cat(column.place, ": two columns have this name"));
+      out.push_back(arrow::field(aggregate.name, kind.type));
+      columns_.push_back(column);
+    }
+    if (out.empty()) throw InputError(cat(place_, ": got neither columns nor aggregates, want at least one"));
+    out_schema_ = arrow::schema(out);
+    run_schema_ = arrow::schema(run);
+  }
+
+  const SchemaPtr& out_schema() const override { return out_schema_; }
+  const SchemaPtr& run_schema() const override { return run_schema_; }
+  std::unique_ptr<RunMaker> make_runs(int64_t) const override {
+    return std::make_unique<GroupRuns>(encoder_, columns_, run_schema_);
+  }
+  size_t whole_prefix(std::string_view key) const override { return key.size(); }
+
+  Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool is_only_partition) const override {
+    Groups groups(columns_);
+    if (encoder_.num_columns() == 0 && is_only_partition)
+      groups.find_or_add("");  // of no rows too there is one sum
+    std::vector<int64_t> begins;
+    const int64_t rows = sorted.keys->length();
+    std::vector<std::string_view> keys;
+    for (int64_t row = 0; row < rows; ++row) {
+      const std::string_view key = sorted.keys->GetView(row);
+      if (row > 0 && key == keys.back()) continue;
+      begins.push_back(row);
+      keys.push_back(key);
+      groups.find_or_add(key);
+    }
+    begins.push_back(rows);
+    groups.resize();
+    for (size_t c = 0; c < columns_.size(); ++c) {
+      std::vector<const arrow::Array*> partials;
+      for (size_t p = 0; p < columns_[c].num_partials; ++p)
+        partials.push_back(sorted.rows->column(columns_[c].first_partial + static_cast<int>(p)).get());
+      for (size_t g = 0; g + 1 < begins.size(); ++g)
+        groups.accumulator(c).merge(partials, begins[g], begins[g + 1], static_cast<int64_t>(g));
+    }
+    std::vector<int64_t> order;
+    for (int64_t group = 0; group < groups.size(); ++group) order.push_back(group);
+    std::vector<ArrayPtr> arrays = encoder_.decode(keys);
+    for (size_t c = 0; c < columns_.size(); ++c) arrays.push_back(groups.accumulator(c).final(order));
+    return arrow::RecordBatch::Make(out_schema_, groups.size(), arrays);
+  }
+
+ private:
+  std::string place_;
+  KeyEncoder encoder_;
+  std::vector<Column> columns_;
+  SchemaPtr out_schema_, run_schema_;
+};
+
+}  // namespace
+
+std::unique_ptr<Exchange> make_group_by(const flow_steps::GroupBy& step, const SchemaPtr& schema,
+                                        const std::string& place) {
+  return std::make_unique<GroupByExchange>(step, schema, place);
+}
+
+}  // namespace shoal::flow

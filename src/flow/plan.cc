@@ -1,0 +1,153 @@
+#include "flow/plan.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "flow/writers.h"
+#include "shoal/error.h"
+
+namespace shoal::flow {
+namespace {
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+std::string pairs_text(const Pairs& pairs) {
+  std::vector<std::string> texts;
+  for (const auto& [name, expression] : pairs)
+    texts.push_back(name == expression ? name : cat(name, " = ", expression));
+  return join(texts, ", ");
+}
+
+template <class Named>
+std::string calls_text(const std::vector<Named>& columns) {
+  std::vector<std::string> texts;
+  for (const auto& column : columns) texts.push_back(cat(column.name, " = ", column.call));
+  return join(texts, ", ");
+}
+
+struct Describe {
+  std::string operator()(const flow_steps::Filter& s) const { return cat("filter ", s.expression); }
+  std::string operator()(const flow_steps::Select& s) const { return cat("select ", pairs_text(s.columns)); }
+  std::string operator()(const flow_steps::WithColumn& s) const {
+    return cat("with_column ", pairs_text(s.columns));
+  }
+  std::string operator()(const flow_steps::FlatMap& s) const {
+    return cat("flat_map ", s.column, " by ", s.by, s.as.empty() ? "" : cat(" as ", s.as));
+  }
+  std::string operator()(const flow_steps::Map& s) const { return cat("map ", s.name); }
+  std::string operator()(const flow_steps::Sample& s) const {
+    return cat("sample ", s.fraction, " seed ", s.seed);
+  }
+  std::string operator()(const flow_steps::Distinct& s) const {
+    return s.by.empty() ? "distinct" : cat("distinct by ", join(s.by, ", "));
+  }
+  std::string operator()(const flow_steps::GroupBy& s) const {
+    return cat("group_by ", join(s.by, ", "), s.by.empty() ? "" : ": ", calls_text(s.aggregates));
+  }
+  std::string operator()(const flow_steps::Sort& s) const { return cat("sort ", join(s.by, ", ")); }
+  std::string operator()(const flow_steps::Window& s) const {
+    return cat("window by ", join(s.by, ", "), " order ", join(s.order, ", "), ": ", calls_text(s.columns));
+  }
+  std::string operator()(const FlowJoin& s) const {
+    return cat("join ", s.kind, " on ", join(s.on, ", "), " with ", join(s.right.paths, ", "));
+  }
+};
+
+std::unique_ptr<Exchange> make_exchange(const FlowStep& step, const SchemaPtr& schema) {
+  if (const auto* sort = std::get_if<flow_steps::Sort>(&step.what))
+    return make_sort(*sort, schema, step.place);
+  if (const auto* distinct = std::get_if<flow_steps::Distinct>(&step.what))
+    return make_distinct(*distinct, schema, step.place);
+  if (const auto* window = std::get_if<flow_steps::Window>(&step.what))
+    return make_window(*window, schema, step.place);
+  if (const auto* group_by = std::get_if<flow_steps::GroupBy>(&step.what))
+    return make_group_by(*group_by, schema, step.place);
+  return nullptr;
+}
+
+int64_t part_bytes_of(const FlowSettings& settings, const std::string& place) {
+  if (settings.memory_bytes < (int64_t{16} << 20))
+    throw InputError(cat(place, " - memory: got ",
+                         human_bytes(static_cast<uint64_t>(std::max<int64_t>(settings.memory_bytes, 0))),
+                         ", want at least 16 MiB"));
+  if (settings.part_bytes == 0)
+    return std::clamp<int64_t>(settings.memory_bytes / 64, int64_t{1} << 16, int64_t{1} << 25);
+  if (settings.part_bytes < 256 || settings.part_bytes > settings.memory_bytes / 8)
+    throw InputError(cat(place, " - part_bytes: got ", settings.part_bytes,
+                         ", want 256 to an eighth of memory, ", settings.memory_bytes / 8));
+  return settings.part_bytes;
+}
+
+}  // namespace
+
+std::string describe(const FlowStep& step) { return std::visit(Describe{}, step.what); }
+
+std::vector<std::string> describe_steps(const Flow& flow) {
+  std::vector<std::string> steps = {cat("read ", join(flow.source.paths, ", "))};
+  for (const FlowStep& step : flow.steps) steps.push_back(describe(step));
+  return steps;
+}
+
+Plan::Plan(const Flow& asked)
+    : flow(asked),
+      part_bytes(part_bytes_of(asked.settings, asked.place)),
+      source(asked.source, part_bytes, cat(asked.place, " - read")) {
+  initialise_arrow();
+  SchemaPtr schema = source.schema();
+  stages.emplace_back();
+  for (size_t s = 0; s < flow.steps.size(); ++s) {
+    Stage& stage = stages.back();
+    if (auto op = make_operator(flow.steps[s], schema, flow.settings.memory_bytes / 8)) {
+      schema = op->out_schema();
+      stage.operators.push_back(std::move(op));
+      stage.steps.push_back(s);
+      continue;
+    }
+    stage.out_schema = schema;
+    stage.exchange = make_exchange(flow.steps[s], schema);
+    stage.exchange_step = s;
+    schema = stage.exchange->out_schema();
+    stages.emplace_back();
+  }
+  stages.back().out_schema = schema;
+  check_writable(flow.sink.format, *schema, cat(flow.place, " - write"));
+}
+
+std::string Plan::identity() const {
+  std::string text = cat(source.identity(), join(describe_steps(flow), "\n"), "\nwrite ", flow.sink.format,
+                         "\npart_bytes ", part_bytes, "\n");
+  for (const FlowStep& step : flow.steps)
+    if (const auto* join = std::get_if<FlowJoin>(&step.what))
+      text += Source(join->right, part_bytes, step.place).identity();
+  return hash_hex(text);
+}
+
+}  // namespace shoal::flow
+
+namespace shoal {
+
+std::string explain(const Flow& flow) {
+  const flow::Plan plan(flow);
+  const auto size = [](int64_t bytes) { return human_bytes(static_cast<uint64_t>(bytes)); };
+  std::string text = cat(flow.place, ": ", plan.stages.size(), " stages, parts of ", size(plan.part_bytes),
+                         ", memory ", size(flow.settings.memory_bytes), "\n");
+  for (size_t s = 0; s < plan.stages.size(); ++s) {
+    const flow::Stage& stage = plan.stages[s];
+    if (s == 0)
+      text += cat("stage 1\n  read ", plan.source.files().size(), " files, ", size(plan.source.bytes()),
+                  ", in ", plan.source.parts().size(), " parts: ", join(flow.source.paths, ", "), "\n");
+    else
+      text += cat("stage ", s + 1, "\n  read the partitions of stage ", s, ", about ", size(plan.part_bytes),
+                  " each\n");
+    for (const size_t step : stage.steps) text += cat("  ", flow::describe(flow.steps[step]), "\n");
+    if (stage.exchange)
+      text += cat("  exchange: ", flow::describe(flow.steps[stage.exchange_step]), "\n");
+    else
+      text += cat("  write ", flow.sink.format, " to ", flow.sink.out, ": ",
+                  join(flow::names_of(*stage.out_schema), ", "), "\n");
+  }
+  return text;
+}
+
+}  // namespace shoal

@@ -1,0 +1,43 @@
+// A flow as stages: each reads parts, takes rows through steps that look at one row at a time, and ends in an
+// exchange or in files.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "flow/exchange.h"
+#include "flow/operators.h"
+#include "flow/source.h"
+#include "shoal/flow.h"
+
+namespace shoal::flow {
+
+struct Stage {
+  std::vector<std::unique_ptr<Operator>> operators;
+  std::vector<size_t> steps;           // of the flow: one for each operator
+  SchemaPtr out_schema;                // of what the operators give
+  std::unique_ptr<Exchange> exchange;  // null: the rows are written
+  size_t exchange_step = 0;
+};
+
+/// Belongs to one thread; every device makes its own, all alike.
+struct Plan {
+  /// Throws InputError where a step does not fit what comes to it; reads no more than the heads of files.
+  explicit Plan(const Flow&);
+
+  const Flow& flow;
+  int64_t part_bytes;
+  Source source;
+  std::vector<Stage> stages;
+  const SchemaPtr& out_schema() const { return stages.back().out_schema; }
+  /// All that decides the output's bytes, as text.
+  std::string identity() const;
+};
+
+/// "filter length(text) > 10": a step as one line.
+std::string describe(const FlowStep&);
+/// describe() of read and of each step.
+std::vector<std::string> describe_steps(const Flow&);
+
+}  // namespace shoal::flow

@@ -1,0 +1,285 @@
+// A flow runs, stage after stage. In a stage every device takes the next part that nobody took, and leaves
+// what it made on the disk, under the part's number; when all are done, all read the records of all parts,
+// and so know the same about the next stage. Nothing depends on who took what.
+#include <algorithm>
+
+#include "base/text.h"
+#include "comm/launch.h"
+#include "flow/manifest.h"
+#include "flow/plan.h"
+#include "flow/runs.h"
+#include "flow/work_folder.h"
+#include "flow/writers.h"
+#include "shoal/error.h"
+
+namespace shoal::flow {
+namespace {
+
+constexpr int64_t kBatchRows = 16'384;  // of a partition, at a time
+
+class Runner {
+ public:
+  Runner(const Flow& flow, comm::Group& group, const std::function<void(const FlowProgress&)>& on_progress)
+      : flow_(flow), group_(group), on_progress_(on_progress), plan_(flow) {
+    const int64_t most = 8;
+    if (flow.settings.part_bytes == 0 && group.size() > most &&
+        flow.settings.memory_bytes / group.size() < plan_.part_bytes * most)
+      throw InputError(cat(flow.place, " - memory: ", group.size(), " devices share ",
+                           human_bytes(static_cast<uint64_t>(flow.settings.memory_bytes)), ", want at least ",
+                           human_bytes(static_cast<uint64_t>(plan_.part_bytes * most)),
+                           " for each; give more memory, or fewer devices"));
+  }
+
+  FlowReport run() {
+    const std::string identity = plan_.identity();
+    WorkFolder folder(group_, flow_.sink.out, identity);
+    if (folder.is_finished()) return finished();
+    std::vector<RunRecord> runs;
+    std::vector<KeyRange> ranges;
+    std::vector<std::vector<PartRecord>> records;
+    for (size_t s = 0; s < plan_.stages.size(); ++s) {
+      const int64_t num_parts =
+          s == 0 ? static_cast<int64_t>(plan_.source.parts().size()) : static_cast<int64_t>(ranges.size());
+      run_stage(folder, s, num_parts, runs, ranges);
+      records.emplace_back();
+      std::vector<RunRecord> next;
+      for (int64_t part = 0; part < num_parts; ++part) {
+        records.back().push_back(folder.load(s, part));
+        for (const RunRecord& run : records.back().back().runs) next.push_back(run);
+      }
+      group_.barrier();
+      if (s > 0 && group_.rank() == 0) folder.drop_runs(s - 1, runs);
+      runs = std::move(next);
+      if (plan_.stages[s].exchange)
+        ranges = cut_partitions(runs, *plan_.stages[s].exchange, plan_.part_bytes);
+    }
+    const OutputManifest manifest = summary(identity, records);
+    if (group_.rank() == 0) close(folder, manifest);
+    group_.barrier();
+    FlowReport report = manifest.report;
+    report.parts_kept = kept_;
+    return report;
+  }
+
+ private:
+  FlowReport finished() {
+    FlowReport report = verify_output(flow_.sink.out).report;
+    report.parts_kept = report.files;
+    group_.barrier();
+    return report;
+  }
+
+  void run_stage(WorkFolder& folder, size_t s, int64_t num_parts, const std::vector<RunRecord>& runs,
+                 const std::vector<KeyRange>& ranges) {
+    const std::vector<int64_t> bytes = s == 0 ? source_bytes() : partition_bytes(runs, ranges);
+    FlowProgress progress{static_cast<int>(s) + 1, static_cast<int>(plan_.stages.size()), 0, num_parts, 0, 0};
+    for (const int64_t b : bytes) progress.bytes_total += b;
+    reader_.reset();
+    if (s > 0)
+      reader_ = std::make_unique<RunReader>(runs, folder.work(), plan_.stages[s - 1].exchange->run_schema());
+    while (true) {
+      const int64_t part = folder.take_part(s);
+      progress.parts_done = std::min(part, num_parts);
+      progress.bytes_done = 0;
+      for (int64_t p = 0; p < progress.parts_done; ++p) progress.bytes_done += bytes[static_cast<size_t>(p)];
+      if (on_progress_) on_progress_(progress);
+      if (part >= num_parts) break;
+      group_.communicator().set_activity(cat("data: stage ", s + 1, ", part ", part));
+      if (comm::stop_requested())
+        throw JobError("stopped on request; the same command again goes on from here");
+      if (folder.find(s, part)) {
+        ++kept_;
+        continue;
+      }
+      PartRecord record;
+      do_part(folder, s, part, ranges, record);
+      folder.record(s, part, record);
+    }
+    reader_.reset();
+    group_.barrier();
+  }
+
+  std::vector<int64_t> source_bytes() const {
+    std::vector<int64_t> bytes;
+    for (const SourcePart& part : plan_.source.parts()) bytes.push_back(part.bytes);
+    return bytes;
+  }
+
+  void do_part(WorkFolder& folder, size_t s, int64_t part, const std::vector<KeyRange>& ranges,
+               PartRecord& record) {
+    Stage& stage = plan_.stages[s];
+    for (auto& op : stage.operators) op->begin_part(part);
+    record.counts.assign(stage.operators.size() + 1, {0, 0});
+    Output output(*this, folder, s, part, record);
+    if (s == 0) {
+      BadRecords bad = plan_.source.policy();
+      const SourcePart& source = plan_.source.parts()[static_cast<size_t>(part)];
+      record.bytes = source.bytes;
+      for (const Segment& segment : source.segments) {
+        const auto reader = plan_.source.open(segment, bad);
+        while (const Batch batch = reader->next()) {
+          record.rows_read += batch->num_rows();
+          push(stage, batch, output, record);
+        }
+      }
+      record.bad_records = bad.count;
+      record.first_bad_record = bad.first;
+      if (!bad.lines.empty()) write_bad(folder, part, bad, record);
+    } else {
+      std::vector<int32_t> run_numbers;
+      const SortedRows sorted = reader_->read(ranges[static_cast<size_t>(part)], run_numbers);
+      const Batch rows = plan_.stages[s - 1].exchange->reduce(sorted, run_numbers, ranges.size() == 1);
+      record.rows_read = rows->num_rows();
+      for (int64_t begin = 0; begin < rows->num_rows(); begin += kBatchRows)
+        push(stage, rows->Slice(begin, kBatchRows), output, record);
+    }
+    output.finish();
+  }
+
+  /// What a stage ends in: runs for its exchange, or a file.
+  class Output {
+   public:
+    Output(Runner& runner, WorkFolder& folder, size_t s, int64_t part, PartRecord& record)
+        : runner_(runner),
+          folder_(folder),
+          stage_(runner.plan_.stages[s]),
+          s_(s),
+          part_(part),
+          record_(record) {
+      if (stage_.exchange)
+        runs_ = stage_.exchange->make_runs(part);
+      else
+        writer_ = make_writer(runner.flow_.sink.format, stage_.out_schema, folder.out(),
+                              output_name(part, runner.flow_.sink.format));
+    }
+    void write(const Batch& batch) {
+      record_.counts.back().first += batch->num_rows();
+      if (writer_) {
+        writer_->write(batch);
+        return;
+      }
+      runs_->add(batch);
+      if (runs_->bytes() >= runner_.plan_.part_bytes) flush();
+    }
+    void finish() {
+      if (writer_)
+        record_.files.push_back(writer_->finish());
+      else
+        flush();
+    }
+
+   private:
+    void flush() {
+      const SortedRows rows = runs_->finish();
+      if (rows.rows->num_rows() == 0) return;
+      record_.runs.push_back(
+          write_run(rows, folder_.work(), cat("s", s_, "-p", part_, "-r", record_.runs.size(), ".run")));
+    }
+    Runner& runner_;
+    WorkFolder& folder_;
+    Stage& stage_;
+    size_t s_;
+    int64_t part_;
+    PartRecord& record_;
+    std::unique_ptr<RunMaker> runs_;
+    std::unique_ptr<Writer> writer_;
+  };
+
+  static void push(Stage& stage, Batch batch, Output& output, PartRecord& record) {
+    for (size_t i = 0; i < stage.operators.size(); ++i) {
+      if (batch->num_rows() == 0) return;
+      record.counts[i].first += batch->num_rows();
+      batch = stage.operators[i]->apply(batch);
+      record.counts[i].second += batch->num_rows();
+    }
+    if (batch->num_rows() > 0) output.write(batch);
+  }
+
+  static void write_bad(WorkFolder& folder, int64_t part, const BadRecords& bad, PartRecord& record) {
+    std::string name = output_name(part, "jsonl");
+    name.replace(0, 4, "bad");
+    FileSink file(folder.out() / name);
+    require(file.Write(bad.lines.data(), static_cast<int64_t>(bad.lines.size())),
+            (folder.out() / name).string());
+    file.place(/*durable=*/true);
+    record.files.push_back({name, bad.count, file.size(), file.checksum()});
+  }
+
+  OutputManifest summary(const std::string& identity,
+                         const std::vector<std::vector<PartRecord>>& records) const {
+    OutputManifest manifest;
+    manifest.identity = identity;
+    manifest.format = flow_.sink.format;
+    for (const auto& field : plan_.out_schema()->fields())
+      manifest.columns.emplace_back(field->name(), type_name(*field->type()));
+    FlowReport& report = manifest.report;
+    const std::vector<std::string> names = describe_steps(flow_);
+    for (const std::string& name : names) report.steps.push_back({name, 0, 0});
+    std::vector<FileRecord> bad_files;
+    for (size_t s = 0; s < records.size(); ++s) {
+      const Stage& stage = plan_.stages[s];
+      for (const PartRecord& record : records[s]) {
+        for (size_t i = 0; i < stage.steps.size(); ++i) {
+          report.steps[stage.steps[i] + 1].rows_in += record.counts[i].first;
+          report.steps[stage.steps[i] + 1].rows_out += record.counts[i].second;
+        }
+        if (stage.exchange) report.steps[stage.exchange_step + 1].rows_in += record.counts.back().first;
+        if (s == 0) {
+          report.steps[0].rows_in += record.rows_read + record.bad_records;
+          report.steps[0].rows_out += record.rows_read;
+        } else {
+          report.steps[plan_.stages[s - 1].exchange_step + 1].rows_out += record.rows_read;
+        }
+        report.bad_records += record.bad_records;
+        if (report.first_bad_record.empty()) report.first_bad_record = record.first_bad_record;
+        for (const FileRecord& file : record.files)
+          (file.file.starts_with("bad") ? bad_files : manifest.files).push_back(file);
+        if (!stage.exchange) report.rows += record.counts.back().first;
+      }
+    }
+    manifest.files.insert(manifest.files.end(), bad_files.begin(), bad_files.end());
+    report.files = static_cast<int64_t>(manifest.files.size());
+    return manifest;
+  }
+
+  static void close(const WorkFolder& folder, const OutputManifest& manifest) {
+    const std::string page = report_page(manifest);
+    data::write_whole(folder.out() / "report.html", std::as_bytes(std::span(page)),
+                      [](const std::string&) {});
+    std::vector<std::string> wanted = {"report.html"};
+    for (const FileRecord& file : manifest.files) wanted.push_back(file.file);
+    folder.close(to_json(manifest), wanted);
+  }
+
+  const Flow& flow_;
+  comm::Group& group_;
+  const std::function<void(const FlowProgress&)>& on_progress_;
+  Plan plan_;
+  std::unique_ptr<RunReader> reader_;  // of the stage before
+  int64_t kept_ = 0;
+};
+
+}  // namespace
+}  // namespace shoal::flow
+
+namespace shoal {
+
+FlowReport run_flow(const Flow& flow, comm::Group& group,
+                    const std::function<void(const FlowProgress&)>& on_progress) {
+  static const std::function<void(const FlowProgress&)> kSilent;
+  return flow::Runner(flow, group, group.rank() == 0 ? on_progress : kSilent).run();
+}
+
+FlowReport run_flow(const Flow& flow, const FlowOptions& options) {
+  if (options.devices < 1 || options.devices > comm::kMaxDevices)
+    throw InputError(cat(flow.place, " - devices: got ", options.devices, ", want 1 to ", comm::kMaxDevices));
+  FlowReport report;
+  comm::run_threads(options.devices, [&](comm::Communicator& communicator) {
+    comm::Group group(communicator);
+    FlowReport mine = run_flow(flow, group, options.on_progress);
+    if (group.rank() == 0) report = std::move(mine);
+  });
+  return report;
+}
+
+}  // namespace shoal

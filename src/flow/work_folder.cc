@@ -1,0 +1,173 @@
+#include "flow/work_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <set>
+#include <system_error>
+
+#include "base/text.h"
+#include "flow/manifest.h"
+#include "shoal/error.h"
+#include "state/durable.h"
+
+namespace shoal::flow {
+namespace {
+namespace fs = std::filesystem;
+
+const data::OnStep kQuiet = [](const std::string&) {};
+
+void write_text(const fs::path& path, const std::string& text) {
+  data::write_whole(path, std::as_bytes(std::span(text)), kQuiet);
+}
+
+bool is_ours(const std::string& name) {
+  return name == ".work" || name == "manifest.json" || name == "manifest.json.part" ||
+         name == "report.html" || name == "report.html.part" || name.starts_with("part-") ||
+         name.starts_with("bad-");
+}
+
+/// Throws unless the folder is missing, empty, or work that can go on. True when all of it is done.
+bool check_folder(const fs::path& out, const std::string& identity) {
+  if (out.empty())
+    throw InputError(
+        "out - got no folder, want where to write; write out = \"FOLDER\" in [write] or give --out FOLDER");
+  std::error_code error;
+  if (!fs::exists(out, error)) return false;
+  if (!fs::is_directory(out, error))
+    throw InputError(cat(out.string(), " - not a folder: want a new or empty one; name another --out"));
+  bool has_files = false, has_work = false;
+  for (fs::directory_iterator entry(out, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!is_ours(name))
+      throw InputError(cat(out.string(), " - holds something else than a flow's output: got ", name,
+                           ", want a new or empty folder; name another --out"));
+    has_files = true;
+    has_work = has_work || name == ".work";
+  }
+  if (error)
+    throw InputError(cat(out.string(), " - cannot be read: ", error.message(), "; name another --out"));
+  if (fs::exists(out / kManifestName, error)) {
+    if (load_output(out).identity == identity) return true;
+    throw InputError(cat(out.string(),
+                         " - holds the output of another flow, or of input that has changed since; remove "
+                         "it, or name another --out"));
+  }
+  if (has_files && !has_work)
+    throw InputError(
+        cat(out.string(), " - holds files without a manifest; remove them, or name another --out"));
+  const std::string known = data::read_whole(out / ".work" / "identity");
+  if (!known.empty() && known != identity)
+    throw InputError(cat(out.string(),
+                         " - holds unfinished work of another flow, or of input that has changed since; "
+                         "remove it, or name another --out"));
+  return false;
+}
+
+}  // namespace
+
+WorkFolder::WorkFolder(comm::Group& group, fs::path out, const std::string& identity)
+    : out_(std::move(out)), work_(out_ / ".work") {
+  if (group.rank() == 0) {
+    if (out_.empty()) check_folder(out_, identity);
+    std::error_code error;
+    fs::create_directories(out_, error);
+    if (error)
+      throw InputError(cat(out_.string(), " - cannot be made: ", error.message(), "; name another --out"));
+    if (::access(out_.c_str(), R_OK | W_OK | X_OK) != 0)
+      throw InputError(cat(out_.string(), " - cannot be written: ", std::generic_category().message(errno),
+                           "; name another --out"));
+    lock_ = std::make_unique<data::FolderLock>(out_);
+    lock_->own();
+    finished_ = check_folder(out_, identity);
+    if (finished_ || data::read_whole(work_ / "identity").empty())
+      state::remove_tree(work_);  // died before it began
+    if (!finished_) {
+      fs::create_directories(work_, error);
+      if (error)
+        throw InputError(
+            cat(out_.string(), " - cannot be written: ", error.message(), "; name another --out"));
+      if (data::read_whole(work_ / "identity").empty()) write_text(work_ / "identity", identity);
+    }
+    for (const auto& entry : fs::directory_iterator(work_, error))
+      if (entry.path().extension() == ".next" || entry.path().extension() == ".part")
+        state::remove_tree(entry.path());
+    lock_->share();
+  }
+  group.barrier();
+  if (group.rank() != 0) {
+    lock_ = std::make_unique<data::FolderLock>(out_);
+    lock_->share();
+    std::error_code missing;
+    finished_ = !fs::exists(work_, missing);
+  }
+  group.barrier();  // nobody begins, and so nobody ends, before all know
+}
+
+std::string WorkFolder::part_name(size_t stage, int64_t part) const {
+  char number[24];
+  std::snprintf(number, sizeof number, "%05lld", static_cast<long long>(part));
+  return cat("s", stage, "-p", number, ".done");
+}
+
+int64_t WorkFolder::take_part(size_t stage) {
+  const fs::path path = work_ / cat("s", stage, ".next");
+  const data::Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  if (file < 0 || ::flock(file, LOCK_EX) != 0)
+    throw JobError(cat(path.string(), " - cannot be opened: ", std::generic_category().message(errno)));
+  int64_t next = 0;
+  if (::pread(file, &next, sizeof next, 0) < 0)
+    throw JobError(cat(path.string(), " - cannot be read: ", std::generic_category().message(errno)));
+  const int64_t after = next + 1;
+  if (::pwrite(file, &after, sizeof after, 0) != sizeof after)
+    throw JobError(cat(path.string(), " - cannot be written: ", std::generic_category().message(errno)));
+  return next;
+}
+
+std::optional<PartRecord> WorkFolder::find(size_t stage, int64_t part) const {
+  const std::string text = data::read_whole(work_ / part_name(stage, part));
+  if (text.empty()) return {};
+  PartRecord record = part_from_json(text);
+  std::error_code missing;
+  if (!fs::exists(work_ / cat("s", stage, ".used"), missing))
+    for (const RunRecord& run : record.runs)
+      if (file_checksum(work_ / run.file) != run.checksum) return {};
+  for (const FileRecord& file : record.files)
+    if (file_checksum(out_ / file.file) != file.checksum) return {};
+  return record;
+}
+
+void WorkFolder::record(size_t stage, int64_t part, const PartRecord& record) const {
+  write_text(work_ / part_name(stage, part), to_json(record));
+}
+
+PartRecord WorkFolder::load(size_t stage, int64_t part) const {
+  const fs::path path = work_ / part_name(stage, part);
+  const std::string text = data::read_whole(path);
+  if (text.empty())
+    throw JobError(cat(path.string(), " - is gone while the run needs it; run the same command again"));
+  return part_from_json(text);
+}
+
+void WorkFolder::drop_runs(size_t stage, const std::vector<RunRecord>& runs) const {
+  write_text(work_ / cat("s", stage, ".used"), "used\n");
+  for (const RunRecord& run : runs) state::remove_tree(work_ / run.file);
+}
+
+void WorkFolder::close(const std::string& manifest, const std::vector<std::string>& wanted) const {
+  const std::set<std::string> names(wanted.begin(), wanted.end());
+  for (const auto& entry : fs::directory_iterator(out_)) {
+    const std::string name = entry.path().filename().string();
+    if (name != ".work" && !names.contains(name)) state::remove_tree(entry.path());
+  }
+  state::sync_folder(out_);
+  write_text(out_ / kManifestName, manifest);
+  state::sync_folder(out_);
+  state::remove_tree(work_);
+}
+
+}  // namespace shoal::flow

@@ -1,0 +1,74 @@
+// The folder that a flow writes into, and the journal of what is done in its .work: what makes a run go on
+// after any end.
+//
+//   OUT/.work/identity           what this work is: other input or steps, another text
+//   OUT/.work/s0-p00003.done     stage 0's part 3 is done: what it counted, the runs it left, with checksums
+//   OUT/.work/s0-p00003-r0.run   a run (runs.h)
+//   OUT/.work/s0.used            stage 1 is done, stage 0's runs are no longer needed
+//   OUT/.work/s0.next            how many parts of the stage were taken, in this run
+//   OUT/part-00003.parquet, OUT/bad-00003.jsonl
+//   OUT/manifest.json            written last; .work goes then
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/group.h"
+#include "data/files.h"
+#include "flow/files.h"
+#include "flow/runs.h"
+#include "flow/writers.h"
+
+namespace shoal::flow {
+
+/// What doing one part left.
+struct PartRecord {
+  std::vector<std::pair<int64_t, int64_t>>
+      counts;  // rows in and out, of each operator, then of the exchange or the writer
+  int64_t rows_read = 0, bytes = 0;
+  int64_t bad_records = 0;
+  std::string first_bad_record;
+  std::vector<RunRecord> runs;
+  std::vector<FileRecord> files;
+};
+
+/// Belongs to one device.
+class WorkFolder {
+ public:
+  /// Collective. The folder is there, is nobody else's, and holds nothing, or work of this identity, which
+  /// goes on, or is_finished(). Throws InputError.
+  WorkFolder(comm::Group&, std::filesystem::path out, const std::string& identity);
+
+  const std::filesystem::path& out() const { return out_; }
+  const std::filesystem::path& work() const { return work_; }
+
+  /// It holds the output of this identity already.
+  bool is_finished() const { return finished_; }
+
+  /// The next part of the stage that nobody took in this run.
+  int64_t take_part(size_t stage);
+  /// What an earlier run did of it; nothing when any of its files is not as it was written.
+  std::optional<PartRecord> find(size_t stage, int64_t part) const;
+  void record(size_t stage, int64_t part, const PartRecord&) const;
+  /// REQUIRES: it is done.
+  PartRecord load(size_t stage, int64_t part) const;
+
+  /// Rank 0: the stage's runs may go.
+  void drop_runs(size_t stage, const std::vector<RunRecord>& runs) const;
+  /// Rank 0: all is done; the folder holds `wanted` and the manifest alone.
+  void close(const std::string& manifest, const std::vector<std::string>& wanted) const;
+
+ private:
+  std::string part_name(size_t stage, int64_t part) const;
+  std::filesystem::path out_, work_;
+  std::unique_ptr<data::FolderLock> lock_;
+  bool finished_ = false;
+};
+
+std::string to_json(const PartRecord&);
+PartRecord part_from_json(const std::string&);
+
+}  // namespace shoal::flow

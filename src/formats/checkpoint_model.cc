@@ -1,0 +1,202 @@
+// A checkpoint that `shoal train` wrote, of a gpt or a llama (src/models), as a model to serve. Its weights
+// are copied, and checked against their checksums, when they are first asked for.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "base/text.h"
+#include "formats/bf16.h"
+#include "formats/json_text.h"
+#include "formats/model_shape.h"
+#include "formats/open_formats.h"
+#include "formats/weight_table.h"
+#include "shoal/error.h"
+#include "state/checkpoint.h"
+
+namespace shoal::formats {
+namespace {
+
+constexpr int64_t kByteVocabulary = 257;  // 256 bytes and the end of a document
+
+/// The names of src/models in a checkpoint; of layers without "blocks.3.".
+std::string stored_name(const std::string& name) {
+  static const std::map<std::string, std::string> kNames = {{"token_embd", "tokens"},
+                                                            {"position_embd", "positions"},
+                                                            {"output_norm", "norm"},
+                                                            {"output", "head"},
+                                                            {"attn_norm", "norm1"},
+                                                            {"attn_q", "q"},
+                                                            {"attn_k", "k"},
+                                                            {"attn_v", "v"},
+                                                            {"attn_output", "projection"},
+                                                            {"ffn_norm", "norm2"},
+                                                            {"ffn_gate", "gate"},
+                                                            {"ffn_up", "up"},
+                                                            {"ffn_down", "down"}};
+  const size_t kind = name.rfind('.');
+  if (!name.starts_with("blk.")) return kNames.at(name.substr(0, kind)) + name.substr(kind);
+  const size_t dot = name.find('.', 4);
+  return cat("blocks.", name.substr(4, dot - 4), ".", kNames.at(name.substr(dot + 1, kind - dot - 1)),
+             name.substr(kind));
+}
+
+/// What the run's recipe says of the model.
+struct Described {
+  ModelConfig config;
+  bool is_bf16 = false;
+};
+
+Described describe_model(const state::Checkpoint& checkpoint) {
+  const std::string place = checkpoint.folder().string();
+  const nlohmann::json& run = checkpoint.contents().run;
+  const auto unusable = [&] {
+    return InputError(
+        cat(place, " - recipe: is missing or unusable, want a checkpoint that shoal train saved"));
+  };
+  if (!run.is_object()) throw unusable();
+  const auto notes = Members(run, place, "run.").object("notes");
+  const auto recipe = notes ? notes->object("recipe") : std::nullopt;
+  const auto model = recipe ? recipe->object("model") : std::nullopt;
+  const auto data = recipe ? recipe->object("data") : std::nullopt;
+  const auto train = recipe ? recipe->object("train") : std::nullopt;
+  if (!model || !data || !train) throw unusable();
+
+  const std::string name = model->text("name").value_or("");
+  if (name != "gpt" && name != "llama")
+    throw InputError(cat(place, " - model: got ", name, ", want gpt or llama, which know text"));
+  if (const std::string source = data->text("source").value_or(""); source != "store")
+    throw InputError(cat(place, " - data: the model was trained on ", source,
+                         " tokens, want one trained on a store of text"));
+  Described described;
+  ModelConfig& config = described.config;
+  config.name = name;
+  config.vocabulary = model->wanted_integer("vocabulary");
+  config.layers = model->wanted_integer("layers");
+  config.width = model->wanted_integer("width");
+  config.heads = config.kv_heads = model->wanted_integer("heads");
+  config.context = model->wanted_integer("context");
+  config.tied_head = model->flag("tied_head").value_or(false);
+  config.norm_epsilon = 1e-5;
+  if (config.vocabulary < kByteVocabulary)
+    throw InputError(cat(place, " - vocabulary: got ", config.vocabulary, ", want at least ", kByteVocabulary,
+                         " for bytes"));
+  if (config.heads < 1 || config.width < 1 || config.width > (1 << 24) || config.width % config.heads != 0)
+    throw unusable();
+  config.head_width = config.width / config.heads;
+  if (name == "gpt") {
+    config.architecture = Architecture::kGpt2;
+    config.hidden = 4 * config.width;
+  } else {
+    // As models::LlamaConfig says; recipes have no keys for base and epsilon.
+    if (const int64_t kv_heads = model->integer("kv_heads").value_or(0); kv_heads > 0)
+      config.kv_heads = kv_heads;
+    config.hidden = model->integer("hidden").value_or(0);
+    if (config.hidden <= 0) config.hidden = (8 * config.width / 3 + 31) / 32 * 32;
+    config.rope_halves = true;
+    config.rope_width = config.head_width;
+    config.rope_base = 1e4;
+  }
+  described.is_bf16 = train->text("precision").value_or("fp32") == "bf16";
+  check_config(config, place);
+  return described;
+}
+
+class CheckpointModel : public ModelFile {
+ public:
+  explicit CheckpointModel(const std::filesystem::path& path)
+      : checkpoint_(path), described_(describe_model(checkpoint_)) {
+    const auto add_all = [&](const std::vector<WantedWeight>& wanted) {
+      for (const WantedWeight& want : wanted)
+        if (!want.optional) add_weight(want);
+    };
+    add_all(weights_around(config()));
+    for (int64_t layer = 0; layer < config().layers; ++layer) add_all(weights_of_layer(config(), layer));
+    weights_.check(config(), place());
+  }
+
+  const ModelConfig& config() const override { return described_.config; }
+  std::optional<Weight> weight(const std::string& name) const override { return weights_.find(name); }
+  std::vector<std::string> weight_names() const override { return weights_.names(); }
+  text::TokenizerSpec tokenizer() const override { return text::byte_tokenizer(config().vocabulary); }
+  std::string chat_template() const override { return ""; }
+  std::string place() const override { return checkpoint_.folder().string(); }
+
+ private:
+  void add_weight(const WantedWeight& want) {
+    Weight weight{described_.is_bf16 ? WeightType::kBF16 : WeightType::kF32, want.rows, want.columns,
+                  nullptr};
+    // Our gpt has queries, keys and values in one matrix, of which a head's 3 x head_width rows follow each
+    // other.
+    int part = -1;
+    std::string name = want.name;
+    if (config().architecture == Architecture::kGpt2)
+      for (const auto& [index, infix] :
+           {std::pair(0, ".attn_q."), std::pair(1, ".attn_k."), std::pair(2, ".attn_v.")})
+        if (name.find(infix) != std::string::npos) part = index;
+    if (part >= 0) {
+      const size_t layer_end = name.find('.', 4);
+      name = cat("blocks.", name.substr(4, layer_end - 4), ".qkv", name.substr(name.rfind('.')));
+    } else {
+      name = stored_name(name);
+    }
+    const bool is_vector = want.name.ends_with(".bias") || want.name.ends_with("norm.weight");
+    std::vector<int64_t> shape = {want.rows, want.columns};
+    if (is_vector) shape = {want.columns};
+    if (part >= 0) shape[0] *= 3;
+    const state::TensorSpec spec{name, "weight", "F32", shape};
+    require(spec);
+    weights_.add(want.name, weight, [this, spec, weight, part] { return read(spec, weight, part); });
+  }
+
+  /// A wrong name or shape is told at once, not when the weight is first used.
+  void require(const state::TensorSpec& want) const {
+    if (whole_tensors_.empty())
+      for (const state::TensorSpec& spec : state::whole_tensors(checkpoint_.contents().tensors))
+        whole_tensors_.emplace(std::pair(spec.name, spec.role), spec);
+    const auto found = whole_tensors_.find({want.name, want.role});
+    if (found == whole_tensors_.end() || found->second != want)
+      throw InputError(cat(place(), " - tensor ", want.name, ": got ",
+                           found == whole_tensors_.end() ? "none" : state::type_text(found->second),
+                           ", want ", state::type_text(want), ", as the recipe's model has it"));
+  }
+
+  WeightTable::Bytes read(const state::TensorSpec& spec, const Weight& weight, int part) const {
+    const auto elements = static_cast<size_t>(state::num_elements(spec));
+    std::vector<float> stored(elements);
+    checkpoint_.read_whole(spec, std::as_writable_bytes(std::span(stored)));
+    if (part >= 0) {  // (head, q|k|v, dim) -> (head, dim) of one of the three
+      const auto row = static_cast<size_t>(spec.shape.size() == 1 ? 1 : weight.columns);
+      const size_t run = static_cast<size_t>(config().head_width) * row;
+      for (size_t head = 0; head < static_cast<size_t>(config().heads); ++head)
+        std::copy_n(stored.data() + (3 * head + static_cast<size_t>(part)) * run, run,
+                    stored.data() + head * run);
+      stored.resize(elements / 3);
+    }
+    auto bytes = std::make_unique<std::byte[]>(static_cast<size_t>(bytes_of(weight)));
+    if (weight.type == WeightType::kF32) {
+      std::memcpy(bytes.get(), stored.data(), stored.size() * sizeof(float));
+    } else {
+      for (size_t i = 0; i < stored.size(); ++i) {
+        const uint16_t rounded = to_bf16(stored[i]);
+        std::memcpy(bytes.get() + 2 * i, &rounded, sizeof rounded);
+      }
+    }
+    return bytes;
+  }
+
+  const state::Checkpoint checkpoint_;
+  const Described described_;
+  mutable std::map<std::pair<std::string, std::string>, state::TensorSpec>
+      whole_tensors_;  // while it is opened
+  WeightTable weights_;
+};
+
+}  // namespace
+
+std::shared_ptr<const ModelFile> open_checkpoint(const std::filesystem::path& path) {
+  return std::make_shared<CheckpointModel>(path);
+}
+
+}  // namespace shoal::formats

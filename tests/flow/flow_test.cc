@@ -1,0 +1,241 @@
+#include "shoal/flow.h"
+
+#include <arrow/api.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "flow/tables.h"
+#include "shoal/error.h"
+#include "support/expect_error.h"
+
+namespace shoal::flow {
+namespace {
+
+/// Small parts: every exchange has many runs and partitions.
+constexpr int64_t kPartBytes = 4096;
+
+Flow tables_flow(const std::filesystem::path& in) {
+  Flow flow;
+  flow.read(read_tables(in));
+  flow.settings = {.memory_bytes = int64_t{64} << 20, .part_bytes = kPartBytes};
+  return flow;
+}
+
+const std::map<std::string, std::function<void(Flow&)>>& flows() {
+  static const std::map<std::string, std::function<void(Flow&)>> kFlows = {
+      {"filter",
+       [](Flow& f) {
+         f.filter("n > 0 and text != ''")
+             .with_column("twice", "n * 2")
+             .select({{"id", "id"}, {"twice", "twice"}, {"x", "x"}});
+       }},
+      {"group_by",
+       [](Flow& f) {
+         f.group_by({"key"}, {{"rows", "count()"},
+                              {"some", "count(x)"},
+                              {"sum", "sum(x)"},
+                              {"total", "sum(n)"},
+                              {"mean", "mean(x)"},
+                              {"low", "min(text)"},
+                              {"high", "max(x)"},
+                              {"kinds", "count_distinct(text)"}});
+       }},
+      {"all",
+       [](Flow& f) {
+         f.group_by({}, {{"rows", "count()"}, {"sum", "sum(x)"}});
+       }},
+      {"sort",
+       [](Flow& f) {
+         f.sort({"-key", "n"});
+       }},
+      {"distinct",
+       [](Flow& f) {
+         f.distinct({"key", "text"});
+       }},
+      {"window",
+       [](Flow& f) {
+         f.window({"key"}, {"-n"},
+                  {{"row", "row_number()"},
+                   {"before", "lag(id)"},
+                   {"so_far", "running_sum(x)"},
+                   {"total", "running_sum(n)"}});
+       }},
+      {"words",
+       [](Flow& f) {
+         f.flat_map("text", "words", "word")
+             .group_by({"word"}, {{"times", "count()"}})
+             .sort({"-times", "word"});
+       }},
+      {"sample",
+       [](Flow& f) {
+         f.sample(0.3, 5).group_by({"key"}, {{"rows", "count()"}});
+       }},
+  };
+  return kFlows;
+}
+
+class SameBytes : public testing::TestWithParam<std::string> {};
+
+TEST_P(SameBytes, ForEveryNumberOfDevices) {
+  TempFolder temp;
+  write_tables(temp / "in");
+  std::map<std::string, std::string> expected;
+  for (const std::string format : {"jsonl", "parquet"}) {
+    for (const int devices : {1, 2, 3, 4, 7}) {
+      Flow flow = tables_flow(temp / "in");
+      flows().at(GetParam())(flow);
+      const auto out = temp / (format + std::to_string(devices));
+      flow.write({.out = out.string(), .format = format});
+      const FlowReport report = run_flow(flow, {.devices = devices});
+      EXPECT_EQ(report.steps[0].rows_out, 2808);
+      const auto files = contents(out);
+      EXPECT_GE(files.size(), 3u);
+      if (devices == 1) expected = files;
+      EXPECT_EQ(files, expected) << devices;
+      EXPECT_FALSE(std::filesystem::exists(out / ".work"));
+    }
+  }
+}
+
+std::vector<std::string> names() {
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : flows()) names.push_back(name);
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(Steps, SameBytes, testing::ValuesIn(names()),
+                         [](const auto& info) { return info.param; });
+
+/// Small enough to be checked by eye.
+std::string answer(const std::string& csv, const std::function<void(Flow&)>& steps,
+                   int64_t part_bytes = 256) {
+  TempFolder temp;
+  write_file(temp / "in.csv", csv);
+  Flow flow;
+  flow.read({.paths = {(temp / "in.csv").string()}});
+  steps(flow);
+  flow.settings.part_bytes = part_bytes;
+  flow.write({.out = (temp / "out").string(), .format = "csv"});
+  run_flow(flow);
+  return lines_of(temp / "out");
+}
+
+const std::string kSmall = "k,v\nb,1\na,2\n,3\nb,4\n\"\",5\na,\n";
+
+TEST(Steps, GroupsComeByKeyNullLast) {
+  EXPECT_EQ(
+      answer(
+          kSmall,
+          [](Flow& f) {
+            f.group_by(
+                {"k"},
+                {{"n", "count()"}, {"s", "sum(v)"}, {"m", "mean(v)"}, {"lo", "min(v)"}, {"c", "count(v)"}});
+          }),
+      "k,n,s,m,lo,c\n\"\",1,5,5,5,1\na,2,2,2,2,1\nb,2,5,2.5,1,2\n,1,3,3,3,1\n");
+}
+
+TEST(Steps, SortKeepsEqualRowsInOrder) {
+  EXPECT_EQ(answer(kSmall, [](Flow& f) { f.sort({"-k"}); }), "k,v\nb,1\nb,4\na,2\na,\n\"\",5\n,3\n");
+  EXPECT_EQ(answer(kSmall, [](Flow& f) { f.sort({"v"}); }), "k,v\nb,1\na,2\n,3\nb,4\n\"\",5\na,\n");
+}
+
+TEST(Steps, DistinctKeepsTheFirst) {
+  EXPECT_EQ(answer(kSmall, [](Flow& f) { f.distinct({"k"}); }), "k,v\n\"\",5\na,2\nb,1\n,3\n");
+}
+
+TEST(Steps, WindowLooksBack) {
+  EXPECT_EQ(
+      answer(kSmall,
+             [](Flow& f) {
+               f.window({"k"}, {"-v"}, {{"i", "row_number()"}, {"p", "lag(v)"}, {"s", "running_sum(v)"}});
+             }),
+      "k,v,i,p,s\n\"\",5,1,,5\na,2,1,,2\na,,2,2,2\nb,4,1,,4\nb,1,2,4,5\n,3,1,,3\n");
+}
+
+TEST(Steps, JoinKeepsTheOrderOfTheLeft) {
+  TempFolder temp;
+  write_file(temp / "right.csv", "k,w\na,10\nb,20\na,11\n,30\n");
+  const auto join = [&](const std::string& kind) {
+    return answer(kSmall, [&](Flow& f) {
+      f.join({.right = {.paths = {(temp / "right.csv").string()}}, .on = {"k"}, .kind = kind});
+    });
+  };
+  EXPECT_EQ(join("inner"), "k,v,w\nb,1,20\na,2,10\na,2,11\nb,4,20\na,,10\na,,11\n");
+  EXPECT_EQ(join("left"), "k,v,w\nb,1,20\na,2,10\na,2,11\n,3,\nb,4,20\n\"\",5,\na,,10\na,,11\n");
+}
+
+TEST(Steps, SumsOfNoRows) {
+  const auto none = [](Flow& f) {
+    f.filter("v > 100").group_by({}, {{"n", "count()"}, {"s", "sum(v)"}, {"m", "max(k)"}});
+  };
+  EXPECT_EQ(answer(kSmall, none), "n,s,m\n0,,\n");
+  EXPECT_EQ(answer(kSmall,
+                   [](Flow& f) {
+                     f.filter("v > 100").group_by({"k"}, {{"n", "count()"}});
+                   }),
+            "k,n\n");
+}
+
+TEST(Steps, PiecesOfText) {
+  const std::string csv = "id,s\n1,ACGT\n2,\n3,AC\n";
+  EXPECT_EQ(answer(csv,
+                   [](Flow& f) {
+                     f.flat_map("s", "kmers:3", "kmer").select({{"id", "id"}, {"kmer", "kmer"}});
+                   }),
+            "id,kmer\n1,ACG\n1,CGT\n");
+  EXPECT_EQ(answer(csv, [](Flow& f) { f.flat_map("s", "split:C", "s"); }), "id,s\n1,A\n1,GT\n3,A\n3,\"\"\n");
+}
+
+TEST(Steps, FunctionsOfTheUsersOwn) {
+  const auto twice = [](const std::shared_ptr<arrow::RecordBatch>& batch) {  // every row two times
+    std::vector<std::shared_ptr<arrow::Array>> columns;
+    for (const auto& column : batch->columns())
+      columns.push_back(arrow::Concatenate({column, column}).ValueOrDie());
+    return arrow::RecordBatch::Make(batch->schema(), batch->num_rows() * 2, columns);
+  };
+  EXPECT_EQ(answer(kSmall,
+                   [&](Flow& f) {
+                     f.map("twice", twice).group_by({}, {{"n", "count()"}, {"s", "sum(v)"}});
+                   }),
+            "n,s\n12,30\n");
+  EXPECT_ERROR(answer(kSmall,
+                      [](Flow& f) {
+                        f.map("bad", [](const auto&) -> std::shared_ptr<arrow::RecordBatch> {
+                          throw std::runtime_error("no");
+                        });
+                      }),
+               JobError, "flow - step 1, map - the function threw: std::runtime_error: no");
+}
+
+TEST(Steps, ErrorsAreSaidBeforeAnyWork) {
+  const auto refused = [](const std::function<void(Flow&)>& steps) { return answer(kSmall, steps); };
+  EXPECT_ERROR(refused([](Flow& f) {
+                 f.group_by({"kk"}, {{"n", "count()"}});
+               }),
+               InputError, "flow - step 1, group_by: unknown column: got kk, want one of k, v");
+  EXPECT_ERROR(refused([](Flow& f) {
+                 f.group_by({"k"}, {{"n", "median(v)"}});
+               }),
+               InputError, "flow - step 1, group_by, n: unknown aggregate: got median, want mean");
+  EXPECT_ERROR(refused([](Flow& f) {
+                 f.group_by({"k"}, {{"n", "sum(k)"}});
+               }),
+               InputError, "flow - step 1, group_by, n: sum does not take text, want numbers");
+  EXPECT_ERROR(refused([](Flow& f) { f.filter("v"); }), InputError,
+               "flow - step 1, filter: got an expression of type int64, want a condition (bool)");
+  EXPECT_ERROR(
+      refused([](Flow& f) {
+        f.window({"k"}, {}, {{"i", "rank()"}});
+      }),
+      InputError,
+      "flow - step 1, window, i: unknown window function: got rank, want row_number, lag or running_sum");
+  EXPECT_ERROR(refused([](Flow& f) {
+                 f.settings.part_bytes = 0, f.settings.memory_bytes = 5;
+                 f.sort({"k"});
+                 f.settings.part_bytes = 1;
+               }),
+               InputError, "flow - memory: got 5 B, want at least 16 MiB");
+}
+
+}  // namespace
+}  // namespace shoal::flow

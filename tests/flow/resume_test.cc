@@ -1,0 +1,210 @@
+// Killed at random instants and started again; two runs into one folder; damage of what was written.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+
+#include "flow/manifest.h"
+#include "flow/parse_flow.h"
+#include "flow/tables.h"
+#include "shoal/error.h"
+#include "support/expect_error.h"
+
+namespace shoal::flow {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kPipeline = R"toml(
+memory = "64MB"
+part_bytes = "4KB"
+[read]
+paths = ["IN"]
+format = "jsonl"
+columns = { id = "int", key = "text", x = "float", n = "int", text = "text" }
+[[step]]
+filter = "n > -900"
+[[step]]
+window = { by = ["key"], order = ["n"], columns = { i = "row_number()", s = "running_sum(x)" } }
+[[step]]
+group_by = ["text", "key"]
+aggregates = { rows = "count()", total = "sum(x)", most = "max(i)" }
+[[step]]
+sort = ["-rows", "text"]
+[write]
+format = "csv"
+)toml";
+
+class Resume : public testing::Test {
+ protected:
+  Resume() {
+    write_tables(temp_ / "in", 500);
+    std::string text = kPipeline;
+    text.replace(text.find("IN"), 2, (temp_ / "in").string());
+    write_file(temp_ / "p.toml", text);
+  }
+  /// Starts the program; its process.
+  pid_t start(const fs::path& out, int devices) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (!std::freopen("/dev/null", "w", stderr) || !std::freopen("/dev/null", "w", stdout)) ::_exit(9);
+      const std::string n = std::to_string(devices), file = (temp_ / "p.toml").string();
+      ::execl(FLOW_PROGRAM, FLOW_PROGRAM, file.c_str(), "--out", out.c_str(), "-n", n.c_str(), nullptr);
+      ::_exit(9);
+    }
+    return child;
+  }
+  static int wait_for(pid_t child) {
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    return status;
+  }
+  TempFolder temp_;
+};
+
+TEST_F(Resume, KilledAtAnyInstantItGoesOn) {
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_EQ(wait_for(start(temp_ / "whole", 1)), 0);
+  const auto whole = std::chrono::steady_clock::now() - begin;
+  const auto expected = contents(temp_ / "whole");
+  ASSERT_GE(expected.size(), 3u);
+  const char* wish = std::getenv("SHOAL_KILLS");
+  const int kills = wish ? std::atoi(wish) : 20;
+  std::mt19937 random(3);
+  int killed = 0;
+  for (int i = 0; i < kills; ++i) {
+    const fs::path out = temp_ / ("out" + std::to_string(i));
+    const pid_t child = start(out, 1 + i % 2);
+    std::this_thread::sleep_for(whole * (random() % 1000) / 1000);
+    ::kill(child, SIGKILL);
+    killed += WIFSIGNALED(wait_for(child));
+    // ranks die with their launcher, but not before it: a run that comes too early is told of the other
+    int status = -1;
+    for (int attempt = 0; attempt < 200 && status != 0; ++attempt) {
+      status = wait_for(start(out, 1 + (i + 1) % 3));
+      if (status != 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    ASSERT_EQ(status, 0) << i;
+    ASSERT_EQ(contents(out), expected) << i;
+    fs::remove_all(out);
+  }
+  EXPECT_GT(killed, kills / 2);
+}
+
+TEST_F(Resume, WhatIsDoneIsKept) {
+  Flow flow = load_flow(temp_ / "p.toml");
+  flow.sink.out = (temp_ / "out").string();
+  int64_t parts = 0;
+  const auto stop = [&](const FlowProgress& progress) {
+    if (progress.stage == 3) throw JobError("enough");
+    parts = std::max(parts, progress.parts_done);
+  };
+  EXPECT_THROW(run_flow(flow, {.on_progress = stop}), JobError);
+  EXPECT_TRUE(fs::exists(temp_ / "out/.work"));
+  const FlowReport report = run_flow(flow);
+  EXPECT_GT(report.parts_kept, 20);
+  const FlowReport again = run_flow(flow);  // finished: compared, not made again
+  EXPECT_EQ(again.parts_kept, again.files);
+  EXPECT_EQ(again.rows, report.rows);
+}
+
+TEST_F(Resume, OtherWorkInTheFolderIsRefused) {
+  Flow flow = load_flow(temp_ / "p.toml");
+  const std::string out = flow.sink.out = (temp_ / "out").string();
+  const auto stop = [&](const FlowProgress& progress) {
+    if (progress.stage == 2) throw JobError("enough");
+  };
+  EXPECT_THROW(run_flow(flow, {.on_progress = stop}), JobError);
+  write_file(temp_ / "in/t9.jsonl", "");
+  EXPECT_ERROR(run_flow(flow), InputError,
+               out +
+                   " - holds unfinished work of another flow, or of input that has changed since; remove it, "
+                   "or name another --out");
+  fs::remove(temp_ / "in/t9.jsonl");
+  run_flow(flow);
+  flow.filter("rows > 3");
+  EXPECT_ERROR(run_flow(flow), InputError,
+               out +
+                   " - holds the output of another flow, or of input that has changed since; remove it, or "
+                   "name another --out");
+  flow.sink.out = (temp_ / "in").string();
+  EXPECT_ERROR(run_flow(flow), InputError,
+               flow.sink.out + " - holds something else than a flow's output: got " +
+                   fs::directory_iterator(temp_ / "in")->path().filename().string() +
+                   ", want a new or empty folder; name another --out");
+}
+
+TEST_F(Resume, TwoRunsIntoOneFolder) {
+  Flow flow = load_flow(temp_ / "p.toml");
+  const std::string out = flow.sink.out = (temp_ / "out").string();
+  std::string second;
+  run_flow(flow, {.on_progress = [&](const FlowProgress& progress) {
+             if (progress.stage != 2 || !second.empty()) return;
+             try {
+               run_flow(flow);
+               second = "not refused";
+             } catch (const InputError& error) {
+               second = error.what();
+             }
+           }});
+  EXPECT_EQ(second, out + " - another shoal data writes here; wait for its end, or name another --out");
+}
+
+TEST_F(Resume, EveryDamageIsFound) {
+  Flow flow = load_flow(temp_ / "p.toml");
+  const fs::path out = flow.sink.out = (temp_ / "out").string();
+  run_flow(flow);
+  EXPECT_NO_THROW(verify_output(out));
+  std::mt19937 random(5);
+  for (const auto& [name, bytes] : contents(out)) {
+    if (name == "report.html") continue;
+    for (int i = 0; i < 60; ++i) {
+      std::string damaged = bytes;
+      if (i < 20) {
+        damaged.resize(random() % bytes.size());
+      } else {
+        char& byte = damaged[random() % bytes.size()];
+        byte = static_cast<char>(byte ^ (1 << random() % 8));
+      }
+      write_file(out / name, damaged);
+      try {
+        verify_output(out);
+        ADD_FAILURE() << name << ": not found, damage " << i;
+      } catch (const InputError& error) {
+        EXPECT_NE(std::string(error.what()).find(name), std::string::npos);
+      }
+    }
+    write_file(out / name, bytes);
+  }
+  EXPECT_NO_THROW(verify_output(out));
+}
+
+TEST_F(Resume, DiskFull) {
+  const pid_t child = ::fork();
+  if (child == 0) {  // files may have 2,000 bytes
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{2000, 2000};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    try {
+      Flow flow = load_flow(temp_ / "p.toml");
+      flow.sink.out = (temp_ / "out").string();
+      run_flow(flow);
+    } catch (const JobError& error) {
+      ::_exit(std::string(error.what()).find("cannot be written: File too large") != std::string::npos ? 3
+                                                                                                       : 4);
+    } catch (...) {
+      ::_exit(5);
+    }
+    ::_exit(6);
+  }
+  EXPECT_EQ(WEXITSTATUS(wait_for(child)), 3);
+  EXPECT_EQ(wait_for(start(temp_ / "out", 2)), 0);
+}
+
+}  // namespace
+}  // namespace shoal::flow
