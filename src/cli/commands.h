@@ -27,6 +27,7 @@ void add_generate(CLI::App& app, Invocation&);
 void add_score(CLI::App& app, Invocation&);
 void add_data(CLI::App& app, Invocation&);
 void add_checkpoint(CLI::App& app, Invocation&);
+void add_serve(CLI::App& app, Invocation&);
 void add_run(CLI::App& app, Invocation&);
 
 }  // namespace shoal::cli

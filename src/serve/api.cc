@@ -14,6 +14,7 @@ namespace shoal::serve {
 namespace {
 
 constexpr size_t kWaitingEmbeddings = 64;
+constexpr auto kLastStep = std::chrono::seconds(60);
 
 ApiError unavailable(const std::string& message) {
   ApiError error(503, message, "", "unavailable");
@@ -40,7 +41,21 @@ Api::Api(const ApiOptions& options, std::function<void(const std::string&)> log,
       embedding_(1, kWaitingEmbeddings),
       loading_(1, 8) {}
 
-Api::~Api() = default;
+Api::~Api() {
+  cancel_all();
+  loading_.stop();
+  embedding_.stop();
+  // Answers that are given up still have their model until its engine lets go of them, after its current step. Should
+  // it never do so, the model is left alone: ended by its own thread it would wait for itself.
+  auto models = std::move(retired_);
+  if (model_) models.push_back(std::move(model_));
+  const auto end = std::chrono::steady_clock::now() + kLastStep;
+  for (auto& model : models) {
+    while (model.use_count() > 1 && std::chrono::steady_clock::now() < end)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    if (model.use_count() > 1) new std::shared_ptr<Model>(std::move(model));
+  }
+}
 
 const std::vector<Api::Route>& Api::routes() {
   static const std::vector<Route> table = {

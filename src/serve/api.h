@@ -1,6 +1,7 @@
 // What is served at which path, for whom: the OpenAI API, and what an operator needs. docs/serving.md.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -30,7 +31,7 @@ class Api final : public Handler {
   /// the API; null: it cannot be.
   Api(const ApiOptions&, std::function<void(const std::string& line)> log,
       std::function<std::shared_ptr<Model>()> reload = {});
-  /// The server must be gone.
+  /// REQUIRES: the server is gone.
   ~Api() override;
 
   /// From now on requests go to this one; those under way stay with theirs, which is ended when the last is done.
@@ -42,12 +43,11 @@ class Api final : public Handler {
   void drain();
   /// Gives up all answers that are under way; their clients are told.
   void cancel_all();
-  /// What /metrics says of connections.
-  void count_connections(std::function<int()> connections) { connections_ = std::move(connections); }
 
   std::optional<Reply> refuse(const HttpRequest& head) override;
   void handle(HttpRequest, std::shared_ptr<Exchange>) override;
   void ended(const EndedRequest&) override;
+  void connected(int open) override { connections_ = open; }
 
  private:
   using Call = void (Api::*)(const HttpRequest&, const std::string& client, const std::shared_ptr<Exchange>&);
@@ -84,7 +84,7 @@ class Api final : public Handler {
   const int64_t queue_;
   const std::function<void(const std::string&)> log_;
   const std::function<std::shared_ptr<Model>()> load_;
-  std::function<int()> connections_;
+  std::atomic<int> connections_{0};
   Metrics metrics_;
 
   mutable std::mutex mutex_;

@@ -105,7 +105,7 @@ void Api::metrics(const HttpRequest&, const std::string&, const std::shared_ptr<
   }
   const infer::EngineState state = model ? model->state() : infer::EngineState{};
   exchange->reply({200, "text/plain; version=0.0.4; charset=utf-8",
-                   metrics_.text(model ? &state : nullptr, connections_ ? connections_() : 0)});
+                   metrics_.text(model ? &state : nullptr, connections_)});
 }
 
 void Api::models(const HttpRequest& request, const std::string&, const std::shared_ptr<Exchange>& exchange) {

@@ -66,6 +66,8 @@ class Handler {
   virtual void handle(HttpRequest, std::shared_ptr<Exchange>) = 0;
   /// On the network's thread.
   virtual void ended(const EndedRequest&) = 0;
+  /// So many connections are open now. On the network's thread.
+  virtual void connected(int open) = 0;
 };
 
 struct HttpLimits {
@@ -88,11 +90,10 @@ class HttpServer {
   /// Closes all connections. No handler is called afterwards.
   ~HttpServer();
   int port() const;
-  int connections() const;  // open now; any thread
-  /// From now on: no new connections, and each is closed after the answer that it waits for. Any thread.
+  /// From now on: no new connections, and each is closed after its next answer. Any thread.
   void drain();
-  /// Waits until no connection is open, so long at most; whether that is so.
-  bool wait_until_empty(double seconds);
+  /// Waits until no connection has a request, so long at most; whether that is so.
+  bool wait_until_quiet(double seconds);
 
  private:
   struct Impl;

@@ -16,14 +16,18 @@ class TaskQueue {
   TaskQueue(int threads, size_t most_waiting) : most_(most_waiting) {
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
   }
-  /// Waits for what runs; what waits is dropped.
-  ~TaskQueue() {
+  ~TaskQueue() { stop(); }
+  /// Waits for what runs; what waits is dropped, and what comes. REQUIRES: not called by a task.
+  void stop() {
+    std::deque<std::function<void()>> dropped;  // without the lock: what tasks hold may add others as it ends
     {
       const std::lock_guard lock(mutex_);
       ending_ = true;
+      dropped.swap(waiting_);
     }
     changed_.notify_all();
     for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
   }
   /// Any thread. False where too much waits already. The task must not throw.
   bool add(std::function<void()> task) {
