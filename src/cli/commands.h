@@ -28,6 +28,7 @@ void add_score(CLI::App& app, Invocation&);
 void add_data(CLI::App& app, Invocation&);
 void add_checkpoint(CLI::App& app, Invocation&);
 void add_convert(CLI::App& app, Invocation&);
+void add_serve(CLI::App& app, Invocation&);
 void add_run(CLI::App& app, Invocation&);
 
 }  // namespace shoal::cli

@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
   shoal::cli::add_predict(app, invocation);
   shoal::cli::add_generate(app, invocation);
   shoal::cli::add_score(app, invocation);
+  shoal::cli::add_serve(app, invocation);
   shoal::cli::add_run(app, invocation);
   shoal::cli::add_data(app, invocation);
   shoal::cli::add_checkpoint(app, invocation);
