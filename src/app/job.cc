@@ -11,6 +11,7 @@
 #include "app/report.h"
 #include "app/resume.h"
 #include "app/samples.h"
+#include "app/start_from.h"
 #include "app/trace.h"
 #include "base/text.h"
 #include "comm/collectives.h"
@@ -47,7 +48,7 @@ class Job {
         rows_(recipe.microbatch_samples()),
         validation_batches_(std::min(recipe.validation.samples, samples_.num_validation) / rows_),
         last_step_(options.until > 0 ? options.until : recipe.train.steps),
-        trainer_(world, make_model(recipe), traced(trainer_options(recipe))) {}
+        trainer_(world, first_model(), traced(trainer_options(recipe))) {}
 
   void run() {
     prepare();
@@ -78,6 +79,10 @@ class Job {
     return options;
   }
 
+  TrainingModel first_model() const {
+    return options_.from && !options_.resume ? make_model(network_from(recipe_, *options_.from)) : make_model(recipe_);
+  }
+
   Batch microbatch(int64_t index) const {
     return samples_.training(trainer_.samples_done() + index * rows_, rows_);
   }
@@ -85,6 +90,7 @@ class Job {
   void prepare() {
     trainer_.set_note("recipe", recipe_note(recipe_).dump());
     trainer_.set_note("data", nlohmann::json(samples_.identity).dump());
+    if (options_.from) trainer_.set_note("from", nlohmann::json(options_.from->string()).dump());
     trainer_.prepare(microbatch(0));
     if (options_.resume) {
       check_same_recipe(recipe_, samples_, state::Checkpoint(*options_.resume));

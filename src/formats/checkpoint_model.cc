@@ -11,6 +11,7 @@
 #include "formats/json_text.h"
 #include "formats/model_shape.h"
 #include "formats/open_formats.h"
+#include "formats/own_names.h"
 #include "formats/weight_table.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
@@ -19,28 +20,6 @@ namespace shoal::formats {
 namespace {
 
 constexpr int64_t kByteVocabulary = 257;  // 256 bytes and the end of a document
-
-/// The names of src/models in a checkpoint; of layers without "blocks.3.".
-std::string stored_name(const std::string& name) {
-  static const std::map<std::string, std::string> kNames = {{"token_embd", "tokens"},
-                                                            {"position_embd", "positions"},
-                                                            {"output_norm", "norm"},
-                                                            {"output", "head"},
-                                                            {"attn_norm", "norm1"},
-                                                            {"attn_q", "q"},
-                                                            {"attn_k", "k"},
-                                                            {"attn_v", "v"},
-                                                            {"attn_output", "projection"},
-                                                            {"ffn_norm", "norm2"},
-                                                            {"ffn_gate", "gate"},
-                                                            {"ffn_up", "up"},
-                                                            {"ffn_down", "down"}};
-  const size_t kind = name.rfind('.');
-  if (!name.starts_with("blk.")) return kNames.at(name.substr(0, kind)) + name.substr(kind);
-  const size_t dot = name.find('.', 4);
-  return cat("blocks.", name.substr(4, dot - 4), ".", kNames.at(name.substr(dot + 1, kind - dot - 1)),
-             name.substr(kind));
-}
 
 /// What the run's recipe says of the model.
 struct Described {
@@ -89,14 +68,15 @@ Described describe_model(const state::Checkpoint& checkpoint) {
     config.architecture = Architecture::kGpt2;
     config.hidden = 4 * config.width;
   } else {
-    // As models::LlamaConfig says; recipes have no keys for base and epsilon.
+    // As models::LlamaConfig says; older recipes have no keys for base and epsilon.
     if (const int64_t kv_heads = model->integer("kv_heads").value_or(0); kv_heads > 0)
       config.kv_heads = kv_heads;
     config.hidden = model->integer("hidden").value_or(0);
     if (config.hidden <= 0) config.hidden = (8 * config.width / 3 + 31) / 32 * 32;
     config.rope_halves = true;
     config.rope_width = config.head_width;
-    config.rope_base = 1e4;
+    config.rope_base = model->real("rope_base").value_or(1e4);
+    config.norm_epsilon = model->real("norm_eps").value_or(1e-5);
   }
   described.is_bf16 = train->text("precision").value_or("fp32") == "bf16";
   check_config(config, place);
@@ -139,7 +119,7 @@ class CheckpointModel : public ModelFile {
       const size_t layer_end = name.find('.', 4);
       name = cat("blocks.", name.substr(4, layer_end - 4), ".qkv", name.substr(name.rfind('.')));
     } else {
-      name = stored_name(name);
+      name = own_name(name);
     }
     const bool is_vector = want.name.ends_with(".bias") || want.name.ends_with("norm.weight");
     std::vector<int64_t> shape = {want.rows, want.columns};
