@@ -6,9 +6,11 @@
 #include <string>
 
 #include "app/recipe_keys.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "formats/converted_weights.h"
 #include "formats/dequantise.h"
+#include "formats/hf_tokenizer.h"
 #include "formats/model_shape.h"
 #include "formats/own_names.h"
 #include "models/gpt.h"
@@ -36,7 +38,7 @@ void check_trainable(const ModelFile& file) {
         wants(cat("heads of ", config.head_width, " numbers"), cat("width / heads (", config.width, " / ", config.heads, ")")));
   if (config.architecture == Architecture::kGpt2) {
     check(config.hidden == 4 * config.width, wants(cat("a hidden layer of ", config.hidden), "4 x width"));
-    check(config.norm_epsilon == 1e-5, wants(cat("norm epsilon ", config.norm_epsilon), "1e-05"));
+    check(static_cast<float>(config.norm_epsilon) == 1e-5F, wants(cat("norm epsilon ", config.norm_epsilon), "1e-05"));
     return;
   }
   check(config.rope_scaling == formats::RopeScaling::kNone, wants("scaled rotary embeddings", "plain ones"));
@@ -153,6 +155,20 @@ std::vector<Override> keys_of_model(const std::filesystem::path& path) {
   add("rope_base", real_text(config.rope_base));
   add("norm_eps", real_text(config.norm_epsilon));
   return keys;
+}
+
+void check_tokens(const Recipe& recipe, const std::filesystem::path& path) {
+  if (recipe.data.source != "store" || formats::is_of_bytes(formats::open_model(path)->tokenizer())) return;
+  throw InputError(cat(recipe.place("data.path"), " - data.path: the store's tokens are bytes, but --from ", path.string(),
+                       " has a tokenizer of its own; want a store that was made with it"));
+}
+
+KeptTokenizer kept_tokenizer(const std::filesystem::path& path) {
+  const auto file = formats::open_model(path);
+  if (formats::is_of_bytes(file->tokenizer())) return {};
+  KeptTokenizer kept{formats::hf_tokenizer_files(*file, path), {}};
+  kept.hash = hash_hex(kept.files.at("tokenizer.json"));
+  return kept;
 }
 
 Network network_from(const Recipe& recipe, const std::filesystem::path& path) {

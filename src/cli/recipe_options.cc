@@ -39,7 +39,9 @@ app::Recipe load_recipe(const RecipeOptions& options) {
   if (options.layout && options.layout->empty())
     throw InputError("--layout - got nothing, want auto, axes as in dp=2,tp=2, or a plan file (TOML)");
   if (options.layout) overrides.push_back({"--layout " + *options.layout, "layout.mesh", *options.layout});
-  return app::load_recipe(options.recipe, overrides);
+  app::Recipe recipe = app::load_recipe(options.recipe, overrides);
+  if (options.from) app::check_tokens(recipe, *options.from);
+  return recipe;
 }
 
 }  // namespace shoal::cli

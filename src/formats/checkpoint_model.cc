@@ -7,8 +7,11 @@
 #include <utility>
 
 #include "base/half.h"
+#include "base/hash.h"
 #include "base/text.h"
+#include "formats/hf_tokenizer.h"
 #include "formats/json_text.h"
+#include "formats/mapped_file.h"
 #include "formats/model_shape.h"
 #include "formats/open_formats.h"
 #include "formats/own_names.h"
@@ -25,6 +28,7 @@ constexpr int64_t kByteVocabulary = 257;  // 256 bytes and the end of a document
 struct Described {
   ModelConfig config;
   bool is_bf16 = false;
+  std::string tokenizer;  // hash of its tokenizer.json; "": bytes
 };
 
 Described describe_model(const state::Checkpoint& checkpoint) {
@@ -49,6 +53,7 @@ Described describe_model(const state::Checkpoint& checkpoint) {
     throw InputError(cat(place, " - data: the model was trained on ", source,
                          " tokens, want one trained on a store of text"));
   Described described;
+  described.tokenizer = notes->text("tokenizer").value_or("");
   ModelConfig& config = described.config;
   config.name = name;
   config.vocabulary = model->wanted_integer("vocabulary");
@@ -58,7 +63,7 @@ Described describe_model(const state::Checkpoint& checkpoint) {
   config.context = model->wanted_integer("context");
   config.tied_head = model->flag("tied_head").value_or(false);
   config.norm_epsilon = 1e-5;
-  if (config.vocabulary < kByteVocabulary)
+  if (described.tokenizer.empty() && config.vocabulary < kByteVocabulary)
     throw InputError(cat(place, " - vocabulary: got ", config.vocabulary, ", want at least ", kByteVocabulary,
                          " for bytes"));
   if (config.heads < 1 || config.width < 1 || config.width > (1 << 24) || config.width % config.heads != 0)
@@ -99,11 +104,26 @@ class CheckpointModel : public ModelFile {
   const ModelConfig& config() const override { return described_.config; }
   std::optional<Weight> weight(const std::string& name) const override { return weights_.find(name); }
   std::vector<std::string> weight_names() const override { return weights_.names(); }
-  text::TokenizerSpec tokenizer() const override { return text::byte_tokenizer(config().vocabulary); }
-  std::string chat_template() const override { return ""; }
+  text::TokenizerSpec tokenizer() const override {
+    if (described_.tokenizer.empty()) return text::byte_tokenizer(config().vocabulary);
+    return read_hf_tokenizer(tokenizer_folder(), config().vocabulary);
+  }
+  std::string chat_template() const override {
+    return described_.tokenizer.empty() ? "" : read_hf_chat_template(tokenizer_folder());
+  }
   std::string place() const override { return checkpoint_.folder().string(); }
 
  private:
+  /// In the run's folder, since all its checkpoints have one tokenizer. Another one would make nonsense of tokens.
+  std::filesystem::path tokenizer_folder() const {
+    const std::filesystem::path folder = checkpoint_.folder().parent_path().parent_path() / kTokenizerFolder;
+    if (hash_hex(read_text(folder / "tokenizer.json", "the tokenizer of the run that the checkpoint is of", kMostText)) !=
+        described_.tokenizer)
+      throw InputError(cat((folder / "tokenizer.json").string(),
+                           " - is not the tokenizer that the model was trained with; want the one that shoal train left"));
+    return folder;
+  }
+
   void add_weight(const WantedWeight& want) {
     Weight weight{described_.is_bf16 ? WeightType::kBF16 : WeightType::kF32, want.rows, want.columns,
                   nullptr};
