@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "base/text.h"
+#include "flow/text_measures.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -22,7 +23,10 @@ void require(const arrow::Status& status, const std::string& place) {
 
 void initialise_arrow() {
   static std::once_flag once;
-  std::call_once(once, [] { require(arrow::compute::Initialize(), "Arrow"); });
+  std::call_once(once, [] {
+    require(arrow::compute::Initialize(), "Arrow");
+    register_text_measures();
+  });
 }
 
 Batch take(const Batch& batch, const std::vector<int64_t>& rows, const std::string& place) {
