@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "flow/sequence_functions.h"
+#include "flow/text_measures.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -26,6 +27,7 @@ void initialise_arrow() {
   std::call_once(once, [] {
     require(arrow::compute::Initialize(), "Arrow");
     add_sequence_functions(arrow::compute::GetFunctionRegistry());
+    register_text_measures();
   });
 }
 
