@@ -26,7 +26,7 @@ void initialise_arrow() {
   static std::once_flag once;
   std::call_once(once, [] {
     require(arrow::compute::Initialize(), "Arrow");
-    add_sequence_functions(arrow::compute::GetFunctionRegistry());
+    register_sequence_functions();
     register_text_measures();
   });
 }
