@@ -39,7 +39,7 @@ class Load:
         self.server, self.pick, self.lock = server, pick, threading.Lock()
         self.first, self.between, self.ends, self.wrong = [], [], collections.Counter(), []
 
-    def connect(self, seconds=120):
+    def connect(self, seconds=600):
         return http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=seconds)
 
     def answer(self, ask, leave_after=None):

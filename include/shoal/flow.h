@@ -108,6 +108,14 @@ struct Sample {
 struct Distinct {
   std::vector<std::string> by;
 };
+/// Of texts that are nearly alike the first is kept, by MinHash: see docs/data_engine.md.
+struct NearDuplicates {
+  std::string column;
+  std::string shingles = "words:5";  // or "characters:N"
+  int64_t bands = 14, rows = 8;      // of a band; texts that share a whole one are candidates
+  double similarity = 0;             // candidates estimated to be less alike are kept; 0: none is looked at
+  uint64_t seed = 0;
+};
 struct GroupBy {
   std::vector<std::string> by;
   std::vector<FlowAggregate> aggregates;
@@ -124,8 +132,8 @@ struct Window {
 struct FlowStep {
   std::string place;  // for messages: "words.toml:12 - filter"
   std::variant<flow_steps::Filter, flow_steps::Select, flow_steps::WithColumn, flow_steps::FlatMap,
-               flow_steps::Map, flow_steps::Sample, flow_steps::Distinct, flow_steps::GroupBy,
-               flow_steps::Sort, flow_steps::Window, FlowJoin>
+               flow_steps::Map, flow_steps::Sample, flow_steps::Distinct, flow_steps::NearDuplicates,
+               flow_steps::GroupBy, flow_steps::Sort, flow_steps::Window, FlowJoin>
       what;
 };
 
@@ -139,11 +147,12 @@ class Flow {
   /// A row for each piece of a column of text: by = "words" (runs of what is not white), "lines",
   /// "split:SEPARATOR" or "kmers:K". The pieces stand in `as`; the other columns are repeated.
   Flow& flat_map(std::string column, std::string by, std::string as);
-  /// `schema` is what the function gives; null: what it takes. The name stands for the function where a run goes on:
-  /// another function needs another name.
+  /// `schema` is what the function gives; null: what it takes. The name stands for the function where a run
+  /// goes on: another function needs another name.
   Flow& map(std::string name, FlowFunction function, std::shared_ptr<arrow::Schema> schema = nullptr);
   Flow& sample(double fraction, uint64_t seed = 0);
   Flow& distinct(std::vector<std::string> by);
+  Flow& near_duplicates(flow_steps::NearDuplicates);
   Flow& group_by(std::vector<std::string> by, std::vector<FlowAggregate> aggregates);
   Flow& sort(std::vector<std::string> by);
   Flow& join(FlowJoin);

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "flow/sequence_functions.h"
+#include "flow/text_measures.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -25,7 +26,8 @@ void initialise_arrow() {
   static std::once_flag once;
   std::call_once(once, [] {
     require(arrow::compute::Initialize(), "Arrow");
-    add_sequence_functions(arrow::compute::GetFunctionRegistry());
+    register_sequence_functions();
+    register_text_measures();
   });
 }
 

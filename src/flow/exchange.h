@@ -63,5 +63,6 @@ std::pair<std::string, std::string> parse_call(const std::string& text, const st
 std::unique_ptr<RunMaker> collect_rows(const KeyEncoder&, const SchemaPtr&, int64_t part, bool only_first,
                                        const std::string& place);
 inline constexpr size_t kPlaceBytes = 8;
+inline constexpr int kRowBits = 40;  // of a place: the part above, the row in the part below
 
 }  // namespace shoal::flow

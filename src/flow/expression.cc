@@ -258,7 +258,8 @@ class Parser {
       fail(at, cat(name, " does not take ", count, ": want ", name, "(", function.arguments, ")"));
     for (size_t i = static_cast<size_t>(function.literals_from); i < arguments.size(); ++i) {
       const arrow::Datum* written = arguments[i].literal();
-      const arrow::Type::type wanted = name == "slice" ? arrow::Type::INT64 : arrow::Type::STRING;
+      const arrow::Type::type wanted =
+          function.literals_are_numbers ? arrow::Type::INT64 : arrow::Type::STRING;
       if (!written || written->type()->id() != wanted)
         fail(places[i], cat(name, " wants this one written out, as in ", name, "(", function.arguments, ")"));
     }

@@ -2,6 +2,8 @@
 
 #include <arrow/compute/api.h>
 
+#include "flow/text_measures.h"
+
 namespace shoal::flow {
 namespace {
 namespace ac = arrow::compute;
@@ -33,6 +35,13 @@ ExpressionFunction replacing(const char* function) {
           "text, 'from', 'to'"};
 }
 
+ExpressionFunction measured(const TextMeasure& measure) {
+  const int arguments = measure.takes ? 2 : 1;
+  return {arguments, arguments, 1,
+          [name = std::string("shoal_") + measure.name](const Arguments& a) { return ac::call(name, a); },
+          measure.takes ? measure.takes : "text", true};
+}
+
 }  // namespace
 
 std::string literal_text(const ac::Expression& e) {
@@ -41,7 +50,8 @@ std::string literal_text(const ac::Expression& e) {
 int64_t literal_number(const ac::Expression& e) { return e.literal()->scalar_as<arrow::Int64Scalar>().value; }
 
 const std::map<std::string, ExpressionFunction>& function_table() {
-  static const std::map<std::string, ExpressionFunction> kTable = {
+  static const std::map<std::string, ExpressionFunction> kTable = [] {
+    std::map<std::string, ExpressionFunction> table = {
       {"length", plain("utf8_length", 1, "text")},
       {"bytes", plain("binary_length", 1, "text")},
       {"lower", plain("utf8_lower", 1, "text")},
@@ -61,7 +71,7 @@ const std::map<std::string, ExpressionFunction>& function_table() {
           return ac::call("utf8_slice_codeunits", {a[0]},
                           ac::SliceOptions(literal_number(a[1]), literal_number(a[2])));
         },
-        "text, 0, 10"}},
+        "text, 0, 10", true}},
       {"concat",
        {2, 16, 99,
         [](Arguments a) {
@@ -94,7 +104,10 @@ const std::map<std::string, ExpressionFunction>& function_table() {
       {"year", plain("year", 1, "date")},
       {"month", plain("month", 1, "date")},
       {"day", plain("day", 1, "date")},
-  };
+    };
+    for (const TextMeasure& measure : text_measures()) table.emplace(measure.name, measured(measure));
+    return table;
+  }();
   return kTable;
 }
 

@@ -15,6 +15,7 @@ struct ExpressionFunction {
   int literals_from = 99;   // arguments from this one on are written texts or numbers, never columns
   std::function<arrow::compute::Expression(const std::vector<arrow::compute::Expression>&)> make;
   const char* arguments = "x";
+  bool literals_are_numbers = false;
 };
 
 const std::map<std::string, ExpressionFunction>& function_table();

@@ -38,6 +38,9 @@ Flow& Flow::sample(double fraction, uint64_t seed) {
 Flow& Flow::distinct(std::vector<std::string> by) {
   return add("distinct", flow_steps::Distinct{std::move(by)});
 }
+Flow& Flow::near_duplicates(flow_steps::NearDuplicates step) {
+  return add("near_duplicates", std::move(step));
+}
 Flow& Flow::group_by(std::vector<std::string> by, std::vector<FlowAggregate> aggregates) {
   return add("group_by", flow_steps::GroupBy{std::move(by), std::move(aggregates)});
 }

@@ -18,6 +18,9 @@ class Operator {
   /// The rows that follow are those of this part, from its first.
   virtual void begin_part(int64_t) {}
   virtual Batch apply(const Batch&) = 0;
+  /// The stage whose runs it must see, all of them, before its first row; -1: none.
+  virtual int table_stage() const { return -1; }
+  virtual void set_table(const Batch&) {}
 };
 
 /// Throws InputError where the step does not fit its input. `memory_bytes` is what a join may hold of its

@@ -158,6 +158,18 @@ FlowStep sample_step(const Entry& entry) {
   return {entry.place, sample};
 }
 
+FlowStep near_duplicates_step(const Entry& entry) {
+  steps::NearDuplicates near;
+  set_all(entry.table(), entry.place,
+          {{"column", [&](const Entry& e) { near.column = e.text(); }},
+           {"shingles", [&](const Entry& e) { near.shingles = e.text(); }},
+           {"bands", [&](const Entry& e) { near.bands = e.whole(); }},
+           {"rows", [&](const Entry& e) { near.rows = e.whole(); }},
+           {"similarity", [&](const Entry& e) { near.similarity = e.number(); }},
+           {"seed", [&](const Entry& e) { near.seed = static_cast<uint64_t>(e.whole()); }}});
+  return {entry.place, near};
+}
+
 FlowStep select_step(const Entry& entry) {
   if (entry.node.is_table()) return {entry.place, steps::Select{text_pairs(entry)}};
   Pairs columns;
@@ -184,6 +196,7 @@ FlowStep parse_step(const toml::table& table, const std::string& file) {
        [](const Entry& e) {
          return FlowStep{e.place, steps::Distinct{e.texts()}};
        }},
+      {"near_duplicates", near_duplicates_step},
       {"group_by",
        [](const Entry& e) {
          return FlowStep{e.place, steps::GroupBy{e.texts(), {}}};

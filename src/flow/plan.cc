@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "flow/near_duplicates.h"
 #include "flow/writers.h"
 #include "shoal/error.h"
 
@@ -41,6 +42,10 @@ struct Describe {
   }
   std::string operator()(const flow_steps::Distinct& s) const {
     return s.by.empty() ? "distinct" : cat("distinct by ", join(s.by, ", "));
+  }
+  std::string operator()(const flow_steps::NearDuplicates& s) const {
+    return cat("near_duplicates ", s.column, " by ", s.shingles, ", ", s.bands, " bands of ", s.rows,
+               s.similarity > 0 ? cat(", similarity ", s.similarity) : "", " seed ", s.seed);
   }
   std::string operator()(const flow_steps::GroupBy& s) const {
     return cat("group_by ", join(s.by, ", "), s.by.empty() ? "" : ": ", calls_text(s.aggregates));
@@ -97,21 +102,71 @@ Plan::Plan(const Flow& asked)
   SchemaPtr schema = source.schema();
   stages.emplace_back();
   for (size_t s = 0; s < flow.steps.size(); ++s) {
+    if (const auto* near = std::get_if<flow_steps::NearDuplicates>(&flow.steps[s].what)) {
+      add_near_duplicates(s, *near, schema);
+      continue;
+    }
     Stage& stage = stages.back();
-    if (auto op = make_operator(flow.steps[s], schema, flow.settings.memory_bytes / 8)) {
+    if (auto op = make_operator(flow.steps[s], schema, operator_memory())) {
       schema = op->out_schema();
       stage.operators.push_back(std::move(op));
       stage.steps.push_back(s);
       continue;
     }
-    stage.out_schema = schema;
-    stage.exchange = make_exchange(flow.steps[s], schema);
-    stage.exchange_step = s;
-    schema = stage.exchange->out_schema();
-    stages.emplace_back();
+    end_stage(s, make_exchange(flow.steps[s], schema), schema);
+    schema = stages[stages.size() - 2].exchange->out_schema();
   }
   stages.back().out_schema = schema;
   check_writable(flow.sink.format, *schema, cat(flow.place, " - write"));
+}
+
+/// The last stage ends in the exchange, and one that reads of it begins.
+void Plan::end_stage(size_t step, std::unique_ptr<Exchange> exchange, const SchemaPtr& schema) {
+  Stage& stage = stages.back();
+  stage.out_schema = schema;
+  stage.exchange = std::move(exchange);
+  stage.exchange_step = step;
+  stages.emplace_back();
+  stages.back().input = static_cast<int>(stages.size()) - 2;
+}
+
+/// Bands, links, and the same rows again (near_duplicates.h).
+void Plan::add_near_duplicates(size_t s, const flow_steps::NearDuplicates& step, const SchemaPtr& schema) {
+  const std::string& place = flow.steps[s].place;
+  const size_t bands = stages.size() - 1;
+  end_stage(s, make_bands(step, schema, place), schema);
+  stages[bands].phase = ", bands";
+  const SchemaPtr links = stages[bands].exchange->out_schema();
+  end_stage(s, make_distinct({}, links, place), links);
+  stages[bands + 1].phase = ", links";
+  Stage& again = stages.back();
+  again.input = stages[bands].input;
+  again.reads_again = true;
+  again.steps = stages[bands].steps;
+  again.steps_again = again.steps.size();
+  SchemaPtr seen =
+      again.input < 0 ? source.schema() : stages[static_cast<size_t>(again.input)].exchange->out_schema();
+  for (size_t i = 0; i < again.steps.size(); ++i) {
+    const int links_stage = stages[bands].operators[i]->table_stage();
+    again.operators.push_back(links_stage >= 0
+                                  ? std::make_unique<KeepFirsts>(seen, links_stage, operator_memory(),
+                                                                 flow.steps[again.steps[i]].place)
+                                  : make_operator(flow.steps[again.steps[i]], seen, operator_memory()));
+    seen = again.operators.back()->out_schema();
+  }
+  again.operators.push_back(
+      std::make_unique<KeepFirsts>(seen, static_cast<int>(bands) + 1, operator_memory(), place));
+  again.steps.push_back(s);
+}
+
+int Plan::last_reader(size_t stage) const {
+  int last = -1;
+  for (size_t s = 0; s < stages.size(); ++s) {
+    bool reads = stages[s].input == static_cast<int>(stage);
+    for (const auto& op : stages[s].operators) reads |= op->table_stage() == static_cast<int>(stage);
+    if (reads) last = static_cast<int>(s);
+  }
+  return last;
 }
 
 std::string Plan::identity() const {
@@ -127,6 +182,15 @@ std::string Plan::identity() const {
 
 namespace shoal {
 
+namespace {
+/// The number, from 1, of the stage that reads the same rows as `s` for the first time.
+size_t first_reader(const flow::Plan& plan, size_t s) {
+  size_t first = 0;
+  while (plan.stages[first].input != plan.stages[s].input) ++first;
+  return first + 1;
+}
+}  // namespace
+
 std::string explain(const Flow& flow) {
   const flow::Plan plan(flow);
   const auto size = [](int64_t bytes) { return human_bytes(static_cast<uint64_t>(bytes)); };
@@ -134,15 +198,17 @@ std::string explain(const Flow& flow) {
                          ", memory ", size(flow.settings.memory_bytes), "\n");
   for (size_t s = 0; s < plan.stages.size(); ++s) {
     const flow::Stage& stage = plan.stages[s];
-    if (s == 0)
+    if (stage.reads_again)
+      text += cat("stage ", s + 1, "\n  read again what stage ", first_reader(plan, s), " reads\n");
+    else if (s == 0)
       text += cat("stage 1\n  read ", plan.source.files().size(), " files, ", size(plan.source.bytes()),
                   ", in ", plan.source.parts().size(), " parts: ", join(flow.source.paths, ", "), "\n");
     else
-      text += cat("stage ", s + 1, "\n  read the partitions of stage ", s, ", about ", size(plan.part_bytes),
-                  " each\n");
+      text += cat("stage ", s + 1, "\n  read the partitions of stage ", stage.input + 1, ", about ",
+                  size(plan.part_bytes), " each\n");
     for (const size_t step : stage.steps) text += cat("  ", flow::describe(flow.steps[step]), "\n");
     if (stage.exchange)
-      text += cat("  exchange: ", flow::describe(flow.steps[stage.exchange_step]), "\n");
+      text += cat("  exchange: ", flow::describe(flow.steps[stage.exchange_step]), stage.phase, "\n");
     else
       text += cat("  write ", flow.sink.format, " to ", flow.sink.out, ": ",
                   join(flow::names_of(*stage.out_schema), ", "), "\n");

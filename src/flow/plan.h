@@ -19,6 +19,10 @@ struct Stage {
   SchemaPtr out_schema;                // of what the operators give
   std::unique_ptr<Exchange> exchange;  // null: the rows are written
   size_t exchange_step = 0;
+  int input = -1;            // the stage whose exchange gives its rows; -1: the source
+  bool reads_again = false;  // what an earlier stage read and counted...
+  size_t steps_again = 0;    // ... and so many of its operators
+  const char* phase = "";    // of an exchange whose rows are none of the flow's, so that nobody counts them
 };
 
 /// Belongs to one thread; every device makes its own, all alike.
@@ -31,8 +35,15 @@ struct Plan {
   Source source;
   std::vector<Stage> stages;
   const SchemaPtr& out_schema() const { return stages.back().out_schema; }
+  /// The last stage that needs the runs of this one.
+  int last_reader(size_t stage) const;
   /// All that decides the output's bytes, as text.
   std::string identity() const;
+
+ private:
+  int64_t operator_memory() const { return flow.settings.memory_bytes / 8; }
+  void end_stage(size_t step, std::unique_ptr<Exchange>, const SchemaPtr&);
+  void add_near_duplicates(size_t step, const flow_steps::NearDuplicates&, const SchemaPtr&);
 };
 
 /// "filter length(text) > 10": a step as one line.

@@ -34,24 +34,25 @@ class Runner {
     const std::string identity = plan_.identity();
     WorkFolder folder(group_, flow_.sink.out, identity);
     if (folder.is_finished()) return finished();
-    std::vector<RunRecord> runs;
-    std::vector<KeyRange> ranges;
-    std::vector<std::vector<PartRecord>> records;
-    for (size_t s = 0; s < plan_.stages.size(); ++s) {
-      const int64_t num_parts =
-          s == 0 ? static_cast<int64_t>(plan_.source.parts().size()) : static_cast<int64_t>(ranges.size());
-      run_stage(folder, s, num_parts, runs, ranges);
-      records.emplace_back();
-      std::vector<RunRecord> next;
+    const size_t num_stages = plan_.stages.size();
+    runs_.resize(num_stages);
+    std::vector<std::vector<KeyRange>> ranges(num_stages);
+    std::vector<std::vector<PartRecord>> records(num_stages);
+    for (size_t s = 0; s < num_stages; ++s) {
+      const int input = plan_.stages[s].input;
+      const int64_t num_parts = static_cast<int64_t>(input < 0 ? plan_.source.parts().size()
+                                                               : ranges[static_cast<size_t>(input)].size());
+      static const std::vector<KeyRange> kNone;
+      run_stage(folder, s, num_parts, input < 0 ? kNone : ranges[static_cast<size_t>(input)]);
       for (int64_t part = 0; part < num_parts; ++part) {
-        records.back().push_back(folder.load(s, part));
-        for (const RunRecord& run : records.back().back().runs) next.push_back(run);
+        records[s].push_back(folder.load(s, part));
+        for (const RunRecord& run : records[s].back().runs) runs_[s].push_back(run);
       }
       group_.barrier();
-      if (s > 0 && group_.rank() == 0) folder.drop_runs(s - 1, runs);
-      runs = std::move(next);
+      for (size_t t = 0; t < s && group_.rank() == 0; ++t)
+        if (plan_.last_reader(t) == static_cast<int>(s)) folder.drop_runs(t, runs_[t]);
       if (plan_.stages[s].exchange)
-        ranges = cut_partitions(runs, *plan_.stages[s].exchange, plan_.part_bytes);
+        ranges[s] = cut_partitions(runs_[s], *plan_.stages[s].exchange, plan_.part_bytes);
     }
     const OutputManifest manifest = summary(identity, records);
     if (group_.rank() == 0) close(folder, manifest);
@@ -69,14 +70,15 @@ class Runner {
     return report;
   }
 
-  void run_stage(WorkFolder& folder, size_t s, int64_t num_parts, const std::vector<RunRecord>& runs,
-                 const std::vector<KeyRange>& ranges) {
-    const std::vector<int64_t> bytes = s == 0 ? source_bytes() : partition_bytes(runs, ranges);
+  void run_stage(WorkFolder& folder, size_t s, int64_t num_parts, const std::vector<KeyRange>& ranges) {
+    const int input = plan_.stages[s].input;
+    const std::vector<int64_t> bytes =
+        input < 0 ? source_bytes() : partition_bytes(runs_[static_cast<size_t>(input)], ranges);
     FlowProgress progress{static_cast<int>(s) + 1, static_cast<int>(plan_.stages.size()), 0, num_parts, 0, 0};
     for (const int64_t b : bytes) progress.bytes_total += b;
     reader_.reset();
-    if (s > 0)
-      reader_ = std::make_unique<RunReader>(runs, folder.work(), plan_.stages[s - 1].exchange->run_schema());
+    if (input >= 0) reader_ = read_runs(folder, static_cast<size_t>(input));
+    bool has_tables = false;
     while (true) {
       const int64_t part = folder.take_part(s);
       progress.parts_done = std::min(part, num_parts);
@@ -91,12 +93,26 @@ class Runner {
         ++kept_;
         continue;
       }
+      if (!has_tables) set_tables(folder, plan_.stages[s]);
+      has_tables = true;
       PartRecord record;
       do_part(folder, s, part, ranges, record);
       folder.record(s, part, record);
     }
     reader_.reset();
     group_.barrier();
+  }
+
+  std::unique_ptr<RunReader> read_runs(const WorkFolder& folder, size_t stage) const {
+    return std::make_unique<RunReader>(runs_[stage], folder.work(),
+                                       plan_.stages[stage].exchange->run_schema());
+  }
+
+  void set_tables(const WorkFolder& folder, Stage& stage) const {
+    std::vector<int32_t> unused;
+    for (auto& op : stage.operators)
+      if (const int table = op->table_stage(); table >= 0)
+        op->set_table(read_runs(folder, static_cast<size_t>(table))->read({}, unused).rows);
   }
 
   std::vector<int64_t> source_bytes() const {
@@ -111,7 +127,7 @@ class Runner {
     for (auto& op : stage.operators) op->begin_part(part);
     record.counts.assign(stage.operators.size() + 1, {0, 0});
     Output output(*this, folder, s, part, record);
-    if (s == 0) {
+    if (stage.input < 0) {
       BadRecords bad = plan_.source.policy();
       const SourcePart& source = plan_.source.parts()[static_cast<size_t>(part)];
       record.bytes = source.bytes;
@@ -124,11 +140,12 @@ class Runner {
       }
       record.bad_records = bad.count;
       record.first_bad_record = bad.first;
-      if (!bad.lines.empty()) write_bad(folder, part, bad, record);
+      if (!bad.lines.empty() && !stage.reads_again) write_bad(folder, part, bad, record);
     } else {
       std::vector<int32_t> run_numbers;
       const SortedRows sorted = reader_->read(ranges[static_cast<size_t>(part)], run_numbers);
-      const Batch rows = plan_.stages[s - 1].exchange->reduce(sorted, run_numbers, ranges.size() == 1);
+      const Batch rows = plan_.stages[static_cast<size_t>(stage.input)].exchange->reduce(sorted, run_numbers,
+                                                                                         ranges.size() == 1);
       record.rows_read = rows->num_rows();
       for (int64_t begin = 0; begin < rows->num_rows(); begin += kBatchRows)
         push(stage, rows->Slice(begin, kBatchRows), output, record);
@@ -219,19 +236,13 @@ class Runner {
     for (size_t s = 0; s < records.size(); ++s) {
       const Stage& stage = plan_.stages[s];
       for (const PartRecord& record : records[s]) {
-        for (size_t i = 0; i < stage.steps.size(); ++i) {
+        for (size_t i = stage.steps_again; i < stage.steps.size(); ++i) {
           report.steps[stage.steps[i] + 1].rows_in += record.counts[i].first;
           report.steps[stage.steps[i] + 1].rows_out += record.counts[i].second;
         }
-        if (stage.exchange) report.steps[stage.exchange_step + 1].rows_in += record.counts.back().first;
-        if (s == 0) {
-          report.steps[0].rows_in += record.rows_read + record.bad_records;
-          report.steps[0].rows_out += record.rows_read;
-        } else {
-          report.steps[plan_.stages[s - 1].exchange_step + 1].rows_out += record.rows_read;
-        }
-        report.bad_records += record.bad_records;
-        if (report.first_bad_record.empty()) report.first_bad_record = record.first_bad_record;
+        if (stage.exchange && !*stage.phase)
+          report.steps[stage.exchange_step + 1].rows_in += record.counts.back().first;
+        if (!stage.reads_again) count_read(report, stage, record);
         for (const FileRecord& file : record.files)
           (file.file.starts_with("bad") ? bad_files : manifest.files).push_back(file);
         if (!stage.exchange) report.rows += record.counts.back().first;
@@ -240,6 +251,19 @@ class Runner {
     manifest.files.insert(manifest.files.end(), bad_files.begin(), bad_files.end());
     report.files = static_cast<int64_t>(manifest.files.size());
     return manifest;
+  }
+
+  /// What a stage reads, at the step that gives it.
+  void count_read(FlowReport& report, const Stage& stage, const PartRecord& record) const {
+    if (stage.input >= 0) {
+      const Stage& before = plan_.stages[static_cast<size_t>(stage.input)];
+      if (!*before.phase) report.steps[before.exchange_step + 1].rows_out += record.rows_read;
+      return;
+    }
+    report.steps[0].rows_in += record.rows_read + record.bad_records;
+    report.steps[0].rows_out += record.rows_read;
+    report.bad_records += record.bad_records;
+    if (report.first_bad_record.empty()) report.first_bad_record = record.first_bad_record;
   }
 
   static void close(const WorkFolder& folder, const OutputManifest& manifest) {
@@ -255,7 +279,8 @@ class Runner {
   comm::Group& group_;
   const std::function<void(const FlowProgress&)>& on_progress_;
   Plan plan_;
-  std::unique_ptr<RunReader> reader_;  // of the stage before
+  std::vector<std::vector<RunRecord>> runs_;  // by stage
+  std::unique_ptr<RunReader> reader_;         // of the stage at hand
   int64_t kept_ = 0;
 };
 

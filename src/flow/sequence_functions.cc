@@ -4,6 +4,7 @@
 #include <arrow/compute/exec.h>
 #include <arrow/compute/function.h>
 #include <arrow/compute/kernel.h>
+#include <arrow/compute/registry.h>
 
 #include <array>
 #include <cmath>
@@ -94,7 +95,8 @@ arrow::Status reverse_complement(ac::KernelContext* context, const ac::ExecSpan&
 
 }  // namespace
 
-void add_sequence_functions(ac::FunctionRegistry* registry) {
+void register_sequence_functions() {
+  ac::FunctionRegistry* const registry = ac::GetFunctionRegistry();
   const auto add = [&](const char* name, std::shared_ptr<arrow::DataType> gives, ac::ArrayKernelExec kernel) {
     auto function = std::make_shared<ac::ScalarFunction>(name, ac::Arity::Unary(), ac::FunctionDoc::Empty());
     ac::ScalarKernel exec({arrow::utf8()}, gives, kernel);

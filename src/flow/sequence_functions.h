@@ -5,14 +5,10 @@
 //   for several, in either case
 #pragma once
 
-namespace arrow::compute {
-class FunctionRegistry;
-}
-
 namespace shoal::flow {
 
-/// Under shoal_mean_quality and so on. A text that is neither qualities nor bases stops the run. Once for
-/// each registry.
-void add_sequence_functions(arrow::compute::FunctionRegistry*);
+/// Arrow knows them as shoal_mean_quality and so on from here on. A text that is neither qualities nor bases stops
+/// the run. Once.
+void register_sequence_functions();
 
 }  // namespace shoal::flow

@@ -9,8 +9,6 @@
 namespace shoal::flow {
 namespace {
 
-constexpr int kRowBits = 40;  // of a place: the part above, the row in the part below
-
 class Collector final : public RunMaker {
  public:
   Collector(const KeyEncoder& encoder, SchemaPtr schema, int64_t part, bool only_first, std::string place)

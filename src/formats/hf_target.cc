@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "formats/dequantise.h"
 #include "formats/hf_names.h"
+#include "formats/hf_tokenizer.h"
 #include "formats/llama3_scaling.h"
 #include "formats/model_shape.h"
 #include "formats/target.h"
@@ -110,92 +111,6 @@ ordered_json gpt2_config(const ModelConfig& config) {
           {"tie_word_embeddings", config.tied_head}};
 }
 
-ordered_json added_token(const text::VocabularyEntry& entry, size_t id) {
-  return {{"id", id},
-          {"content", entry.text},
-          {"single_word", false},
-          {"lstrip", false},
-          {"rstrip", false},
-          {"normalized", false},
-          {"special", entry.kind == text::TokenKind::kControl}};
-}
-
-ordered_json template_of(const text::TokenizerSpec& spec) {
-  ordered_json items = ordered_json::array(), tokens = ordered_json::object();
-  const auto add = [&](text::Token token) {
-    const std::string& text = spec.vocabulary[static_cast<size_t>(token)].text;
-    items.push_back({{"SpecialToken", {{"id", text}, {"type_id", 0}}}});
-    tokens[text] = {{"id", text}, {"ids", {token}}, {"tokens", {text}}};
-  };
-  if (spec.add_bos && spec.bos) add(*spec.bos);
-  items.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
-  if (spec.add_eos && spec.eos) add(*spec.eos);
-  const ordered_json pair =
-      ordered_json::parse(R"([{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":1}}])");
-  return {{"type", "TemplateProcessing"}, {"single", items}, {"pair", pair}, {"special_tokens", tokens}};
-}
-
-/// tokenizer.json of byte pairs (https://huggingface.co/docs/tokenizers).
-ordered_json tokenizer_json(const text::TokenizerSpec& spec) {
-  ordered_json added = ordered_json::array(), vocabulary = ordered_json::object(),
-               merges = ordered_json::array();
-  // Ids in order, each text once: ordered_json looks for a key among all that are there.
-  std::map<std::string, size_t> ids;
-  for (size_t id = 0; id < spec.vocabulary.size(); ++id) {
-    const text::VocabularyEntry& entry = spec.vocabulary[id];
-    const bool is_added =
-        entry.kind == text::TokenKind::kControl || entry.kind == text::TokenKind::kUserDefined;
-    if (is_added)
-      added.push_back(added_token(entry, id));
-    else if (entry.kind != text::TokenKind::kUnused)
-      ids.emplace(entry.text, id);
-  }
-  for (const auto& [left, right] : spec.merges) merges.push_back({left, right});
-  ordered_json cuts = ordered_json::array();
-  if (spec.split_digits) cuts.push_back({{"type", "Digits"}, {"individual_digits", true}});
-  for (const std::string& split : spec.splits)
-    cuts.push_back(
-        {{"type", "Split"}, {"pattern", {{"Regex", split}}}, {"behavior", "Isolated"}, {"invert", false}});
-  const ordered_json bytes = {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
-  cuts.push_back(bytes);
-  const bool has_template = (spec.add_bos && spec.bos) || (spec.add_eos && spec.eos);
-  return {{"version", "1.0"},
-          {"truncation", nullptr},
-          {"padding", nullptr},
-          {"added_tokens", added},
-          {"normalizer", spec.normalize_nfc ? ordered_json{{"type", "NFC"}} : ordered_json(nullptr)},
-          {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", cuts}}},
-          {"post_processor", has_template ? template_of(spec) : bytes},
-          {"decoder", bytes},
-          {"model",
-           {{"type", "BPE"},
-            {"dropout", nullptr},
-            {"unk_token", nullptr},
-            {"continuing_subword_prefix", nullptr},
-            {"end_of_word_suffix", nullptr},
-            {"fuse_unk", false},
-            {"byte_fallback", false},
-            {"ignore_merges", spec.ignore_merges},
-            {"vocab", nlohmann::json(ids)},
-            {"merges", merges}}}};
-}
-
-ordered_json tokenizer_config(const ModelFile& model, const text::TokenizerSpec& spec) {
-  ordered_json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                       {"model_max_length", model.config().context},
-                       {"clean_up_tokenization_spaces", false}};
-  const auto special = [&](const char* name, std::optional<text::Token> token) {
-    if (token) json[name] = spec.vocabulary[static_cast<size_t>(*token)].text;
-  };
-  special("bos_token", spec.bos);
-  special("eos_token", spec.eos);
-  special("unk_token", spec.unknown);
-  special("pad_token", spec.padding);
-  if (const std::string chat = model.chat_template(); !chat.empty()) json["chat_template"] = chat;
-  return json;
-}
-
 }  // namespace
 
 std::vector<ConvertedTensor> hf_tensors(const ModelFile& model, std::optional<WeightType> type) {
@@ -228,7 +143,7 @@ std::vector<ConvertedTensor> hf_tensors(const ModelFile& model, std::optional<We
   return all;
 }
 
-std::map<std::string, std::string> hf_files(const ModelFile& model, WeightType most, bool with_tokenizer) {
+std::map<std::string, std::string> hf_files(const ModelFile& model, WeightType most) {
   const ModelConfig config = hf_form(model);
   ordered_json json =
       config.architecture == Architecture::kGpt2 ? gpt2_config(config) : llama_config(model, config);
@@ -236,26 +151,10 @@ std::map<std::string, std::string> hf_files(const ModelFile& model, WeightType m
                         : most == WeightType::kF16 ? "float16"
                                                    : "bfloat16";
   const text::TokenizerSpec spec = as_byte_pairs(model.tokenizer());
-  ordered_json generation = ordered_json::object();
   json["bos_token_id"] = json["eos_token_id"] = nullptr;  // else GPT-2's would be taken
-  if (spec.bos) json["bos_token_id"] = generation["bos_token_id"] = *spec.bos;
+  if (spec.bos) json["bos_token_id"] = *spec.bos;
   if (spec.eos) json["eos_token_id"] = *spec.eos;
-  if (!spec.ends.empty()) generation["eos_token_id"] = spec.ends;
-  std::map<std::string, std::string> files;
-  // What is no UTF-8 in a hostile vocabulary becomes U+FFFD instead of an exception.
-  const auto put = [&](const char* name, const ordered_json& value) {
-    files[name] = value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  };
-  put("config.json", json);
-  put("generation_config.json", generation);
-  if (!with_tokenizer) return files;
-  if (spec.model != text::TokenizerModel::kBytePairs)
-    throw InputError(cat(model.place(),
-                         " - tokenizer: got SentencePiece's, which cannot be written as tokenizer.json "
-                         "yet; want --to gguf, or the folder that the model was made from"));
-  put("tokenizer.json", tokenizer_json(spec));
-  put("tokenizer_config.json", tokenizer_config(model, spec));
-  return files;
+  return {{"config.json", hf_text(json)}};
 }
 
 }  // namespace shoal::formats

@@ -67,6 +67,11 @@ const std::map<std::string, std::function<void(Flow&)>>& flows() {
              .group_by({"word"}, {{"times", "count()"}})
              .sort({"-times", "word"});
        }},
+      {"near_duplicates",
+       [](Flow& f) {
+         f.near_duplicates({.column = "key", .shingles = "characters:2", .bands = 3, .rows = 2})
+             .filter("id % 3 != 1");
+       }},
       {"sample",
        [](Flow& f) {
          f.sample(0.3, 5).group_by({"key"}, {{"rows", "count()"}});
