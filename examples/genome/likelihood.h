@@ -61,12 +61,28 @@ inline Answers answers_of(const Markov& markov, const Questions& questions) {
   return answers;
 }
 
-inline double bits_per_base(const Questions& questions, const Answers& answers) {
-  double sum = 0, bases = 0;
+/// Sum of bits and number of bases.
+struct Total {
+  double bits = 0, bases = 0;
+  double per_base() const { return bits / bases; }
+};
+
+/// Of the held-out bases of both strands, in stretches of `size` of the forward one, each under the place
+/// where it begins.
+inline std::map<int64_t, Total> totals_by(int64_t size, const Genome& genome, const Questions& questions,
+                                          const Answers& answers) {
+  std::map<int64_t, Total> totals;
   for (const auto& stretch : questions.held_out)
-    for (int64_t i = 0; i < stretch.count; ++i, ++bases)
-      sum += answers[stretch.window][static_cast<size_t>(stretch.first + i)];
-  return sum / bases;
+    for (int64_t i = 0; i < stretch.count; ++i) {
+      Total& total = totals[genome.forward_position(stretch.strand, stretch.at + i) / size * size];
+      total.bits += answers[stretch.window][static_cast<size_t>(stretch.first + i)];
+      total.bases += 1;
+    }
+  return totals;
+}
+
+inline double bits_per_base(const Genome& genome, const Questions& questions, const Answers& answers) {
+  return totals_by(genome.size(), genome, questions, answers)[0].per_base();
 }
 
 /// log2 of how much likelier the changed sequence is, the mean of both strands; below 0: less likely. `first`
@@ -77,12 +93,4 @@ inline double log_ratio(const Answers& answers, size_t first) {
     for (size_t at = kBefore; at < kContext; ++at)
       ratio += (answers[first + 2 * strand][at] - answers[first + 2 * strand + 1][at]) / 2;
   return ratio;
-}
-
-/// Of all pairs, the part in which the first is below the second; a half: no telling apart.
-inline double part_below(const std::vector<double>& first, const std::vector<double>& second) {
-  double below = 0;
-  for (const double a : first)
-    for (const double b : second) below += a < b ? 1 : a == b ? 0.5 : 0;
-  return below / static_cast<double>(first.size() * second.size());
 }

@@ -55,6 +55,20 @@ struct Kind {
   }
 };
 
+/// Of all pairs of changes of the same two bases, the part in which the first is below the second; a half: no
+/// telling apart. Unlike bases would tell much by themselves: what makes a stop makes an A or a T.
+double part_below(const Kind& first, const Kind& second, const Answers& answers) {
+  const auto ratios = first.ratios(answers), others = second.ratios(answers);
+  double below = 0, pairs = 0;
+  for (size_t i = 0; i < ratios.size(); ++i)
+    for (size_t j = 0; j < others.size(); ++j)
+      if (first.variants[i].name == second.variants[j].name) {
+        below += ratios[i] < others[j] ? 1 : ratios[i] == others[j] ? 0.5 : 0;
+        pairs += 1;
+      }
+  return pairs == 0 ? 0.5 : below / pairs;
+}
+
 double mean(const std::vector<double>& values) {
   double sum = 0;
   for (const double value : values) sum += value;
@@ -66,8 +80,9 @@ double mean(const std::vector<double>& values) {
 std::vector<Kind> kinds_of(const Genome& genome, const std::vector<Gene>& genes, const KmerCounts& counts,
                            size_t number) {
   std::vector<Kind> kinds;
-  const auto by_effect = held_out_substitutions(genome, genes);
-  for (const auto& [effect, all] : by_effect) kinds.push_back({effect, some_of(all, number)});
+  auto by_effect = held_out_substitutions(genome, genes);
+  for (const char* effect : {"stop", "same", "other"})
+    kinds.push_back({effect, some_of(by_effect[effect], number)});
   kinds.push_back({"reads", some_of(variants_of_reads(genome, counts), number)});
   kinds.push_back({"known", known_variants()});
   for (Kind& kind : kinds)
@@ -76,25 +91,28 @@ std::vector<Kind> kinds_of(const Genome& genome, const std::vector<Gene>& genes,
 }
 
 void print_variants(const std::vector<Kind>& kinds, const Answers& model, const Answers& markov) {
-  std::printf("substitutions: log2 of the ratio of likelihoods, model and Markov\n");
-  std::map<std::string, std::array<std::vector<double>, 2>> ratios;
+  std::printf("substitutions: log2 of the ratio of likelihoods, of the model and of the best Markov\n");
+  std::map<std::string, const Kind*> by_name;
   for (const Kind& kind : kinds) {
-    auto& both = ratios[kind.name];
-    both = {kind.ratios(model), kind.ratios(markov)};
+    by_name[kind.name] = &kind;
     if (kind.name != "known" && !kind.variants.empty())
-      std::printf("  %-5s %4zu  %7.3f %7.3f\n", kind.name.c_str(), kind.variants.size(), mean(both[0]),
-                  mean(both[1]));
+      std::printf("  %-5s %4zu  %7.3f %7.3f\n", kind.name.c_str(), kind.variants.size(),
+                  mean(kind.ratios(model)), mean(kind.ratios(markov)));
   }
-  if (ratios["stop"][0].empty() || ratios["same"][0].empty()) return;
-  std::printf("a stop is less likely than a change that keeps the amino acid: %.3f %.3f of pairs\n",
-              part_below(ratios["stop"][0], ratios["same"][0]),
-              part_below(ratios["stop"][1], ratios["same"][1]));
-  for (const Kind& kind : kinds)
-    for (size_t i = 0; kind.name == "known" && i < kind.variants.size(); ++i)
-      std::printf("  %-14s %7.3f %7.3f  less likely than %.2f of \"other\"%s\n",
-                  kind.variants[i].name.c_str(), ratios["known"][0][i], ratios["known"][1][i],
-                  part_below({ratios["known"][0][i]}, ratios["other"][0]),
-                  is_held_out(kind.variants[i].position) ? "" : ", trained on");
+  for (const char* name : {"same", "other"})
+    std::printf("  stop below %-5s  in %.3f %.3f of the pairs of alike bases\n", name,
+                part_below(*by_name["stop"], *by_name[name], model),
+                part_below(*by_name["stop"], *by_name[name], markov));
+  const Kind& known = *by_name["known"];
+  const auto of_model = known.ratios(model), of_markov = known.ratios(markov),
+             others = by_name["other"]->ratios(model);
+  for (size_t i = 0; i < known.variants.size(); ++i) {
+    const auto above =
+        std::count_if(others.begin(), others.end(), [&](double ratio) { return ratio > of_model[i]; });
+    std::printf("  %-14s %7.3f %7.3f  less likely than %.2f of \"other\"%s\n", known.variants[i].name.c_str(),
+                of_model[i], of_markov[i], static_cast<double>(above) / static_cast<double>(others.size()),
+                is_held_out(known.variants[i].position) ? "" : ", trained on");
+  }
 }
 
 void run(shoal::World& world, const std::vector<std::string>& words) {
@@ -136,11 +154,17 @@ void run(shoal::World& world, const std::vector<std::string>& words) {
   Answers best;
   for (int order = 1; order <= 6; ++order) {
     Answers markov = answers_of(fit_markov(genome, training, order), questions);
-    std::printf("  markov %d  %.4f\n", order, bits_per_base(questions, markov));
-    if (best.empty() || bits_per_base(questions, markov) < bits_per_base(questions, best))
+    std::printf("  markov %d  %.4f\n", order, bits_per_base(genome, questions, markov));
+    if (best.empty() || bits_per_base(genome, questions, markov) < bits_per_base(genome, questions, best))
       best = std::move(markov);
   }
-  std::printf("  model     %.4f\n", bits_per_base(questions, answers));
+  auto of_best = totals_by(kBlock, genome, questions, best);
+  const auto of_model = totals_by(kBlock, genome, questions, answers);
+  const auto better = std::count_if(of_model.begin(), of_model.end(), [&](const auto& block) {
+    return block.second.per_base() < of_best[block.first].per_base();
+  });
+  std::printf("  model     %.4f  less than the best of them in %ld of %zu blocks\n",
+              bits_per_base(genome, questions, answers), static_cast<long>(better), of_model.size());
   print_variants(kinds, answers, best);
   if (words.size() > 5) write_picture(words[5], genome, genes, questions, answers, best);
 }

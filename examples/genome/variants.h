@@ -10,7 +10,7 @@
 struct Variant {
   int64_t position;  // from 0
   uint8_t to;
-  std::string name = {};
+  std::string name = {};  // of a known one; of a change in a gene what it is there, as "C>T"
 };
 
 /// An open reading frame on its own strand: from a start codon up to, without it, the stop codon.
@@ -80,11 +80,10 @@ inline std::map<std::string, std::vector<Variant>> held_out_substitutions(const 
         if (to == reference) continue;
         base = to;
         const char is = amino_acid(strand, codon);
-        by_effect[is == '*'   ? "stop"
-                  : is == was ? "same"
-                              : "other"]
-            .push_back({genome.forward_position(gene.strand, at),
-                        gene.strand == 0 ? to : static_cast<uint8_t>(3 - to)});
+        const char* effect = is == '*' ? "stop" : is == was ? "same" : "other";
+        by_effect[effect].push_back({genome.forward_position(gene.strand, at),
+                                     gene.strand == 0 ? to : static_cast<uint8_t>(3 - to),
+                                     {kLetters[reference], '>', kLetters[to]}});
       }
       base = reference;
     }

@@ -89,7 +89,7 @@ PackedMatrix::PackedMatrix(const formats::Weight& weight, int64_t first, int64_t
     const int64_t bytes = element_bytes(m.type), padded = round_up(m.columns, kChains);
     m.blocks = padded / kChains;
     m.tile_bytes = kTileRows * padded * bytes;
-    m.memory = Memory(static_cast<size_t>(m.tiles() * m.tile_bytes));
+    m.memory = Memory::of_weights(static_cast<size_t>(m.tiles() * m.tile_bytes));
     for (int64_t r = 0; r < count; ++r) {
       std::memcpy(m.memory.data() + r * padded * bytes, source + (first + r) * m.columns * bytes,
                   static_cast<size_t>(m.columns * bytes));
@@ -102,7 +102,7 @@ PackedMatrix::PackedMatrix(const formats::Weight& weight, int64_t first, int64_t
   }
   m.blocks = m.columns / block.elements;
   m.tile_bytes = round_up(m.blocks * block.bytes(), 64);
-  m.memory = Memory(static_cast<size_t>(m.tiles() * m.tile_bytes));
+  m.memory = Memory::of_weights(static_cast<size_t>(m.tiles() * m.tile_bytes));
   for (int64_t r = 0; r < count; ++r) {
     std::byte* tile = m.memory.data() + r / kTileRows * m.tile_bytes;
     for (int64_t b = 0; b < m.blocks; ++b) {
