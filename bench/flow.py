@@ -35,6 +35,8 @@ QUERIES = {  # steps of flow, DuckDB's query, polars' expression
                   "pl.scan_csv('t.csv').group_by('u').agg(pl.len(), pl.sum('n'), pl.mean('x')).sort('u').sink_parquet('out')"),
 }
 WORDS = '[[step]]\nflat_map = { column = "text", by = "words" }\n[[step]]\ngroup_by = ["text"]\naggregates = { c = "count()" }'
+DISTINCT = '[[step]]\ndistinct = ["text"]'
+GNU_DISTINCT = "LC_ALL=C sort -u --parallel=2 t.txt > out"
 GNU_WORDS = "tr -s ' ' '\\n' < t.txt | LC_ALL=C sort --parallel=2 | uniq -c > out"
 
 
@@ -68,6 +70,7 @@ def sides(program, folder):
         if have_polars:
             tasks[name]["polars"] = lambda expression=expression: [python, "-c", POLARS, expression]
     tasks["words of text"] = {"flow": lambda: flow_command(program, folder, "t.txt", WORDS), "sort | uniq": lambda: ["bash", "-c", GNU_WORDS]}
+    tasks["distinct text"] = {"flow": lambda: flow_command(program, folder, "t.txt", DISTINCT), "sort -u": lambda: ["bash", "-c", GNU_DISTINCT]}
     return tasks
 
 
@@ -85,6 +88,7 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="comparisons whose name has this in it")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("/tmp/bench-flow"))
     options = parser.parse_args()
     words = shlex.split(options.program)
@@ -92,6 +96,8 @@ def main():
     options.folder.mkdir(exist_ok=True)
     make_data(options.folder, options.rows)
     for name, commands in sides(options.program, options.folder).items():
+        if options.only not in name:
+            continue
         seconds = {side: [] for side in commands}
         for _ in range(options.rounds):
             for side, command in commands.items():

@@ -40,8 +40,8 @@ class Group;
 struct FlowRead {
   std::vector<std::string>
       paths;  // files, folders (read recursively), globs in the file's name; the order given, in each by path
-  std::string format;  // text, jsonl, csv, tsv, parquet, ipc, fastq, fasta; empty: by the suffix (.gz and
-                       // .zst go off first)
+  std::string format;  // text, jsonl, csv, tsv, parquet, ipc, fastq, fasta, images (PNG and JPEG); empty: by
+                       // the suffix (.gz and .zst go off first)
   std::vector<std::pair<std::string, std::string>>
       columns;         // name and type (int, float, bool, text) of jsonl, csv, tsv; empty: guessed from the
                        // first 1,000 records of the first file
@@ -51,7 +51,8 @@ struct FlowRead {
 
 struct FlowAggregate {
   std::string name;  // of the new column
-  std::string call;  // count(), count(x), sum(x), mean(x), min(x), max(x), count_distinct(x); x: a column
+  std::string call;  // count(), count(x), sum(x), mean(x), min(x), max(x), count_distinct(x),
+                     // approx_quantile(x, 0.5); x: a column
 };
 
 /// One column that window() adds: row_number(), lag(x), running_sum(x).
@@ -63,7 +64,7 @@ struct FlowWindowColumn {
 struct FlowJoin {
   FlowRead right;
   std::vector<std::string> on;  // columns that both have; null equals nothing
-  std::string kind = "inner";   // inner, left
+  std::string kind = "inner";   // inner, left, right, outer
 };
 
 struct FlowWrite {

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "flow/group_table.h"
 #include "flow/key.h"
+#include "flow/quantile.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -52,11 +53,7 @@ class Count final : public Accumulator {
 class Sum final : public Accumulator {
  public:
   Sum(bool real, bool mean, std::string place) : real_(real), mean_(mean), place_(std::move(place)) {}
-  void resize(int64_t groups) override {
-    wholes_.resize(real_ ? 0 : static_cast<size_t>(groups));
-    reals_.resize(real_ ? static_cast<size_t>(groups) : 0);
-    counts_.resize(static_cast<size_t>(groups));
-  }
+  void resize(int64_t groups) override { totals_.resize(static_cast<size_t>(groups)); }
   void add(const arrow::Array* column, const Groups& groups) override {
     const auto type = real_ ? arrow::float64() : arrow::int64();
     ArrayPtr cast;
@@ -66,68 +63,80 @@ class Sum final : public Accumulator {
     }
     if (real_)
       add_all(*column, groups,
-              [this, x = static_cast<const arrow::DoubleArray*>(column)->raw_values()](
-                  size_t group, size_t row) { reals_[group] += x[row]; });
+              [x = static_cast<const arrow::DoubleArray*>(column)->raw_values()](Total& total, size_t row) {
+                total.real += x[row];
+              });
     else
       add_all(*column, groups,
               [this, x = static_cast<const arrow::Int64Array*>(column)->raw_values()](
-                  size_t group, size_t row) { add_whole(group, x[row]); });
+                  Total& total, size_t row) { add_whole(total, x[row]); });
   }
   void merge(const Partials& partial, int64_t begin, int64_t end, int64_t group) override {
     const auto& counts = static_cast<const arrow::Int64Array&>(*partial[1]);
-    const size_t g = static_cast<size_t>(group);
-    std::vector<double> terms;
+    Total& total = totals_[static_cast<size_t>(group)];
+    terms_.clear();
     for (int64_t row = begin; row < end; ++row) {
       if (counts.Value(row) == 0) continue;
-      counts_[g] += counts.Value(row);
+      total.count += counts.Value(row);
       if (real_)
-        terms.push_back(static_cast<const arrow::DoubleArray&>(*partial[0]).Value(row));
+        terms_.push_back(static_cast<const arrow::DoubleArray&>(*partial[0]).Value(row));
       else
-        add_whole(g, static_cast<const arrow::Int64Array&>(*partial[0]).Value(row));
+        add_whole(total, static_cast<const arrow::Int64Array&>(*partial[0]).Value(row));
     }
-    if (!terms.empty()) reals_[g] = tree_sum(terms.data(), static_cast<int64_t>(terms.size()));
+    if (!terms_.empty()) total.real = tree_sum(terms_.data(), static_cast<int64_t>(terms_.size()));
   }
   std::vector<ArrayPtr> partial(const Order& order) const override {
-    return {totals(order, false),
-            build<arrow::Int64Builder>(order, [&](auto& out, size_t g) { out.UnsafeAppend(counts_[g]); })};
+    return {totals(order, false), build<arrow::Int64Builder>(order, [&](auto& out, size_t g) {
+              out.UnsafeAppend(totals_[g].count);
+            })};
   }
   ArrayPtr final(const Order& order) const override {
     if (!mean_) return totals(order, true);
     return build<arrow::DoubleBuilder>(order, [&](auto& out, size_t g) {
-      const double total = real_ ? reals_[g] : static_cast<double>(wholes_[g]);
-      counts_[g] == 0 ? out.UnsafeAppendNull() : out.UnsafeAppend(total / static_cast<double>(counts_[g]));
+      const Total& total = totals_[g];
+      const double sum = real_ ? total.real : static_cast<double>(total.whole);
+      total.count == 0 ? out.UnsafeAppendNull() : out.UnsafeAppend(sum / static_cast<double>(total.count));
     });
   }
 
  private:
+  struct Total {  // side by side: a group is one visit to memory
+    union {
+      int64_t whole = 0;  // +0.0 as a fraction too
+      double real;
+    };
+    int64_t count = 0;
+  };
+
   template <class Add>
   void add_all(const arrow::Array& column, const Groups& groups, const Add& add_one) {
     const bool has_nulls = column.null_count() > 0;
     for (size_t row = 0; row < groups.size(); ++row) {
       if (has_nulls && column.IsNull(static_cast<int64_t>(row))) continue;
-      const size_t group = static_cast<size_t>(groups[row]);
-      ++counts_[group];
-      add_one(group, row);
+      Total& total = totals_[static_cast<size_t>(groups[row])];
+      ++total.count;
+      add_one(total, row);
     }
   }
-  void add_whole(size_t group, int64_t x) {
-    if (__builtin_add_overflow(wholes_[group], x, &wholes_[group]))
+  void add_whole(Total& total, int64_t x) {
+    if (__builtin_add_overflow(total.whole, x, &total.whole))
       throw JobError(
           cat(place_, ": a sum of whole numbers does not fit into 64 bits; make the column a float first"));
   }
   ArrayPtr totals(const Order& order, bool null_if_none) const {
     const auto append = [&](auto& out, size_t g, auto total) {
-      null_if_none&& counts_[g] == 0 ? out.UnsafeAppendNull() : out.UnsafeAppend(total);
+      null_if_none&& totals_[g].count == 0 ? out.UnsafeAppendNull() : out.UnsafeAppend(total);
     };
     if (real_)
-      return build<arrow::DoubleBuilder>(order, [&](auto& out, size_t g) { append(out, g, reals_[g]); });
-    return build<arrow::Int64Builder>(order, [&](auto& out, size_t g) { append(out, g, wholes_[g]); });
+      return build<arrow::DoubleBuilder>(order,
+                                         [&](auto& out, size_t g) { append(out, g, totals_[g].real); });
+    return build<arrow::Int64Builder>(order, [&](auto& out, size_t g) { append(out, g, totals_[g].whole); });
   }
 
   bool real_, mean_;
   std::string place_;
-  std::vector<int64_t> wholes_, counts_;
-  std::vector<double> reals_;
+  std::vector<Total> totals_;
+  std::vector<double> terms_;
 };
 
 /// min and max, by the order of keys.
@@ -288,17 +297,19 @@ double tree_sum(const double* x, int64_t n) {
 AggregateKind aggregate_kind(const std::string& function, const std::shared_ptr<arrow::DataType>& column,
                              const std::string& place) {
   if (function == "count") return {{arrow::int64()}, arrow::int64()};
-  static const std::vector<std::string> kNames = {"count", "count_distinct", "max", "mean", "min", "sum"};
+  static const std::vector<std::string> kNames = {
+      "approx_quantile", "count", "count_distinct", "max", "mean", "min", "sum"};
   if (std::find(kNames.begin(), kNames.end(), function) == kNames.end()) {
     const std::string guess = nearest(function, kNames);
     throw InputError(cat(place, ": unknown aggregate: got ", function, ", want ",
                          guess.empty() ? cat("one of ", join(kNames, ", ")) : guess));
   }
   if (!column) throw InputError(cat(place, ": ", function, " wants a column: ", function, "(x)"));
-  if (function == "sum" || function == "mean") {
+  if (function == "sum" || function == "mean" || function == "approx_quantile") {
     const bool real = arrow::is_floating(column->id());
     if (!real && !arrow::is_integer(column->id()))
       throw InputError(cat(place, ": ", function, " does not take ", type_name(*column), ", want numbers"));
+    if (function == "approx_quantile") return {{arrow::binary()}, arrow::float64()};
     const auto total = real ? arrow::float64() : arrow::int64();
     return {{total, arrow::int64()}, function == "mean" ? arrow::float64() : total};
   }
@@ -308,8 +319,9 @@ AggregateKind aggregate_kind(const std::string& function, const std::shared_ptr<
 }
 
 std::unique_ptr<Accumulator> make_accumulator(const std::string& function,
-                                              const std::shared_ptr<arrow::DataType>& column,
+                                              const std::shared_ptr<arrow::DataType>& column, double fraction,
                                               const std::string& place) {
+  if (function == "approx_quantile") return make_quantile(fraction, place);
   if (function == "count") return std::make_unique<Count>();
   if (function == "sum" || function == "mean")
     return std::make_unique<Sum>(arrow::is_floating(column->id()), function == "mean", place);

@@ -36,9 +36,9 @@ struct AggregateKind {
 /// together.
 AggregateKind aggregate_kind(const std::string& function, const std::shared_ptr<arrow::DataType>& column,
                              const std::string& place);
-/// REQUIRES: aggregate_kind() did not throw.
+/// `fraction` is approx_quantile's. REQUIRES: aggregate_kind() did not throw.
 std::unique_ptr<Accumulator> make_accumulator(const std::string& function,
-                                              const std::shared_ptr<arrow::DataType>& column,
+                                              const std::shared_ptr<arrow::DataType>& column, double fraction,
                                               const std::string& place);
 
 /// x[0] + ... + x[n-1] by the fixed tree: [0, n) splits at the largest power of two below n.

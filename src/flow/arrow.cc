@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "base/text.h"
+#include "flow/keeping_pool.h"
 #include "flow/sequence_functions.h"
 #include "flow/text_measures.h"
 #include "shoal/error.h"
@@ -34,8 +35,9 @@ void initialise_arrow() {
 Batch take(const Batch& batch, const std::vector<int64_t>& rows, const std::string& place) {
   const auto indices = std::make_shared<arrow::Int64Array>(static_cast<int64_t>(rows.size()),
                                                            arrow::Buffer::Wrap(rows.data(), rows.size()));
+  arrow::compute::ExecContext context(&memory());
   const auto taken = value(arrow::compute::Take(arrow::Datum(batch), arrow::Datum(indices),
-                                                arrow::compute::TakeOptions::NoBoundsCheck()),
+                                                arrow::compute::TakeOptions::NoBoundsCheck(), &context),
                            place);
   return taken.record_batch();
 }
@@ -49,7 +51,7 @@ Batch concatenate(const SchemaPtr& schema, const std::vector<Batch>& batches, co
   for (int c = 0; c < schema->num_fields(); ++c) {
     std::vector<ArrayPtr> parts;
     for (const Batch& batch : batches) parts.push_back(batch->column(c));
-    columns.push_back(value(arrow::Concatenate(parts), place));
+    columns.push_back(value(arrow::Concatenate(parts, &memory()), place));
   }
   return arrow::RecordBatch::Make(schema, rows, columns);
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,8 @@ int column_of(const arrow::Schema&, const std::string& name);
 /// As column_of, but throws InputError "place: unknown column: got x, want ...".
 int want_column(const arrow::Schema&, const std::string& name, const std::string& place);
 std::vector<std::string> names_of(const arrow::Schema&);
+/// Some columns, by name.
+using Names = std::set<std::string>;
 
 /// The type as a person writes it: "int64", "float64", "text".
 std::string type_name(const arrow::DataType&);

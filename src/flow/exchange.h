@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "flow/arrow.h"
@@ -18,10 +19,11 @@
 
 namespace shoal::flow {
 
-/// Rows in order of their keys; a key for each row.
+/// Rows in order of their keys; a key for each row, which lies in what `owner` holds.
 struct SortedRows {
   Batch rows;
-  std::shared_ptr<arrow::BinaryArray> keys;
+  std::vector<std::string_view> keys;
+  std::shared_ptr<const void> owner;
 };
 
 /// Of one part. Belongs to one thread.
@@ -40,10 +42,14 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual const SchemaPtr& out_schema() const = 0;
+  /// As Operator::needs().
+  virtual Names needs(const Names& wanted) const = 0;
+  /// Whether runs hold fewer rows the more rows they are made of: then larger parts are less work.
+  virtual bool shrinks() const { return false; }
   virtual const SchemaPtr& run_schema() const = 0;
   virtual std::unique_ptr<RunMaker> make_runs(int64_t part) const = 0;
-  /// `runs` has for each row the number of its run, ascending within a key.
-  virtual Batch reduce(const SortedRows&, const std::vector<int32_t>& runs, bool is_only_partition) const = 0;
+  /// Rows of one key stand in the order of their runs.
+  virtual Batch reduce(const SortedRows&, bool is_only_partition) const = 0;
   /// The part of a key that must not be divided among partitions; all of a key: it may be cut anywhere.
   virtual size_t whole_prefix(std::string_view key) const = 0;
 };
@@ -62,7 +68,6 @@ std::pair<std::string, std::string> parse_call(const std::string& text, const st
 /// distinct and window make runs by; `only_first` drops rows whose key was there before in the run.
 std::unique_ptr<RunMaker> collect_rows(const KeyEncoder&, const SchemaPtr&, int64_t part, bool only_first,
                                        const std::string& place);
-inline constexpr size_t kPlaceBytes = 8;
 inline constexpr int kRowBits = 40;  // of a place: the part above, the row in the part below
 
 }  // namespace shoal::flow

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "flow/expression_functions.h"
+#include "flow/keeping_pool.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -282,10 +283,17 @@ BoundExpression::BoundExpression(const std::string& text, SchemaPtr schema, cons
 
 std::shared_ptr<arrow::DataType> BoundExpression::type() const { return bound_.type()->GetSharedPtr(); }
 
+Names BoundExpression::columns() const {
+  Names names;
+  for (const arrow::FieldRef& field : ac::FieldsInExpression(bound_)) names.insert(*field.name());
+  return names;
+}
+
 ArrayPtr BoundExpression::evaluate(const Batch& batch) const {
   if (batch->num_rows() == 0) return value(arrow::MakeEmptyArray(type()), place_);
   const ac::ExecBatch input(*batch);
-  arrow::Datum result = value(ac::ExecuteScalarExpression(bound_, input), cat(place_, ": ", text_));
+  ac::ExecContext context(&memory());
+  arrow::Datum result = value(ac::ExecuteScalarExpression(bound_, input, &context), cat(place_, ": ", text_));
   if (result.is_scalar())
     return value(arrow::MakeArrayFromScalar(*result.scalar(), batch->num_rows()), place_);
   return result.make_array();

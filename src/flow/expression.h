@@ -26,6 +26,8 @@ class BoundExpression {
   BoundExpression(const std::string& text, SchemaPtr schema, const std::string& place);
 
   std::shared_ptr<arrow::DataType> type() const;
+  /// The columns that it looks at.
+  Names columns() const;
   /// One value for each row. Throws JobError where a value has none (an overflow, "x" as a number).
   ArrayPtr evaluate(const Batch&) const;
 

@@ -61,14 +61,22 @@ arrow::Status FileSink::Write(const void* data, int64_t bytes) {
 
 arrow::Status FileSink::Close() { return flush(); }  // place() needs it open still
 
-void FileSink::place(bool durable) {
+void FileSink::place(bool starts_writing) {
   if (const arrow::Status status = flush(); !status.ok())
     throw JobError(cat(path_.string(), " - ", status.message()));
-  if (durable && ::fsync(descriptor_) != 0)
-    throw JobError(cat(path_.string(), " - cannot be written: ", cause()));
+  if (starts_writing)
+    ::sync_file_range(descriptor_, 0, 0, SYNC_FILE_RANGE_WRITE);  // in vain: sync_file() says so
   if (::close(std::exchange(descriptor_, -1)) != 0)
     throw JobError(cat(path_.string(), " - cannot be written: ", cause()));
   state::rename_path(part_, path_);
+}
+
+void sync_file(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int result = descriptor < 0 ? -1 : ::fsync(descriptor);
+  const std::string why = cause();
+  if (descriptor >= 0) ::close(descriptor);
+  if (result != 0) throw JobError(cat(path.string(), " - cannot be written: ", why));
 }
 
 std::string file_checksum(const std::filesystem::path& path) {

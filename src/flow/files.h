@@ -26,8 +26,9 @@ class FileSink final : public arrow::io::OutputStream {
   arrow::Result<int64_t> Tell() const override { return bytes_; }
   bool closed() const override { return descriptor_ < 0; }
 
-  /// The file is at PATH from here on; fsynced first when `durable`. Throws JobError.
-  void place(bool durable);
+  /// The file is at PATH from here on, and on its way to the disk when `starts_writing`: sync_file() waits
+  /// for less then. Throws JobError.
+  void place(bool starts_writing);
   int64_t size() const { return bytes_; }
   std::string checksum() const { return hasher_.hex(); }
 
@@ -40,6 +41,9 @@ class FileSink final : public arrow::io::OutputStream {
   std::string buffer_;
   Hasher hasher_;
 };
+
+/// All of the file is on the disk. Throws JobError.
+void sync_file(const std::filesystem::path&);
 
 /// The checksum of a whole file; "" when it is not there.
 std::string file_checksum(const std::filesystem::path&);

@@ -4,6 +4,8 @@
 #include "flow/accumulator.h"
 #include "flow/exchange.h"
 #include "flow/group_table.h"
+#include "flow/key_order.h"
+#include "flow/rows.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -13,17 +15,34 @@ struct Column {
   std::string function;
   int index = -1;  // of its argument
   std::shared_ptr<arrow::DataType> argument;
+  double fraction = 0;  // of approx_quantile
   std::string place;
   int first_partial = 0;
   size_t num_partials = 0;
 };
+
+/// "x, 0.5": 0.5, and "x" is left.
+double take_fraction(std::string& argument, const std::string& place) {
+  const size_t comma = argument.rfind(',');
+  double fraction = -1;
+  if (comma != std::string::npos) {
+    const size_t begin = std::min(argument.find_first_not_of(' ', comma + 1), argument.size());
+    if (!parse_cell(std::string_view(argument).substr(begin), fraction)) fraction = -1;
+  }
+  if (!(fraction >= 0 && fraction <= 1))
+    throw InputError(cat(place, ": got approx_quantile(", argument,
+                         "), want a column and 0 to 1, as in approx_quantile(x, 0.5)"));
+  argument.resize(std::min(argument.find_last_not_of(' ', comma - 1) + 1, comma));
+  return fraction;
+}
 
 /// The groups of some rows.
 class Groups {
  public:
   explicit Groups(const std::vector<Column>& columns) : columns_(columns) {
     for (const Column& column : columns)
-      accumulators_.push_back(make_accumulator(column.function, column.argument, column.place));
+      accumulators_.push_back(
+          make_accumulator(column.function, column.argument, column.fraction, column.place));
   }
   int64_t find_or_add(std::string_view key) { return table_.find_or_add(key); }
   void find_or_add_all(const Keys& keys, std::vector<int64_t>& groups) {
@@ -41,9 +60,9 @@ class Groups {
   }
   /// The groups by key.
   std::vector<int64_t> order() const {
-    arrow::BinaryBuilder keys;
-    for (int64_t group = 0; group < size(); ++group) require(keys.Append(table_.key(group)), "group_by");
-    return sorted_rows(*std::static_pointer_cast<arrow::BinaryArray>(value(keys.Finish(), "group_by")));
+    std::vector<std::string_view> keys;
+    for (int64_t group = 0; group < size(); ++group) keys.push_back(key(group));
+    return sorted_rows(keys);
   }
   std::string_view key(int64_t group) const { return table_.key(group); }
 
@@ -59,7 +78,7 @@ class GroupRuns final : public RunMaker {
       : encoder_(encoder),
         columns_(columns),
         run_schema_(std::move(run_schema)),
-        groups_(std::make_unique<Groups>(columns)) {}
+        groups_(std::make_shared<Groups>(columns)) {}
 
   void add(const Batch& batch) override {
     if (batch->num_rows() == 0) return;
@@ -76,14 +95,14 @@ class GroupRuns final : public RunMaker {
 
   SortedRows finish() override {
     const std::vector<int64_t> order = groups_->order();
-    arrow::BinaryBuilder keys;
-    for (const int64_t group : order) require(keys.Append(groups_->key(group)), "group_by");
+    std::vector<std::string_view> keys;
+    for (const int64_t group : order) keys.push_back(groups_->key(group));
     std::vector<ArrayPtr> arrays;
     for (size_t c = 0; c < columns_.size(); ++c)
       for (ArrayPtr& partial : groups_->accumulator(c).partial(order)) arrays.push_back(std::move(partial));
     SortedRows run{arrow::RecordBatch::Make(run_schema_, static_cast<int64_t>(order.size()), arrays),
-                   std::static_pointer_cast<arrow::BinaryArray>(value(keys.Finish(), "group_by"))};
-    groups_ = std::make_unique<Groups>(columns_);
+                   std::move(keys), groups_};
+    groups_ = std::make_shared<Groups>(columns_);
     return run;
   }
 
@@ -91,7 +110,7 @@ class GroupRuns final : public RunMaker {
   const KeyEncoder& encoder_;
   const std::vector<Column>& columns_;
   SchemaPtr run_schema_;
-  std::unique_ptr<Groups> groups_;
+  std::shared_ptr<Groups> groups_;
 };
 
 class GroupByExchange final : public Exchange {
@@ -102,15 +121,18 @@ class GroupByExchange final : public Exchange {
     for (const std::string& name : step.by) {
       const int index = want_column(*schema, name, place_);
       out.push_back(schema->field(index));
+      needs_.insert(name);
     }
     for (const FlowAggregate& aggregate : step.aggregates) {
       Column column;
       column.place = cat(place_, ", ", aggregate.name);
       std::string argument;
       std::tie(column.function, argument) = parse_call(aggregate.call, column.place);
+      if (column.function == "approx_quantile") column.fraction = take_fraction(argument, column.place);
       if (!argument.empty()) {
         column.index = want_column(*schema, argument, column.place);
         column.argument = schema->field(column.index)->type();
+        needs_.insert(argument);
       }
       const AggregateKind kind = aggregate_kind(column.function, column.argument, column.place);
       column.first_partial = static_cast<int>(run.size());
@@ -130,20 +152,22 @@ class GroupByExchange final : public Exchange {
 
   const SchemaPtr& out_schema() const override { return out_schema_; }
   const SchemaPtr& run_schema() const override { return run_schema_; }
+  Names needs(const Names&) const override { return needs_; }
+  bool shrinks() const override { return true; }
   std::unique_ptr<RunMaker> make_runs(int64_t) const override {
     return std::make_unique<GroupRuns>(encoder_, columns_, run_schema_);
   }
   size_t whole_prefix(std::string_view key) const override { return key.size(); }
 
-  Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool is_only_partition) const override {
+  Batch reduce(const SortedRows& sorted, bool is_only_partition) const override {
     Groups groups(columns_);
     if (encoder_.num_columns() == 0 && is_only_partition)
       groups.find_or_add("");  // of no rows too there is one sum
     std::vector<int64_t> begins;
-    const int64_t rows = sorted.keys->length();
+    const int64_t rows = sorted.rows->num_rows();
     std::vector<std::string_view> keys;
     for (int64_t row = 0; row < rows; ++row) {
-      const std::string_view key = sorted.keys->GetView(row);
+      const std::string_view key = sorted.keys[static_cast<size_t>(row)];
       if (row > 0 && key == keys.back()) continue;
       begins.push_back(row);
       keys.push_back(key);
@@ -170,6 +194,7 @@ class GroupByExchange final : public Exchange {
   KeyEncoder encoder_;
   std::vector<Column> columns_;
   SchemaPtr out_schema_, run_schema_;
+  Names needs_;
 };
 
 }  // namespace

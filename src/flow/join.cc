@@ -3,10 +3,9 @@
 // is there on the left, nothing is gathered for it.
 #include <arrow/compute/api.h>
 
-#include <algorithm>
-
 #include "base/text.h"
 #include "flow/group_table.h"
+#include "flow/join_shape.h"
 #include "flow/key.h"
 #include "flow/operators.h"
 #include "shoal/error.h"
@@ -17,45 +16,23 @@ namespace {
 class Join final : public Operator {
  public:
   Join(const FlowJoin& step, const SchemaPtr& in, int64_t memory_bytes, const std::string& place)
-      : step_(step),
-        place_(place),
+      : place_(place),
         memory_bytes_(memory_bytes),
-        source_(step.right, int64_t{1} << 25, cat(place, ", right")),
-        left_(in, key_columns(step.on), place),
-        right_(source_.schema(), key_columns(step.on), cat(place, ", right")) {
-    if (step.kind != "inner" && step.kind != "left")
-      throw InputError(cat(place, ": kind: got ", step.kind, ", want inner or left"));
-    if (step.on.empty())
-      throw InputError(cat(place, ": on: got no column, want at least one that both have"));
-    for (size_t c = 0; c < step.on.size(); ++c)
-      if (left_.kinds()[c] != right_.kinds()[c])
-        throw InputError(cat(place, ": on: column ", step.on[c], " is a ", left_.kinds()[c],
-                             " on the left and a ", right_.kinds()[c],
-                             " on the right; make them alike first"));
-    arrow::FieldVector fields = in->fields();
-    for (int c = 0; c < source_.schema()->num_fields(); ++c) {
-      const auto& field = source_.schema()->field(c);
-      if (std::find(step.on.begin(), step.on.end(), field->name()) != step.on.end()) continue;
-      for (const auto& other : in->fields())
-        if (other->name() == field->name())
-          throw InputError(cat(place, ": both sides have a column ", field->name(),
-                               "; name it otherwise on the left, by select"));
-      fields.push_back(field);
-      right_columns_.push_back(c);
-    }
-    schema_ = arrow::schema(fields);
-  }
-  const SchemaPtr& out_schema() const override { return schema_; }
+        source_(right_source(step, place)),
+        shape_(step, in, source_.schema(), place) {}
+  const SchemaPtr& out_schema() const override { return shape_.schema; }
+
+  Names needs(const Names& wanted) const override { return shape_.needs_of_left(wanted); }
 
   Batch apply(const Batch& batch) override {
     if (!rows_) load();
-    const Keys keys = left_.encode(*batch);
+    const Keys keys = shape_.left.encode(*batch);
     std::vector<int64_t> left_rows;
     arrow::Int64Builder right_rows;
     for (int64_t row = 0; row < keys.size(); ++row) {
       const int64_t group = keys.has_null(row) ? -1 : table_.find(keys[row]);
       if (group < 0) {
-        if (step_.kind == "left") left_rows.push_back(row), require(right_rows.AppendNull(), place_);
+        if (shape_.keeps_left) left_rows.push_back(row), require(right_rows.AppendNull(), place_);
         continue;
       }
       for (int64_t other = first_[static_cast<size_t>(group)]; other >= 0;
@@ -64,9 +41,9 @@ class Join final : public Operator {
     }
     std::vector<ArrayPtr> columns = take(batch, left_rows, place_)->columns();
     const ArrayPtr indices = value(right_rows.Finish(), place_);
-    for (const int c : right_columns_)
+    for (const int c : shape_.right_columns)
       columns.push_back(value(arrow::compute::Take(*rows_->column(c), *indices), place_));
-    return arrow::RecordBatch::Make(schema_, static_cast<int64_t>(left_rows.size()), columns);
+    return arrow::RecordBatch::Make(shape_.schema, static_cast<int64_t>(left_rows.size()), columns);
   }
 
  private:
@@ -80,16 +57,16 @@ class Join final : public Operator {
         while (Batch batch = reader->next()) {
           bytes += num_bytes(*batch);
           if (bytes > memory_bytes_)
-            throw InputError(
-                cat(place_, ": the right side takes more than ",
-                    human_bytes(static_cast<uint64_t>(memory_bytes_)),
-                    ", an eighth of memory: put the larger table on the left, or set memory higher"));
+            throw InputError(cat(place_, ": the right side takes more than ",
+                                 human_bytes(static_cast<uint64_t>(memory_bytes_)),
+                                 ", an eighth of memory: its packed files hold more than they seem to: "
+                                 "unpack them, or set memory higher"));
           batches.push_back(std::move(batch));
         }
       }
     }
     rows_ = concatenate(source_.schema(), batches, place_);
-    const Keys keys = right_.encode(*rows_);
+    const Keys keys = shape_.right.encode(*rows_);
     next_.assign(static_cast<size_t>(keys.size()), -1);
     for (int64_t row = keys.size() - 1; row >= 0;
          --row) {  // from the back: the first row ends up first in its chain
@@ -101,19 +78,20 @@ class Join final : public Operator {
     }
   }
 
-  FlowJoin step_;
   std::string place_;
   int64_t memory_bytes_;
   Source source_;
-  KeyEncoder left_, right_;
-  std::vector<int> right_columns_;
-  SchemaPtr schema_;
+  JoinShape shape_;
   Batch rows_;  // of the right
   GroupTable table_;
   std::vector<int64_t> first_, next_;  // rows of the right with one key, as chains
 };
 
 }  // namespace
+
+Source right_source(const FlowJoin& step, const std::string& place) {
+  return Source(step.right, int64_t{1} << 25, cat(place, ", right"));
+}
 
 std::unique_ptr<Operator> make_join(const FlowJoin& step, const SchemaPtr& in, int64_t memory_bytes,
                                     const std::string& place) {

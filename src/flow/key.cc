@@ -15,35 +15,70 @@ namespace {
 
 constexpr char kValue = 1, kNull = 2;  // first byte of each column: nulls are last whatever the direction
 
-void put_big_endian(std::string& out, uint64_t bits) {
+char* put(char* out, uint64_t bits) {
   bits = std::endian::native == std::endian::little ? __builtin_bswap64(bits) : bits;
-  out.append(reinterpret_cast<const char*>(&bits), sizeof bits);
+  std::memcpy(out, &bits, sizeof bits);
+  return out + sizeof bits;
 }
-
-void put(std::string& out, int64_t number) { put_big_endian(out, order_bits(number)); }
-void put(std::string& out, uint64_t number) { put_big_endian(out, number); }
-void put(std::string& out, double number) { put_big_endian(out, order_bits(number)); }
-void put(std::string& out, std::string_view text) {
+char* put(char* out, int64_t number) { return put(out, order_bits(number)); }
+char* put(char* out, double number) { return put(out, order_bits(number)); }
+char* put(char* out, std::string_view text) {
   while (true) {  // 0 is written as 0 255, the end as 0 0: no key is the beginning of another
-    const size_t zero = text.find('\0');
-    out.append(text.substr(0, zero));
-    out.push_back('\0');
-    if (zero == std::string_view::npos) break;
-    out.push_back('\xff');
+    const size_t zero = std::min(text.find('\0'), text.size());
+    out = std::copy_n(text.data(), zero, out);
+    *out++ = '\0';
+    if (zero == text.size()) break;
+    *out++ = '\xff';
     text.remove_prefix(zero + 1);
   }
-  out.push_back('\0');
+  *out++ = '\0';
+  return out;
 }
 
-/// A column's values, one by one, as what they are compared as.
-using Putter = void (*)(std::string&, const arrow::Array&, int64_t row);
+/// One column's values of some rows, behind what stands in the keys already.
+struct Cursor {
+  char* out;
+  size_t* ends;  // of each row's key, from `begin`
+  char* has_null;
+  const char* begin;
+};
+using Putter = void (*)(Cursor&, const arrow::Array&, int64_t first, int64_t last, bool descending);
 
 template <class ArrayType, class As>
-void put_value(std::string& out, const arrow::Array& array, int64_t row) {
-  if constexpr (std::is_same_v<As, std::string_view>)
-    put(out, std::string_view(static_cast<const ArrayType&>(array).GetView(row)));
-  else
-    put(out, static_cast<As>(static_cast<const ArrayType&>(array).Value(row)));
+void put_values(Cursor& to, const arrow::Array& array, int64_t first, int64_t last, bool descending) {
+  const bool has_nulls = array.null_count() > 0;
+  const auto& values = static_cast<const ArrayType&>(array);
+  for (int64_t row = first; row < last; ++row) {
+    if (has_nulls && array.IsNull(row)) {
+      *to.out++ = kNull;
+      to.has_null[row] = 1;
+    } else {
+      *to.out++ = kValue;
+      char* const value_begin = to.out;
+      if constexpr (std::is_same_v<As, std::string_view>)
+        to.out = put(to.out, std::string_view(values.GetView(row)));
+      else
+        to.out = put(to.out, static_cast<As>(values.Value(row)));
+      if (descending)
+        for (char* c = value_begin; c < to.out; ++c) *c = static_cast<char>(~*c);
+    }
+    to.ends[row] = static_cast<size_t>(to.out - to.begin);
+  }
+}
+
+/// The most bytes that a column can take in the keys.
+size_t most_bytes(const arrow::Array& array) {
+  const size_t rows = static_cast<size_t>(array.length());
+  const auto text_bytes = [&](const auto& texts) {
+    const size_t bytes = static_cast<size_t>(texts.total_values_length());
+    const bool has_zero = bytes > 0 && std::memchr(texts.raw_data() + texts.value_offset(0), 0, bytes);
+    return bytes * (has_zero ? 2 : 1) + 3 * rows;
+  };
+  if (arrow::is_binary_like(array.type_id()))
+    return text_bytes(static_cast<const arrow::BinaryArray&>(array));
+  if (arrow::is_large_binary_like(array.type_id()))
+    return text_bytes(static_cast<const arrow::LargeBinaryArray&>(array));
+  return rows * (1 + sizeof(uint64_t));
 }
 
 struct Kind {
@@ -54,96 +89,42 @@ struct Kind {
 Kind kind_of(const arrow::DataType& type) {
   switch (type.id()) {
     case arrow::Type::BOOL:
-      return {put_value<arrow::BooleanArray, int64_t>, "bool"};
+      return {put_values<arrow::BooleanArray, int64_t>, "bool"};
     case arrow::Type::INT8:
-      return {put_value<arrow::Int8Array, int64_t>, "whole number"};
+      return {put_values<arrow::Int8Array, int64_t>, "whole number"};
     case arrow::Type::INT16:
-      return {put_value<arrow::Int16Array, int64_t>, "whole number"};
+      return {put_values<arrow::Int16Array, int64_t>, "whole number"};
     case arrow::Type::INT32:
-      return {put_value<arrow::Int32Array, int64_t>, "whole number"};
+      return {put_values<arrow::Int32Array, int64_t>, "whole number"};
     case arrow::Type::INT64:
-      return {put_value<arrow::Int64Array, int64_t>, "whole number"};
+      return {put_values<arrow::Int64Array, int64_t>, "whole number"};
     case arrow::Type::UINT8:
-      return {put_value<arrow::UInt8Array, int64_t>, "whole number"};
+      return {put_values<arrow::UInt8Array, int64_t>, "whole number"};
     case arrow::Type::UINT16:
-      return {put_value<arrow::UInt16Array, int64_t>, "whole number"};
+      return {put_values<arrow::UInt16Array, int64_t>, "whole number"};
     case arrow::Type::UINT32:
-      return {put_value<arrow::UInt32Array, int64_t>, "whole number"};
+      return {put_values<arrow::UInt32Array, int64_t>, "whole number"};
     case arrow::Type::UINT64:
-      return {put_value<arrow::UInt64Array, uint64_t>, "uint64"};
+      return {put_values<arrow::UInt64Array, uint64_t>, "uint64"};
     case arrow::Type::DATE32:
-      return {put_value<arrow::Date32Array, int64_t>, "date"};
+      return {put_values<arrow::Date32Array, int64_t>, "date"};
     case arrow::Type::DATE64:
-      return {put_value<arrow::Date64Array, int64_t>, "date64"};
+      return {put_values<arrow::Date64Array, int64_t>, "date64"};
     case arrow::Type::TIMESTAMP:
-      return {put_value<arrow::TimestampArray, int64_t>, "timestamp"};
+      return {put_values<arrow::TimestampArray, int64_t>, "timestamp"};
     case arrow::Type::FLOAT:
-      return {put_value<arrow::FloatArray, double>, "number"};
+      return {put_values<arrow::FloatArray, double>, "number"};
     case arrow::Type::DOUBLE:
-      return {put_value<arrow::DoubleArray, double>, "number"};
+      return {put_values<arrow::DoubleArray, double>, "number"};
     case arrow::Type::STRING:
     case arrow::Type::BINARY:
-      return {put_value<arrow::BinaryArray, std::string_view>, "text"};
+      return {put_values<arrow::BinaryArray, std::string_view>, "text"};
     case arrow::Type::LARGE_STRING:
     case arrow::Type::LARGE_BINARY:
-      return {put_value<arrow::LargeBinaryArray, std::string_view>, "text"};
+      return {put_values<arrow::LargeBinaryArray, std::string_view>, "text"};
     default:
       return {};
   }
-}
-
-struct Entry {
-  uint64_t head;  // the first eight bytes of the key, as a number
-  int64_t row;
-};
-
-/// Merges the stretches that are in order already, two by two, until one is left. bounds: where each begins,
-/// and the end.
-template <class Before>
-void merge_stretches(std::vector<Entry>& entries, std::vector<size_t> bounds, const Before& before) {
-  std::vector<Entry> merged(entries.size());
-  while (bounds.size() > 2) {
-    std::vector<size_t> next = {0};
-    for (size_t i = 0; i + 1 < bounds.size(); i += 2) {
-      const auto begin = entries.begin() + static_cast<int64_t>(bounds[i]),
-                 middle = entries.begin() + static_cast<int64_t>(bounds[i + 1]);
-      const auto end = entries.begin() + static_cast<int64_t>(bounds[std::min(i + 2, bounds.size() - 1)]);
-      std::merge(begin, middle, middle, end, merged.begin() + static_cast<int64_t>(bounds[i]), before);
-      next.push_back(bounds[std::min(i + 2, bounds.size() - 1)]);
-    }
-    entries.swap(merged);
-    bounds = std::move(next);
-  }
-}
-
-/// Sorts numbered texts by their first eight bytes as a number, and the rest only where those are equal. Runs
-/// that lie one after the other are merged.
-template <class KeyOf>
-std::vector<int64_t> sort_by(int64_t rows, const KeyOf& key_of) {
-  std::vector<Entry> entries(static_cast<size_t>(rows));
-  for (int64_t row = 0; row < rows; ++row) {
-    const std::string_view key = key_of(row);
-    uint64_t head = 0;
-    std::memcpy(&head, key.data(), std::min(key.size(), sizeof head));
-    if constexpr (std::endian::native == std::endian::little) head = __builtin_bswap64(head);
-    entries[static_cast<size_t>(row)] = {head, row};
-  }
-  const auto before = [&](const Entry& a, const Entry& b) {
-    if (a.head != b.head) return a.head < b.head;
-    const int order = key_of(a.row).compare(key_of(b.row));
-    return order != 0 ? order < 0 : a.row < b.row;
-  };
-  std::vector<size_t> bounds = {0};
-  for (size_t i = 1; i < entries.size(); ++i)
-    if (before(entries[i], entries[i - 1])) bounds.push_back(i);
-  bounds.push_back(entries.size());
-  if (bounds.size() < entries.size() / 16)
-    merge_stretches(entries, bounds, before);
-  else
-    std::sort(entries.begin(), entries.end(), before);
-  std::vector<int64_t> order(entries.size());
-  for (size_t i = 0; i < entries.size(); ++i) order[i] = entries[i].row;
-  return order;
 }
 
 uint64_t get_big_endian(std::string_view& key) {
@@ -255,6 +236,10 @@ KeyEncoder::KeyEncoder(SchemaPtr schema, const std::vector<KeyColumn>& columns, 
   }
 }
 
+void KeyEncoder::add_names(Names& names) const {
+  for (const int column : columns_) names.insert(schema_->field(column)->name());
+}
+
 std::vector<std::string> KeyEncoder::kinds() const {
   std::vector<std::string> kinds;
   for (const int column : columns_) {
@@ -264,30 +249,27 @@ std::vector<std::string> KeyEncoder::kinds() const {
   return kinds;
 }
 
-Keys KeyEncoder::encode(const arrow::RecordBatch& batch) const {
-  Keys keys;
+Keys KeyEncoder::encode(const arrow::RecordBatch& batch, std::optional<int64_t> first_place) const {
   const int64_t rows = batch.num_rows();
-  keys.offsets_.reserve(static_cast<size_t>(rows) + 1);
+  size_t most = first_place ? static_cast<size_t>(rows) * kPlaceBytes : 0;
+  for (const int column : columns_) most += most_bytes(*batch.column(column));
+  Keys keys;
+  keys.bytes_ = std::make_unique_for_overwrite<char[]>(most);
+  keys.offsets_.assign(static_cast<size_t>(rows) + 1, 0);
   keys.has_null_.assign(static_cast<size_t>(rows), 0);
+  Cursor to{keys.bytes_.get(), keys.offsets_.data() + 1, keys.has_null_.data(), keys.bytes_.get()};
   std::vector<std::pair<const arrow::Array*, Putter>> sources;
   for (const int column : columns_)
     sources.push_back({batch.column(column).get(), kind_of(*batch.column(column)->type()).putter});
+  if (sources.size() == 1 && !first_place) {
+    sources[0].second(to, *sources[0].first, 0, rows, descending_[0]);
+    return keys;
+  }
   for (int64_t row = 0; row < rows; ++row) {
-    for (size_t c = 0; c < sources.size(); ++c) {
-      const auto& [array, putter] = sources[c];
-      if (array->IsNull(row)) {
-        keys.bytes_.push_back(kNull);
-        keys.has_null_[static_cast<size_t>(row)] = 1;
-        continue;
-      }
-      keys.bytes_.push_back(kValue);
-      const size_t begin = keys.bytes_.size();
-      putter(keys.bytes_, *array, row);
-      if (descending_[c])
-        for (size_t i = begin; i < keys.bytes_.size(); ++i)
-          keys.bytes_[i] = static_cast<char>(~keys.bytes_[i]);
-    }
-    keys.offsets_.push_back(keys.bytes_.size());
+    for (size_t c = 0; c < sources.size(); ++c)
+      sources[c].second(to, *sources[c].first, row, row + 1, descending_[c]);
+    if (first_place) to.out = put(to.out, static_cast<uint64_t>(*first_place + row));
+    to.ends[row] = static_cast<size_t>(to.out - to.begin);
   }
   return keys;
 }
@@ -300,31 +282,15 @@ std::vector<KeyColumn> key_columns(const std::vector<std::string>& names) {
 }
 
 std::string place_bytes(int64_t place) {
-  std::string bytes;
-  put_big_endian(bytes, static_cast<uint64_t>(place));
+  std::string bytes(kPlaceBytes, '\0');
+  put(bytes.data(), static_cast<uint64_t>(place));
   return bytes;
 }
 
-std::vector<int64_t> sorted_rows(const Keys& keys) {
-  return sort_by(keys.size(), [&](int64_t row) { return keys[row]; });
-}
-
-std::vector<int64_t> sorted_rows(const std::string& bytes, const std::vector<size_t>& offsets) {
-  const std::string_view all(bytes);
-  return sort_by(static_cast<int64_t>(offsets.size()) - 1, [&](int64_t row) {
-    const size_t begin = offsets[static_cast<size_t>(row)];
-    return all.substr(begin, offsets[static_cast<size_t>(row) + 1] - begin);
-  });
-}
-
 std::string number_key(uint64_t bits) {
-  std::string key(1, kValue);
-  put_big_endian(key, bits);
+  std::string key(1 + sizeof bits, kValue);
+  put(key.data() + 1, bits);
   return key;
-}
-
-std::vector<int64_t> sorted_rows(const arrow::BinaryArray& keys) {
-  return sort_by(keys.length(), [&](int64_t row) { return std::string_view(keys.GetView(row)); });
 }
 
 }  // namespace shoal::flow

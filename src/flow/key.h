@@ -7,6 +7,8 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,11 @@ namespace shoal::flow {
 
 /// The key of a null.
 inline constexpr std::string_view kNullKey = "\x02";
+
+inline constexpr size_t kPlaceBytes = 8;
+
+/// A row's place as the end of a key.
+std::string place_bytes(int64_t place);
 
 struct KeyColumn {
   std::string name;
@@ -43,13 +50,14 @@ class Keys {
   int64_t size() const { return static_cast<int64_t>(offsets_.size()) - 1; }
   std::string_view operator[](int64_t row) const {
     const size_t i = static_cast<size_t>(row);
-    return std::string_view(bytes_).substr(offsets_[i], offsets_[i + 1] - offsets_[i]);
+    return {bytes_.get() + offsets_[i], offsets_[i + 1] - offsets_[i]};
   }
+  int64_t bytes() const { return static_cast<int64_t>(offsets_.back()); }
   bool has_null(int64_t row) const { return has_null_[static_cast<size_t>(row)] != 0; }
 
  private:
   friend class KeyEncoder;
-  std::string bytes_;
+  std::unique_ptr<char[]> bytes_;  // stays where it is when the Keys move
   std::vector<size_t> offsets_ = {0};
   std::vector<char> has_null_;
 };
@@ -59,10 +67,13 @@ class KeyEncoder {
  public:
   /// Throws InputError "place: ..." for a column that is not there or whose type has no order here.
   KeyEncoder(SchemaPtr schema, const std::vector<KeyColumn>& columns, const std::string& place);
-  Keys encode(const arrow::RecordBatch&) const;
+  /// With `first_place` each key ends in its row's place, kPlaceBytes that compare as a number; the first
+  /// row's is this one. With it no two keys are equal.
+  Keys encode(const arrow::RecordBatch&, std::optional<int64_t> first_place = {}) const;
   /// What each column's values are compared as: keys of two tables can be compared where these are equal.
   std::vector<std::string> kinds() const;
   const std::vector<int>& columns() const { return columns_; }
+  void add_names(Names&) const;
   int num_columns() const { return static_cast<int>(columns_.size()); }
   /// The values that keys were made of (-0 as 0). What stands behind the columns in a key is left alone.
   /// REQUIRES: none descends.
@@ -75,13 +86,5 @@ class KeyEncoder {
   std::vector<int> columns_;
   std::vector<bool> descending_;
 };
-
-/// A row's place as the end of a key: eight bytes, compared as a number. With it no two keys are equal.
-std::string place_bytes(int64_t place);
-
-/// The rows in order of their keys; equal keys keep their order.
-std::vector<int64_t> sorted_rows(const Keys&);
-std::vector<int64_t> sorted_rows(const std::string& bytes, const std::vector<size_t>& offsets);
-std::vector<int64_t> sorted_rows(const arrow::BinaryArray& keys);
 
 }  // namespace shoal::flow

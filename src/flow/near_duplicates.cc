@@ -73,22 +73,23 @@ class BandRuns final : public RunMaker {
 
   SortedRows finish() override {
     std::sort(entries_.begin(), entries_.end());
-    arrow::BinaryBuilder keys;
+    const auto keys = std::make_shared<std::vector<std::string>>();
     arrow::BinaryBuilder sketches;
     for (const auto& [hash, row] : entries_) {
-      require(keys.Append(key_of(kInBand, static_cast<int64_t>(hash), places_[row])), place_);
+      keys->push_back(key_of(kInBand, static_cast<int64_t>(hash), places_[row]));
       if (sketch_bytes() > 0) require(sketches.Append(sketches_[row]), place_);
     }
     std::sort(links_.begin(), links_.end());
     for (const auto& [later, first] : links_) {
-      require(keys.Append(key_of(kLink, later, first)), place_);
+      keys->push_back(key_of(kLink, later, first));
       if (sketch_bytes() > 0) require(sketches.AppendNull(), place_);
     }
     SortedRows run;
-    run.keys = std::static_pointer_cast<arrow::BinaryArray>(value(keys.Finish(), place_));
+    run.keys.assign(keys->begin(), keys->end());
+    run.owner = keys;
     std::vector<ArrayPtr> columns;
     if (sketch_bytes() > 0) columns.push_back(value(sketches.Finish(), place_));
-    run.rows = arrow::RecordBatch::Make(run_schema_, run.keys->length(), columns);
+    run.rows = arrow::RecordBatch::Make(run_schema_, static_cast<int64_t>(run.keys.size()), columns);
     entries_.clear(), places_.clear(), sketches_.clear(), links_.clear(), known_.clear();
     clusters_ = Clusters();
     return run;
@@ -152,6 +153,7 @@ class BandExchange final : public Exchange {
   }
   const SchemaPtr& out_schema() const override { return out_schema_; }
   const SchemaPtr& run_schema() const override { return run_schema_; }
+  Names needs(const Names&) const override { return {step_.column}; }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
     return std::make_unique<BandRuns>(step_, column_, run_schema_, part, place_);
   }
@@ -159,7 +161,7 @@ class BandExchange final : public Exchange {
     return key.front() == kInBand ? 1 + kHashBytes : key.size();
   }
 
-  Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool) const override {
+  Batch reduce(const SortedRows& sorted, bool) const override {
     arrow::Int64Builder firsts, laters;
     const auto link = [&](int64_t first, int64_t later) {
       require(firsts.Append(first), place_);
@@ -168,21 +170,22 @@ class BandExchange final : public Exchange {
     const auto* sketches =
         step_.similarity > 0 ? &static_cast<const arrow::BinaryArray&>(*sorted.rows->column(0)) : nullptr;
     std::vector<int64_t> unlike;  // rows of the band at hand
-    for (int64_t row = 0; row < sorted.keys->length(); ++row) {
-      const std::string_view key = sorted.keys->GetView(row);
+    for (int64_t row = 0; row < sorted.rows->num_rows(); ++row) {
+      const std::string_view key = sorted.keys[static_cast<size_t>(row)];
       if (key.front() == kLink) {
         link(place_at(key, 1 + kHashBytes), place_at(key, 1));
         continue;
       }
-      if (row == 0 ||
-          sorted.keys->GetView(row - 1).substr(0, 1 + kHashBytes) != key.substr(0, 1 + kHashBytes))
+      if (row == 0 || sorted.keys[static_cast<size_t>(row) - 1].substr(0, 1 + kHashBytes) !=
+                          key.substr(0, 1 + kHashBytes))
         unlike.clear();
       const auto same = std::find_if(unlike.begin(), unlike.end(), [&](int64_t other) {
         return !sketches ||
                estimated_similarity(sketches->GetView(row), sketches->GetView(other)) >= step_.similarity;
       });
       if (same != unlike.end())
-        link(place_at(sorted.keys->GetView(*same), 1 + kHashBytes), place_at(key, 1 + kHashBytes));
+        link(place_at(sorted.keys[static_cast<size_t>(*same)], 1 + kHashBytes),
+             place_at(key, 1 + kHashBytes));
       else if (unlike.size() < kMostUnlike)
         unlike.push_back(row);
     }

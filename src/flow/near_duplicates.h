@@ -29,6 +29,7 @@ class KeepFirsts final : public Operator {
         memory_bytes_(memory_bytes),
         place_(std::move(place)) {}
   const SchemaPtr& out_schema() const override { return schema_; }
+  Names needs(const Names& wanted) const override { return wanted; }
   int table_stage() const override { return links_stage_; }
   void set_table(const Batch& links) override;
   void begin_part(int64_t part) override;

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "flow/expression.h"
+#include "flow/keeping_pool.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -22,9 +23,17 @@ class Filter final : public Operator {
                            ", want a condition (bool)"));
   }
   const SchemaPtr& out_schema() const override { return schema_; }
+  Names needs(const Names& wanted) const override {
+    Names names = condition_.columns();
+    names.insert(wanted.begin(), wanted.end());
+    return names;
+  }
   Batch apply(const Batch& batch) override {
     const ArrayPtr keep = condition_.evaluate(batch);
-    return value(arrow::compute::Filter(batch, keep), place_).record_batch();  // null drops the row
+    arrow::compute::ExecContext context(&memory());
+    return value(arrow::compute::Filter(batch, keep, arrow::compute::FilterOptions::Defaults(), &context),
+                 place_)
+        .record_batch();  // null drops the row
   }
 
  private:
@@ -54,12 +63,21 @@ class Columns final : public Operator {
       const int old = column_of(*schema_, name);
       if (old >= 0 && !keep_others) throw InputError(cat(here, ": two columns have this name"));
       targets_.push_back(old);
+      fields_.push_back(name);
       schema_ = old < 0 ? value(schema_->AddField(schema_->num_fields(), field), here)
                         : value(schema_->SetField(old, field), here);
       if (keep_others) seen = schema_;
     }
   }
   const SchemaPtr& out_schema() const override { return schema_; }
+  Names needs(const Names& wanted) const override {
+    Names names = keep_others_ ? wanted : Names();
+    for (size_t i = expressions_.size(); i-- > 0;) {
+      names.erase(fields_[i]);
+      names.merge(expressions_[i].columns());
+    }
+    return names;
+  }
   Batch apply(const Batch& batch) override {
     std::vector<ArrayPtr> columns;
     if (keep_others_) columns = batch->columns();
@@ -79,6 +97,7 @@ class Columns final : public Operator {
   bool keep_others_;
   std::vector<BoundExpression> expressions_;
   std::vector<SchemaPtr> schemas_;
+  std::vector<std::string> fields_;
   std::vector<int> targets_;  // column that it replaces, or -1
   SchemaPtr schema_;
 };
@@ -103,17 +122,24 @@ class FlatMap final : public Operator {
     } else if (by_ != "words") {
       throw InputError(cat(place, ": by: got ", by_, ", want words, lines, split:SEPARATOR or kmers:K"));
     }
-    const std::string as = step.as.empty() ? step.column : step.as;
-    const auto field = arrow::field(as, arrow::utf8());
-    target_ = column_of(*in, as);
+    from_ = step.column;
+    as_ = step.as.empty() ? step.column : step.as;
+    const auto field = arrow::field(as_, arrow::utf8());
+    target_ = column_of(*in, as_);
     schema_ = target_ < 0 ? value(in->AddField(in->num_fields(), field), place) : in;
     if (target_ >= 0 && target_ != column_)
-      throw InputError(cat(place, ": as: two columns have the name ", as));
+      throw InputError(cat(place, ": as: two columns have the name ", as_));
   }
   const SchemaPtr& out_schema() const override { return schema_; }
+  Names needs(const Names& wanted) const override {
+    Names names = wanted;
+    names.erase(as_);
+    names.insert(from_);
+    return names;
+  }
 
   Batch apply(const Batch& batch) override {
-    arrow::StringBuilder pieces;
+    arrow::StringBuilder pieces(&memory());
     std::vector<int64_t> rows;
     const auto& texts = static_cast<const arrow::StringArray&>(*batch->column(column_));
     for (int64_t row = 0; row < batch->num_rows(); ++row) {
@@ -125,7 +151,8 @@ class FlatMap final : public Operator {
     }
     const ArrayPtr piece_column = value(pieces.Finish(), place_);
     std::vector<ArrayPtr> columns;
-    const Batch others = target_ < 0 ? batch : value(batch->RemoveColumn(target_), place_);  // no piece of it is kept
+    const Batch others =
+        target_ < 0 ? batch : value(batch->RemoveColumn(target_), place_);  // no piece of it is kept
     if (others->num_columns() > 0) columns = take(others, rows, place_)->columns();
     columns.insert(target_ < 0 ? columns.end() : columns.begin() + target_, piece_column);
     return arrow::RecordBatch::Make(schema_, static_cast<int64_t>(rows.size()), columns);
@@ -145,16 +172,18 @@ class FlatMap final : public Operator {
         text.remove_prefix(end + separator_.size());
       }
     } else {
-      static constexpr std::string_view kWhite = " \t\n\v\f\r";
-      for (size_t at = text.find_first_not_of(kWhite); at != std::string_view::npos;) {
-        const size_t end = std::min(text.find_first_of(kWhite, at), text.size());
-        give(text.substr(at, end - at));
-        at = text.find_first_not_of(kWhite, end);
+      const auto is_white = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
+      for (size_t at = 0;;) {
+        while (at < text.size() && is_white(text[at])) ++at;
+        if (at == text.size()) return;
+        const size_t begin = at;
+        while (at < text.size() && !is_white(text[at])) ++at;
+        give(text.substr(begin, at - begin));
       }
     }
   }
 
-  std::string place_, by_, separator_;
+  std::string place_, from_, as_, by_, separator_;
   int64_t k_ = 0;
   int column_, target_;
   SchemaPtr schema_;
@@ -164,9 +193,11 @@ class Map final : public Operator {
  public:
   Map(const flow_steps::Map& step, const SchemaPtr& in, const std::string& place)
       : step_(step), schema_(step.schema ? step.schema : in), place_(place) {
+    for (const std::string& name : names_of(*in)) takes_.insert(name);
     if (!step.function) throw InputError(cat(place, ": got no function"));
   }
   const SchemaPtr& out_schema() const override { return schema_; }
+  Names needs(const Names&) const override { return takes_; }
   Batch apply(const Batch& batch) override {
     Batch result;
     try {
@@ -188,6 +219,7 @@ class Map final : public Operator {
 
  private:
   flow_steps::Map step_;
+  Names takes_;
   SchemaPtr schema_;
   std::string place_;
 };
@@ -201,6 +233,7 @@ class Sample final : public Operator {
       throw InputError(cat(place, ": fraction: got ", step.fraction, ", want 0 to 1"));
   }
   const SchemaPtr& out_schema() const override { return schema_; }
+  Names needs(const Names& wanted) const override { return wanted; }
   void begin_part(int64_t part) override { part_ = static_cast<uint64_t>(part), row_ = 0; }
   Batch apply(const Batch& batch) override {
     std::vector<int64_t> kept;

@@ -15,6 +15,8 @@ class Operator {
  public:
   virtual ~Operator() = default;
   virtual const SchemaPtr& out_schema() const = 0;
+  /// The columns of its input without which it could not give these of its output.
+  virtual Names needs(const Names& wanted) const = 0;
   /// The rows that follow are those of this part, from its first.
   virtual void begin_part(int64_t) {}
   virtual Batch apply(const Batch&) = 0;

@@ -84,6 +84,21 @@ int64_t part_bytes_of(const FlowSettings& settings, const std::string& place) {
   return settings.part_bytes;
 }
 
+/// A first stage that shrinks its rows gives a run for each part, so that few parts are less work; enough for
+/// eight devices to share. Who sets part_bytes has said what a part is.
+int64_t most_parts(const Flow& flow) {
+  if (flow.settings.part_bytes != 0) return INT64_MAX;
+  for (const FlowStep& step : flow.steps) {
+    if (std::holds_alternative<flow_steps::GroupBy>(step.what) ||
+        std::holds_alternative<flow_steps::Distinct>(step.what))
+      return 64;
+    if (std::holds_alternative<flow_steps::Sort>(step.what) ||
+        std::holds_alternative<flow_steps::Window>(step.what))
+      break;
+  }
+  return INT64_MAX;
+}
+
 }  // namespace
 
 std::string describe(const FlowStep& step) { return std::visit(Describe{}, step.what); }
@@ -97,13 +112,33 @@ std::vector<std::string> describe_steps(const Flow& flow) {
 Plan::Plan(const Flow& asked)
     : flow(asked),
       part_bytes(part_bytes_of(asked.settings, asked.place)),
-      source(asked.source, part_bytes, cat(asked.place, " - read")) {
+      run_bytes(asked.settings.part_bytes == 0 ? std::max(part_bytes, asked.settings.memory_bytes / 16)
+                                               : part_bytes),
+      source(asked.source, part_bytes, cat(asked.place, " - read"), most_parts(asked)) {
   initialise_arrow();
+  for (size_t s = 0; s < flow.steps.size(); ++s)
+    if (const auto* join = std::get_if<FlowJoin>(&flow.steps[s].what))
+      right_sources_.emplace(s, right_source(*join, flow.steps[s].place));
+  make_stages();
+  check_writable(flow.sink.format, *out_schema(), cat(flow.place, " - write"));
+  source.keep_columns(needed_columns());
+  make_stages();
+}
+
+void Plan::make_stages() {
   SchemaPtr schema = source.schema();
+  stages.clear();
   stages.emplace_back();
+  stages.back().source = &source;
   for (size_t s = 0; s < flow.steps.size(); ++s) {
     if (const auto* near = std::get_if<flow_steps::NearDuplicates>(&flow.steps[s].what)) {
       add_near_duplicates(s, *near, schema);
+      continue;
+    }
+    const auto* const join = std::get_if<FlowJoin>(&flow.steps[s].what);
+    if (join && meets_on_disk(*join, right_sources_.at(s), flow.settings.memory_bytes / 16)) {
+      add_join(s, *join, right_sources_.at(s), schema);
+      schema = stages[stages.size() - 2].exchange->out_schema();
       continue;
     }
     Stage& stage = stages.back();
@@ -117,7 +152,43 @@ Plan::Plan(const Flow& asked)
     schema = stages[stages.size() - 2].exchange->out_schema();
   }
   stages.back().out_schema = schema;
-  check_writable(flow.sink.format, *schema, cat(flow.place, " - write"));
+}
+
+/// The source's columns without which the output could not be made: from the last stage to those before it.
+Names Plan::needed_columns() const {
+  const auto all = [](const arrow::Schema& schema) {
+    const std::vector<std::string> names = names_of(schema);
+    return Names(names.begin(), names.end());
+  };
+  std::vector<Names> wanted(stages.size());  // of what a stage's exchange gives
+  Names needed;
+  for (size_t s = stages.size(); s-- > 0;) {
+    const Stage& stage = stages[s];
+    Names names = stage.exchange ? stage.exchange->needs(wanted[s]) : all(*stage.out_schema);
+    for (auto op = stage.operators.rbegin(); op != stage.operators.rend(); ++op) names = (*op)->needs(names);
+    if (stage.input >= 0)
+      wanted[static_cast<size_t>(stage.input)].merge(names);
+    else if (stage.source == &source)
+      needed.merge(names);
+  }
+  return needed;
+}
+
+/// Both sides, then what they give (merge_join.h).
+void Plan::add_join(size_t s, const FlowJoin& step, const Source& right, const SchemaPtr& schema) {
+  const std::string& place = flow.steps[s].place;
+  const JoinShape shape(step, schema, right.schema(), place);
+  const int left = static_cast<int>(stages.size()) - 1;
+  end_stage(s, join_side(shape, true, schema, place), schema);
+  stages.back().input = -1;
+  stages.back().source = &right;
+  end_stage(s, join_side(shape, false, right.schema(), place), right.schema());
+  stages[static_cast<size_t>(left) + 1].phase = ", right side";
+  Stage& both = stages.back();
+  both.input = left;
+  both.right_input = left + 1;
+  both.join = std::make_unique<MergeJoin>(shape, operator_memory(), place);
+  end_stage(s, back_to_order(shape, place), both.join->out_schema());
 }
 
 /// The last stage ends in the exchange, and one that reads of it begins.
@@ -141,6 +212,7 @@ void Plan::add_near_duplicates(size_t s, const flow_steps::NearDuplicates& step,
   stages[bands + 1].phase = ", links";
   Stage& again = stages.back();
   again.input = stages[bands].input;
+  again.source = stages[bands].source;
   again.reads_again = true;
   again.steps = stages[bands].steps;
   again.steps_again = again.steps.size();
@@ -162,7 +234,8 @@ void Plan::add_near_duplicates(size_t s, const flow_steps::NearDuplicates& step,
 int Plan::last_reader(size_t stage) const {
   int last = -1;
   for (size_t s = 0; s < stages.size(); ++s) {
-    bool reads = stages[s].input == static_cast<int>(stage);
+    bool reads =
+        stages[s].input == static_cast<int>(stage) || stages[s].right_input == static_cast<int>(stage);
     for (const auto& op : stages[s].operators) reads |= op->table_stage() == static_cast<int>(stage);
     if (reads) last = static_cast<int>(s);
   }
@@ -171,10 +244,10 @@ int Plan::last_reader(size_t stage) const {
 
 std::string Plan::identity() const {
   std::string text = cat(source.identity(), join(describe_steps(flow), "\n"), "\nwrite ", flow.sink.format,
-                         "\npart_bytes ", part_bytes, "\n");
-  for (const FlowStep& step : flow.steps)
-    if (const auto* join = std::get_if<FlowJoin>(&step.what))
-      text += Source(join->right, part_bytes, step.place).identity();
+                         "\npart_bytes ", part_bytes, " ", run_bytes, "\n");
+  for (const auto& [step, right] : right_sources_) text += right.identity();
+  for (const Stage& stage : stages)
+    if (stage.join) text += cat("join of stages ", stage.input, " and ", stage.right_input, "\n");
   return hash_hex(text);
 }
 
@@ -200,9 +273,13 @@ std::string explain(const Flow& flow) {
     const flow::Stage& stage = plan.stages[s];
     if (stage.reads_again)
       text += cat("stage ", s + 1, "\n  read again what stage ", first_reader(plan, s), " reads\n");
-    else if (s == 0)
-      text += cat("stage 1\n  read ", plan.source.files().size(), " files, ", size(plan.source.bytes()),
-                  ", in ", plan.source.parts().size(), " parts: ", join(flow.source.paths, ", "), "\n");
+    else if (stage.join)
+      text += cat("stage ", s + 1, "\n  join the partitions of stages ", stage.input + 1, " and ",
+                  stage.right_input + 1, ", about ", size(plan.part_bytes), " each\n");
+    else if (stage.input < 0)
+      text += cat("stage ", s + 1, "\n  read ", stage.source->files().size(), " files, ",
+                  size(stage.source->bytes()), ", in ", stage.source->parts().size(),
+                  " parts: ", join(stage.source->spec().paths, ", "), "\n");
     else
       text += cat("stage ", s + 1, "\n  read the partitions of stage ", stage.input + 1, ", about ",
                   size(plan.part_bytes), " each\n");

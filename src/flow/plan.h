@@ -2,11 +2,13 @@
 // exchange or in files.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "flow/exchange.h"
+#include "flow/merge_join.h"
 #include "flow/operators.h"
 #include "flow/source.h"
 #include "shoal/flow.h"
@@ -14,15 +16,18 @@
 namespace shoal::flow {
 
 struct Stage {
+  const Source* source = nullptr;  // what it reads, where no stage is its input
   std::vector<std::unique_ptr<Operator>> operators;
   std::vector<size_t> steps;           // of the flow: one for each operator
   SchemaPtr out_schema;                // of what the operators give
   std::unique_ptr<Exchange> exchange;  // null: the rows are written
   size_t exchange_step = 0;
-  int input = -1;            // the stage whose exchange gives its rows; -1: the source
-  bool reads_again = false;  // what an earlier stage read and counted...
-  size_t steps_again = 0;    // ... and so many of its operators
-  const char* phase = "";    // of an exchange whose rows are none of the flow's, so that nobody counts them
+  int input = -1;                   // the stage whose exchange gives its rows; -1: the source
+  int right_input = -1;             // of a join: the stage that gives the rows of its right side
+  std::unique_ptr<MergeJoin> join;  // makes one of both inputs
+  bool reads_again = false;         // what an earlier stage read and counted...
+  size_t steps_again = 0;           // ... and so many of its operators
+  const char* phase = "";  // of an exchange whose rows are none of the flow's, so that nobody counts them
 };
 
 /// Belongs to one thread; every device makes its own, all alike.
@@ -32,6 +37,7 @@ struct Plan {
 
   const Flow& flow;
   int64_t part_bytes;
+  int64_t run_bytes;  // what makes a run, where more rows make a run no larger (Exchange::shrinks)
   Source source;
   std::vector<Stage> stages;
   const SchemaPtr& out_schema() const { return stages.back().out_schema; }
@@ -42,8 +48,12 @@ struct Plan {
 
  private:
   int64_t operator_memory() const { return flow.settings.memory_bytes / 8; }
+  void make_stages();
+  Names needed_columns() const;
+  void add_join(size_t step, const FlowJoin&, const Source& right, const SchemaPtr&);
   void end_stage(size_t step, std::unique_ptr<Exchange>, const SchemaPtr&);
   void add_near_duplicates(size_t step, const flow_steps::NearDuplicates&, const SchemaPtr&);
+  std::map<size_t, Source> right_sources_;  // of joins, by step
 };
 
 /// "filter length(text) > 10": a step as one line.

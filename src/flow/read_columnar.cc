@@ -7,6 +7,7 @@
 #include <parquet/metadata.h>
 
 #include "base/text.h"
+#include "flow/keeping_pool.h"
 #include "flow/readers.h"
 #include "shoal/error.h"
 
@@ -19,14 +20,19 @@ std::unique_ptr<parquet::arrow::FileReader> open_parquet(const std::string& path
     throw InputError(cat(path, " - not Parquet: ", reason(status)));
   parquet::ArrowReaderProperties properties(/*use_threads=*/false);
   properties.set_batch_size(16'384);
+  properties.set_pre_buffer(false);  // it would hold all row groups of a part at once
   builder.properties(properties);
+  builder.memory_pool(&memory());
   return value(builder.Build(), path);
 }
 
-std::shared_ptr<arrow::ipc::RecordBatchFileReader> open_ipc(const std::string& path) {
+std::shared_ptr<arrow::ipc::RecordBatchFileReader> open_ipc(const std::string& path,
+                                                            const std::vector<int>& columns = {}) {
   auto file = value(arrow::io::ReadableFile::Open(path), path);
   arrow::ipc::IpcReadOptions options;
   options.use_threads = false;
+  options.memory_pool = &memory();
+  options.included_fields = columns;  // none: all
   auto reader = arrow::ipc::RecordBatchFileReader::Open(file, options);
   if (!reader.ok()) throw InputError(cat(path, " - not an Arrow IPC file: ", reason(reader.status())));
   return *reader;
@@ -46,22 +52,29 @@ SchemaPtr plain_schema(const arrow::Schema& schema) {
 
 class ColumnarReader final : public Reader {
  public:
-  ColumnarReader(const SourceFile& file, const Segment& segment, Format format, const SchemaPtr& schema)
-      : file_(file), input_(file.path), segment_(segment), schema_(schema) {
+  ColumnarReader(const SourceFile& file, const Segment& segment, Format format, const SchemaPtr& schema,
+                 const SchemaPtr& kept)
+      : file_(file), input_(file.path), segment_(segment), schema_(kept) {
     input_.expect_unchanged(file.state);
     if (format == Format::kIpc) {
-      ipc_ = open_ipc(file.path);
-      check(*plain_schema(*ipc_->schema()));
+      check(*plain_schema(*open_ipc(file.path)->schema()), *schema);
+      std::vector<int> columns;
+      for (const auto& field : kept->fields()) columns.push_back(schema->GetFieldIndex(field->name()));
+      ipc_ = open_ipc(file.path, columns);
       return;
     }
     parquet_ = open_parquet(file.path);
     SchemaPtr found;
     require(parquet_->GetSchema(&found), file.path);
-    check(*plain_schema(*found));
+    check(*plain_schema(*found), *schema);
     std::vector<int> groups;
     for (int64_t group = segment.begin; group < segment.end; ++group)
       groups.push_back(static_cast<int>(group));
-    batches_ = value(parquet_->GetRecordBatchReader(groups), file.path);
+    const auto* leaves = parquet_->parquet_reader()->metadata()->schema();
+    std::vector<int> columns;  // of a nested one: all its leaves
+    for (int leaf = 0; leaf < leaves->num_columns(); ++leaf)
+      if (kept->GetFieldIndex(leaves->GetColumnRoot(leaf)->name()) >= 0) columns.push_back(leaf);
+    batches_ = value(parquet_->GetRecordBatchReader(groups, columns), file.path);
   }
 
   Batch next() override {
@@ -90,10 +103,10 @@ class ColumnarReader final : public Reader {
   }
 
  private:
-  void check(const arrow::Schema& found) const {
-    if (!found.Equals(*schema_, false))
+  void check(const arrow::Schema& found, const arrow::Schema& wanted) const {
+    if (!found.Equals(wanted, false))
       throw InputError(cat(file_.path, " - columns: got ", join(split(found.ToString(), '\n'), ", "),
-                           ", want ", join(split(schema_->ToString(), '\n'), ", "), " as in the first file"));
+                           ", want ", join(split(wanted.ToString(), '\n'), ", "), " as in the first file"));
   }
 
   SourceFile file_;
@@ -108,8 +121,8 @@ class ColumnarReader final : public Reader {
 }  // namespace
 
 std::unique_ptr<Reader> read_columnar(const SourceFile& file, const Segment& segment, Format format,
-                                      const SchemaPtr& schema) {
-  return std::make_unique<ColumnarReader>(file, segment, format, schema);
+                                      const SchemaPtr& schema, const SchemaPtr& kept) {
+  return std::make_unique<ColumnarReader>(file, segment, format, schema, kept);
 }
 
 SchemaPtr schema_of_columnar(const SourceFile& file, Format format, const std::string& place) {

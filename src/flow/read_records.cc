@@ -141,9 +141,9 @@ class Guess {
   bool seen_ = false, can_be_int_ = true, can_be_float_ = true, can_be_bool_ = true;
 };
 
-using Names = std::vector<std::string>;
+using NameList = std::vector<std::string>;
 
-void see_json(Lines& lines, Names& names, std::vector<Guess>& guesses) {
+void see_json(Lines& lines, NameList& names, std::vector<Guess>& guesses) {
   std::vector<std::pair<std::string, Cell>> members;
   std::string_view line;
   for (int n = 0; n < kGuessedFrom && lines.next(line); ++n) {
@@ -158,7 +158,7 @@ void see_json(Lines& lines, Names& names, std::vector<Guess>& guesses) {
   }
 }
 
-void see_csv(Lines& lines, Format format, bool header, Names& names, std::vector<Guess>& guesses) {
+void see_csv(Lines& lines, Format format, bool header, NameList& names, std::vector<Guess>& guesses) {
   std::vector<Cell> cells;
   std::string_view line;
   size_t count = 0;
@@ -191,7 +191,7 @@ SchemaPtr schema_of_records(const SourceFile& file, Format format, const FlowRea
     return arrow::schema(fields);
   }
   Lines lines(file, 0);
-  Names names;
+  NameList names;
   std::vector<Guess> guesses;
   if (format == Format::kJsonl)
     see_json(lines, names, guesses);

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/text.h"
+#include "flow/keeping_pool.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -77,7 +78,7 @@ RowBuilder::RowBuilder(SchemaPtr schema)
     : schema_(std::move(schema)), cells_(static_cast<size_t>(schema_->num_fields())) {
   for (const auto& field : schema_->fields()) {
     types_.push_back(cell_type(*field->type()));
-    builders_.push_back(value(arrow::MakeBuilder(field->type()), "rows"));
+    builders_.push_back(value(arrow::MakeBuilder(field->type(), &memory()), "rows"));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "comm/launch.h"
+#include "flow/keeping_pool.h"
 #include "flow/manifest.h"
 #include "flow/plan.h"
 #include "flow/runs.h"
@@ -21,6 +22,7 @@ class Runner {
  public:
   Runner(const Flow& flow, comm::Group& group, const std::function<void(const FlowProgress&)>& on_progress)
       : flow_(flow), group_(group), on_progress_(on_progress), plan_(flow) {
+    memory().keep(flow.settings.memory_bytes / 16);
     const int64_t most = 8;
     if (flow.settings.part_bytes == 0 && group.size() > most &&
         flow.settings.memory_bytes / group.size() < plan_.part_bytes * most)
@@ -36,23 +38,21 @@ class Runner {
     if (folder.is_finished()) return finished();
     const size_t num_stages = plan_.stages.size();
     runs_.resize(num_stages);
-    std::vector<std::vector<KeyRange>> ranges(num_stages);
     std::vector<std::vector<PartRecord>> records(num_stages);
     for (size_t s = 0; s < num_stages; ++s) {
-      const int input = plan_.stages[s].input;
-      const int64_t num_parts = static_cast<int64_t>(input < 0 ? plan_.source.parts().size()
-                                                               : ranges[static_cast<size_t>(input)].size());
-      static const std::vector<KeyRange> kNone;
-      run_stage(folder, s, num_parts, input < 0 ? kNone : ranges[static_cast<size_t>(input)]);
+      const Stage& stage = plan_.stages[s];
+      if (stage.input >= 0) ranges_ = cut_partitions(inputs(stage), plan_.part_bytes);
+      const int64_t num_parts =
+          static_cast<int64_t>(stage.input < 0 ? stage.source->parts().size() : ranges_.size());
+      run_stage(folder, s, num_parts);
+      runs_[s].exchange = stage.exchange.get();
       for (int64_t part = 0; part < num_parts; ++part) {
         records[s].push_back(folder.load(s, part));
-        for (const RunRecord& run : records[s].back().runs) runs_[s].push_back(run);
+        for (const RunRecord& run : records[s].back().runs) runs_[s].runs.push_back(run);
       }
       group_.barrier();
       for (size_t t = 0; t < s && group_.rank() == 0; ++t)
-        if (plan_.last_reader(t) == static_cast<int>(s)) folder.drop_runs(t, runs_[t]);
-      if (plan_.stages[s].exchange)
-        ranges[s] = cut_partitions(runs_[s], *plan_.stages[s].exchange, plan_.part_bytes);
+        if (plan_.last_reader(t) == static_cast<int>(s)) folder.drop_runs(t, runs_[t].runs);
     }
     const OutputManifest manifest = summary(identity, records);
     if (group_.rank() == 0) close(folder, manifest);
@@ -70,14 +70,22 @@ class Runner {
     return report;
   }
 
-  void run_stage(WorkFolder& folder, size_t s, int64_t num_parts, const std::vector<KeyRange>& ranges) {
-    const int input = plan_.stages[s].input;
+  /// The runs that a stage reads; of a join both sides'.
+  std::vector<const StageRuns*> inputs(const Stage& stage) const {
+    std::vector<const StageRuns*> inputs = {&runs_[static_cast<size_t>(stage.input)]};
+    if (stage.join) inputs.push_back(&runs_[static_cast<size_t>(stage.right_input)]);
+    return inputs;
+  }
+
+  void run_stage(WorkFolder& folder, size_t s, int64_t num_parts) {
+    const Stage& stage = plan_.stages[s];
     const std::vector<int64_t> bytes =
-        input < 0 ? source_bytes() : partition_bytes(runs_[static_cast<size_t>(input)], ranges);
+        stage.input < 0 ? source_bytes(*stage.source) : partition_bytes(inputs(stage), ranges_);
     FlowProgress progress{static_cast<int>(s) + 1, static_cast<int>(plan_.stages.size()), 0, num_parts, 0, 0};
     for (const int64_t b : bytes) progress.bytes_total += b;
-    reader_.reset();
-    if (input >= 0) reader_ = read_runs(folder, static_cast<size_t>(input));
+    readers_.clear();
+    if (stage.input >= 0) readers_.push_back(read_runs(folder, stage.input));
+    if (stage.join) readers_.push_back(read_runs(folder, stage.right_input));
     bool has_tables = false;
     while (true) {
       const int64_t part = folder.take_part(s);
@@ -96,61 +104,28 @@ class Runner {
       if (!has_tables) set_tables(folder, plan_.stages[s]);
       has_tables = true;
       PartRecord record;
-      do_part(folder, s, part, ranges, record);
+      do_part(folder, s, part, record);
       folder.record(s, part, record);
     }
-    reader_.reset();
+    readers_.clear();
     group_.barrier();
   }
 
-  std::unique_ptr<RunReader> read_runs(const WorkFolder& folder, size_t stage) const {
-    return std::make_unique<RunReader>(runs_[stage], folder.work(),
-                                       plan_.stages[stage].exchange->run_schema());
+  std::unique_ptr<RunReader> read_runs(const WorkFolder& folder, int stage) const {
+    const StageRuns& of = runs_[static_cast<size_t>(stage)];
+    return std::make_unique<RunReader>(of.runs, folder.work(), of.exchange->run_schema());
   }
 
   void set_tables(const WorkFolder& folder, Stage& stage) const {
-    std::vector<int32_t> unused;
     for (auto& op : stage.operators)
       if (const int table = op->table_stage(); table >= 0)
-        op->set_table(read_runs(folder, static_cast<size_t>(table))->read({}, unused).rows);
+        op->set_table(read_runs(folder, table)->read({}).rows);
   }
 
-  std::vector<int64_t> source_bytes() const {
+  static std::vector<int64_t> source_bytes(const Source& source) {
     std::vector<int64_t> bytes;
-    for (const SourcePart& part : plan_.source.parts()) bytes.push_back(part.bytes);
+    for (const SourcePart& part : source.parts()) bytes.push_back(part.bytes);
     return bytes;
-  }
-
-  void do_part(WorkFolder& folder, size_t s, int64_t part, const std::vector<KeyRange>& ranges,
-               PartRecord& record) {
-    Stage& stage = plan_.stages[s];
-    for (auto& op : stage.operators) op->begin_part(part);
-    record.counts.assign(stage.operators.size() + 1, {0, 0});
-    Output output(*this, folder, s, part, record);
-    if (stage.input < 0) {
-      BadRecords bad = plan_.source.policy();
-      const SourcePart& source = plan_.source.parts()[static_cast<size_t>(part)];
-      record.bytes = source.bytes;
-      for (const Segment& segment : source.segments) {
-        const auto reader = plan_.source.open(segment, bad);
-        while (const Batch batch = reader->next()) {
-          record.rows_read += batch->num_rows();
-          push(stage, batch, output, record);
-        }
-      }
-      record.bad_records = bad.count;
-      record.first_bad_record = bad.first;
-      if (!bad.lines.empty() && !stage.reads_again) write_bad(folder, part, bad, record);
-    } else {
-      std::vector<int32_t> run_numbers;
-      const SortedRows sorted = reader_->read(ranges[static_cast<size_t>(part)], run_numbers);
-      const Batch rows = plan_.stages[static_cast<size_t>(stage.input)].exchange->reduce(sorted, run_numbers,
-                                                                                         ranges.size() == 1);
-      record.rows_read = rows->num_rows();
-      for (int64_t begin = 0; begin < rows->num_rows(); begin += kBatchRows)
-        push(stage, rows->Slice(begin, kBatchRows), output, record);
-    }
-    output.finish();
   }
 
   /// What a stage ends in: runs for its exchange, or a file.
@@ -176,7 +151,8 @@ class Runner {
         return;
       }
       runs_->add(batch);
-      if (runs_->bytes() >= runner_.plan_.part_bytes) flush();
+      if (runs_->bytes() >= (stage_.exchange->shrinks() ? runner_.plan_.run_bytes : runner_.plan_.part_bytes))
+        flush();
     }
     void finish() {
       if (writer_)
@@ -202,6 +178,44 @@ class Runner {
     std::unique_ptr<Writer> writer_;
   };
 
+  void do_part(WorkFolder& folder, size_t s, int64_t part, PartRecord& record) {
+    Stage& stage = plan_.stages[s];
+    for (auto& op : stage.operators) op->begin_part(part);
+    record.counts.assign(stage.operators.size() + 1, {0, 0});
+    Output output(*this, folder, s, part, record);
+    if (stage.input < 0) {
+      read_source(folder, stage, part, output, record);
+    } else if (const KeyRange& range = ranges_[static_cast<size_t>(part)]; stage.join) {
+      const SortedRows left = readers_[0]->read(range);
+      record.rows_read = left.rows->num_rows();
+      stage.join->meet(left, readers_[1]->read(stage.join->right_range(range)), range,
+                       [&](const Batch& batch) { push(stage, batch, output, record); });
+    } else {
+      const Exchange& exchange = *runs_[static_cast<size_t>(stage.input)].exchange;
+      const Batch rows = exchange.reduce(readers_[0]->read(range), ranges_.size() == 1);
+      record.rows_read = rows->num_rows();
+      for (int64_t begin = 0; begin < rows->num_rows(); begin += kBatchRows)
+        push(stage, rows->Slice(begin, kBatchRows), output, record);
+    }
+    output.finish();
+  }
+
+  void read_source(WorkFolder& folder, Stage& stage, int64_t part, Output& output, PartRecord& record) {
+    BadRecords bad = stage.source->policy();
+    const SourcePart& source = stage.source->parts()[static_cast<size_t>(part)];
+    record.bytes = source.bytes;
+    for (const Segment& segment : source.segments) {
+      const auto reader = stage.source->open(segment, bad);
+      while (const Batch batch = reader->next()) {
+        record.rows_read += batch->num_rows();
+        push(stage, batch, output, record);
+      }
+    }
+    record.bad_records = bad.count;
+    record.first_bad_record = bad.first;
+    if (!bad.lines.empty() && !stage.reads_again) write_bad(folder, stage, part, bad, record);
+  }
+
   static void push(Stage& stage, Batch batch, Output& output, PartRecord& record) {
     for (size_t i = 0; i < stage.operators.size(); ++i) {
       if (batch->num_rows() == 0) return;
@@ -212,13 +226,14 @@ class Runner {
     if (batch->num_rows() > 0) output.write(batch);
   }
 
-  static void write_bad(WorkFolder& folder, int64_t part, const BadRecords& bad, PartRecord& record) {
+  void write_bad(WorkFolder& folder, const Stage& stage, int64_t part, const BadRecords& bad,
+                 PartRecord& record) const {
     std::string name = output_name(part, "jsonl");
-    name.replace(0, 4, "bad");
+    name.replace(0, 4, stage.source == &plan_.source ? "bad" : cat("bad-right-", stage.exchange_step + 1));
     FileSink file(folder.out() / name);
     require(file.Write(bad.lines.data(), static_cast<int64_t>(bad.lines.size())),
             (folder.out() / name).string());
-    file.place(/*durable=*/true);
+    file.place(/*starts_writing=*/true);
     record.files.push_back({name, bad.count, file.size(), file.checksum()});
   }
 
@@ -240,7 +255,7 @@ class Runner {
           report.steps[stage.steps[i] + 1].rows_in += record.counts[i].first;
           report.steps[stage.steps[i] + 1].rows_out += record.counts[i].second;
         }
-        if (stage.exchange && !*stage.phase)
+        if (stage.exchange && !*stage.phase && !stage.join)
           report.steps[stage.exchange_step + 1].rows_in += record.counts.back().first;
         if (!stage.reads_again) count_read(report, stage, record);
         for (const FileRecord& file : record.files)
@@ -255,6 +270,10 @@ class Runner {
 
   /// What a stage reads, at the step that gives it.
   void count_read(FlowReport& report, const Stage& stage, const PartRecord& record) const {
+    report.bad_records += record.bad_records;  // 0 of those that read no source
+    if (report.first_bad_record.empty()) report.first_bad_record = record.first_bad_record;
+    const bool is_right_side = stage.input < 0 && stage.source != &plan_.source;
+    if (stage.join || is_right_side) return;  // a join counts what goes in at its left, and what comes out
     if (stage.input >= 0) {
       const Stage& before = plan_.stages[static_cast<size_t>(stage.input)];
       if (!*before.phase) report.steps[before.exchange_step + 1].rows_out += record.rows_read;
@@ -262,8 +281,6 @@ class Runner {
     }
     report.steps[0].rows_in += record.rows_read + record.bad_records;
     report.steps[0].rows_out += record.rows_read;
-    report.bad_records += record.bad_records;
-    if (report.first_bad_record.empty()) report.first_bad_record = record.first_bad_record;
   }
 
   static void close(const WorkFolder& folder, const OutputManifest& manifest) {
@@ -271,7 +288,10 @@ class Runner {
     data::write_whole(folder.out() / "report.html", std::as_bytes(std::span(page)),
                       [](const std::string&) {});
     std::vector<std::string> wanted = {"report.html"};
-    for (const FileRecord& file : manifest.files) wanted.push_back(file.file);
+    for (const FileRecord& file : manifest.files) {
+      sync_file(folder.out() / file.file);  // only here: most of it is on the disk already
+      wanted.push_back(file.file);
+    }
     folder.close(to_json(manifest), wanted);
   }
 
@@ -279,8 +299,9 @@ class Runner {
   comm::Group& group_;
   const std::function<void(const FlowProgress&)>& on_progress_;
   Plan plan_;
-  std::vector<std::vector<RunRecord>> runs_;  // by stage
-  std::unique_ptr<RunReader> reader_;         // of the stage at hand
+  std::vector<StageRuns> runs_;                      // by stage
+  std::vector<KeyRange> ranges_;                     // the partitions that the stage at hand reads
+  std::vector<std::unique_ptr<RunReader>> readers_;  // of its inputs
   int64_t kept_ = 0;
 };
 

@@ -7,6 +7,9 @@
 
 #include "base/text.h"
 #include "flow/files.h"
+#include "flow/gather.h"
+#include "flow/keeping_pool.h"
+#include "flow/key_order.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -22,6 +25,16 @@ SchemaPtr with_key(const arrow::Schema& schema) {
   arrow::FieldVector fields = schema.fields();
   fields.push_back(arrow::field(kKeyColumn, arrow::binary()));
   return arrow::schema(fields);
+}
+
+ArrayPtr as_array(const std::vector<std::string_view>& keys, const std::string& place) {
+  int64_t bytes = 0;
+  for (const std::string_view key : keys) bytes += static_cast<int64_t>(key.size());
+  arrow::BinaryBuilder array(arrow::binary(), &memory());
+  require(array.Reserve(static_cast<int64_t>(keys.size())), place);
+  require(array.ReserveData(bytes), place);
+  for (const std::string_view key : keys) array.UnsafeAppend(key);
+  return value(array.Finish(), place);
 }
 
 /// The first row whose key is not below `key`.
@@ -58,7 +71,7 @@ RunRecord write_run(const SortedRows& sorted, const std::filesystem::path& folde
   record.rows = sorted.rows->num_rows();
   const SchemaPtr schema = with_key(*sorted.rows->schema());
   std::vector<ArrayPtr> columns = sorted.rows->columns();
-  columns.push_back(sorted.keys);
+  columns.push_back(as_array(sorted.keys, name));
   const Batch all = arrow::RecordBatch::Make(schema, record.rows, columns);
   const std::string place = (folder / name).string();
   const auto file = std::make_shared<FileSink>(folder / name);
@@ -68,27 +81,29 @@ RunRecord write_run(const SortedRows& sorted, const std::filesystem::path& folde
   const int64_t step = std::max(kLeastRows, (record.rows + kBatches - 1) / kBatches);
   for (int64_t begin = 0; begin < record.rows; begin += step) {
     require(writer->WriteRecordBatch(*all->Slice(begin, step)), place);
-    record.first_keys.emplace_back(sorted.keys->GetView(begin));
+    record.first_keys.emplace_back(sorted.keys[static_cast<size_t>(begin)]);
   }
   require(writer->Close(), place);
-  file->place(/*durable=*/false);  // a run that is found again is compared with its checksum
+  file->place(/*starts_writing=*/false);  // never synced: what is found again is compared with its checksum
   record.bytes = file->size();
   record.checksum = file->checksum();
   return record;
 }
 
-std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const Exchange& exchange,
-                                     int64_t part_bytes) {
+std::vector<KeyRange> cut_partitions(const std::vector<const StageRuns*>& sides, int64_t part_bytes) {
   struct Point {
     std::string_view key;
     int64_t bytes;
+    const Exchange* exchange;
   };
   std::vector<Point> points;
   int64_t total = 0;
-  for (const RunRecord& run : runs) {
-    total += run.bytes;
-    for (const std::string& key : run.first_keys)
-      points.push_back({key, run.bytes / static_cast<int64_t>(run.first_keys.size())});
+  for (const StageRuns* side : sides) {
+    for (const RunRecord& run : side->runs) {
+      total += run.bytes;
+      for (const std::string& key : run.first_keys)
+        points.push_back({key, run.bytes / static_cast<int64_t>(run.first_keys.size()), side->exchange});
+    }
   }
   std::stable_sort(points.begin(), points.end(),
                    [](const Point& a, const Point& b) { return a.key < b.key; });
@@ -100,7 +115,7 @@ std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const E
                         static_cast<int64_t>(ranges.size()) < count;
     seen += point.bytes;
     if (!is_due) continue;
-    const std::string cut(point.key.substr(0, exchange.whole_prefix(point.key)));
+    const std::string cut(point.key.substr(0, point.exchange->whole_prefix(point.key)));
     if (cut <= ranges.back().begin) continue;  // still the same key
     ranges.back().end = cut;
     ranges.back().has_end = true;
@@ -109,17 +124,18 @@ std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const E
   return ranges;
 }
 
-std::vector<int64_t> partition_bytes(const std::vector<RunRecord>& runs,
+std::vector<int64_t> partition_bytes(const std::vector<const StageRuns*>& sides,
                                      const std::vector<KeyRange>& ranges) {
   std::vector<int64_t> bytes(ranges.size());
-  for (const RunRecord& run : runs)
-    for (const std::string& key : run.first_keys) {
-      const auto after =
-          std::upper_bound(ranges.begin(), ranges.end(), key,
-                           [](const std::string& k, const KeyRange& r) { return k < r.begin; });
-      bytes[static_cast<size_t>(after - ranges.begin()) - 1] +=
-          run.bytes / static_cast<int64_t>(run.first_keys.size());
-    }
+  for (const StageRuns* side : sides)
+    for (const RunRecord& run : side->runs)
+      for (const std::string& key : run.first_keys) {
+        const auto after =
+            std::upper_bound(ranges.begin(), ranges.end(), key,
+                             [](const std::string& k, const KeyRange& r) { return k < r.begin; });
+        bytes[static_cast<size_t>(after - ranges.begin()) - 1] +=
+            run.bytes / static_cast<int64_t>(run.first_keys.size());
+      }
   return bytes;
 }
 
@@ -142,13 +158,15 @@ RunReader::RunReader(const std::vector<RunRecord>& runs, std::filesystem::path f
                      const SchemaPtr& run_schema)
     : runs_(runs),
       folder_(std::move(folder)),
-      schema_(with_key(*run_schema)),
+      schema_(run_schema),
       files_(std::min(runs.size(), kMostOpen)) {}
 RunReader::~RunReader() = default;
 
-SortedRows RunReader::read(const KeyRange& range, std::vector<int32_t>& run_numbers) {
-  std::vector<Batch> found;
-  std::vector<int32_t> numbers;
+SortedRows RunReader::read(const KeyRange& range) {
+  const auto found = std::make_shared<std::vector<Batch>>();
+  std::vector<Batch> rows;
+  std::vector<std::string_view> keys;
+  std::vector<RowPlace> places;
   for (size_t r = 0; r < runs_.size(); ++r) {
     const auto [begin, end] = batches_in(runs_[r], range);
     if (begin >= end) continue;
@@ -157,23 +175,29 @@ SortedRows RunReader::read(const KeyRange& range, std::vector<int32_t>& run_numb
     if (r < files_.size()) files_[r] = file;
     for (size_t b = begin; b < end; ++b) {
       const Batch batch = file->read(b);
-      const auto keys = std::static_pointer_cast<arrow::BinaryArray>(batch->column(batch->num_columns() - 1));
-      const int64_t low = lower_row(*keys, range.begin);
-      const int64_t high = range.has_end ? lower_row(*keys, range.end) : keys->length();
+      const int last = batch->num_columns() - 1;
+      const auto& batch_keys = static_cast<const arrow::BinaryArray&>(*batch->column(last));
+      const int64_t low = lower_row(batch_keys, range.begin);
+      const int64_t high = range.has_end ? lower_row(batch_keys, range.end) : batch_keys.length();
       if (low >= high) continue;
-      found.push_back(batch->Slice(low, high - low));
-      numbers.insert(numbers.end(), static_cast<size_t>(high - low), static_cast<int32_t>(r));
+      for (int64_t row = low; row < high; ++row) {
+        keys.push_back(batch_keys.GetView(row));
+        places.push_back({static_cast<int32_t>(rows.size()), static_cast<int32_t>(row)});
+      }
+      rows.push_back(value(batch->RemoveColumn(last), "partition"));
+      found->push_back(batch);
     }
   }
-  const Batch all = concatenate(schema_, found, "partition");
-  const std::vector<int64_t> order =
-      sorted_rows(static_cast<const arrow::BinaryArray&>(*all->column(all->num_columns() - 1)));
-  const Batch sorted = take(all, order, "partition");
-  run_numbers.clear();
-  for (const int64_t row : order) run_numbers.push_back(numbers[static_cast<size_t>(row)]);
   SortedRows result;
-  result.keys = std::static_pointer_cast<arrow::BinaryArray>(sorted->column(sorted->num_columns() - 1));
-  result.rows = value(sorted->RemoveColumn(sorted->num_columns() - 1), "partition");
+  std::vector<RowPlace> order;
+  order.reserve(keys.size());
+  result.keys.reserve(keys.size());
+  for (const int64_t row : sorted_rows(keys)) {
+    order.push_back(places[static_cast<size_t>(row)]);
+    result.keys.push_back(keys[static_cast<size_t>(row)]);
+  }
+  result.rows = gather(schema_, rows, order, "partition");
+  result.owner = found;
   return result;
 }
 

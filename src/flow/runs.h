@@ -27,10 +27,17 @@ struct KeyRange {
   bool has_end = false;
 };
 
-/// Cuts the keys into partitions of about `part_bytes`. Depends on the runs alone. At least one.
-std::vector<KeyRange> cut_partitions(const std::vector<RunRecord>& runs, const Exchange&, int64_t part_bytes);
+/// What an exchange left.
+struct StageRuns {
+  const Exchange* exchange = nullptr;
+  std::vector<RunRecord> runs;
+};
+
+/// Cuts the keys, of a join those of both sides, into partitions of about `part_bytes`. Depends on the runs
+/// alone. At least one.
+std::vector<KeyRange> cut_partitions(const std::vector<const StageRuns*>&, int64_t part_bytes);
 /// Bytes of the runs in each partition, about.
-std::vector<int64_t> partition_bytes(const std::vector<RunRecord>& runs, const std::vector<KeyRange>&);
+std::vector<int64_t> partition_bytes(const std::vector<const StageRuns*>&, const std::vector<KeyRange>&);
 
 /// The runs of one stage, for one device. Files stay mapped from one partition to the next, as far as a
 /// process may have them open.
@@ -38,8 +45,8 @@ class RunReader {
  public:
   RunReader(const std::vector<RunRecord>& runs, std::filesystem::path folder, const SchemaPtr& run_schema);
   ~RunReader();
-  /// The rows of the range, of all runs, by (key, run); `run_numbers` one for each row.
-  SortedRows read(const KeyRange&, std::vector<int32_t>& run_numbers);
+  /// The rows of the range, of all runs, by (key, run).
+  SortedRows read(const KeyRange&);
 
  private:
   class File;

@@ -7,8 +7,8 @@
 
 namespace shoal::flow {
 
-/// Arrow knows them as shoal_mean_quality and so on from here on. A text that is neither qualities nor bases stops
-/// the run. Once.
+/// Arrow knows them as shoal_mean_quality and so on from here on. A text that is neither qualities nor bases
+/// stops the run. Once.
 void register_sequence_functions();
 
 }  // namespace shoal::flow

@@ -1,9 +1,9 @@
 // sort and distinct: rows as they are, under (key, place).
-#include <deque>
-
 #include "base/text.h"
 #include "flow/exchange.h"
+#include "flow/gather.h"
 #include "flow/group_table.h"
+#include "flow/key_order.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -20,47 +20,63 @@ class Collector final : public RunMaker {
 
   void add(const Batch& batch) override {
     if (batch->num_rows() == 0) return;
-    const Keys keys = encoder_.encode(*batch);
-    std::vector<int64_t> kept;
-    for (int64_t row = 0; row < keys.size(); ++row, ++next_) {
-      if (only_first_) {
-        const int64_t known = seen_.size();
-        if (seen_.find_or_add(keys[row]) != known) continue;
-        kept.push_back(row);
-      }
-      bytes_of_keys_.append(keys[row]);
-      bytes_of_keys_.append(place_bytes(next_));
-      offsets_.push_back(bytes_of_keys_.size());
-    }
-    Batch rows = batch;
-    if (only_first_ && static_cast<int64_t>(kept.size()) < batch->num_rows())
-      rows = take(batch, kept, place_);
-    bytes_ += num_bytes(*rows);
-    if (rows->num_rows() > 0) batches_.push_back(rows);
+    const auto keys = std::make_shared<const Keys>(encoder_.encode(*batch, next_));
+    next_ += batch->num_rows();
+    if (only_first_) return add_firsts(batch, *keys);
+    for (int64_t row = 0; row < keys->size(); ++row) add_row((*keys)[row], row);
+    bytes_ += num_bytes(*batch) + keys->bytes();
+    batches_.push_back(batch);
+    keys_.push_back(keys);
   }
 
-  int64_t bytes() const override { return bytes_ + static_cast<int64_t>(bytes_of_keys_.size()); }
+  int64_t bytes() const override { return seen_.size() == 0 ? bytes_ : bytes_ + seen_.bytes(); }
 
   SortedRows finish() override {
-    const std::vector<int64_t> order = sorted_rows(bytes_of_keys_, offsets_);
-    arrow::BinaryBuilder sorted;
-    require(sorted.Reserve(static_cast<int64_t>(order.size())), place_);
-    require(sorted.ReserveData(static_cast<int64_t>(bytes_of_keys_.size())), place_);
-    for (const int64_t row : order) sorted.UnsafeAppend(key(static_cast<size_t>(row)));
+    std::vector<RowPlace> order;
     SortedRows run;
-    run.keys = std::static_pointer_cast<arrow::BinaryArray>(value(sorted.Finish(), place_));
-    run.rows = take(concatenate(schema_, batches_, place_), order, place_);
+    order.reserve(views_.size());
+    run.keys.reserve(views_.size());
+    for (const int64_t row : sorted_rows(views_)) {
+      order.push_back(places_[static_cast<size_t>(row)]);
+      run.keys.push_back(views_[static_cast<size_t>(row)]);
+    }
+    run.rows = gather(schema_, batches_, order, place_);
+    run.owner = std::make_shared<std::vector<std::shared_ptr<const void>>>(std::move(keys_));
     batches_.clear();
-    bytes_of_keys_.clear();
-    offsets_ = {0};
+    keys_.clear();
+    views_.clear();
+    places_.clear();
     bytes_ = 0;
     seen_ = GroupTable();
     return run;
   }
 
  private:
-  std::string_view key(size_t i) const {
-    return std::string_view(bytes_of_keys_).substr(offsets_[i], offsets_[i + 1] - offsets_[i]);
+  void add_row(std::string_view key, int64_t row) {
+    views_.push_back(key);
+    places_.push_back({static_cast<int32_t>(batches_.size()), static_cast<int32_t>(row)});
+  }
+
+  /// Only what is new is held: of a key that is there a million times one row.
+  void add_firsts(const Batch& batch, const Keys& keys) {
+    std::vector<int64_t> kept;
+    const auto bytes = std::make_shared<std::string>();
+    std::vector<size_t> ends = {0};
+    for (int64_t row = 0; row < keys.size(); ++row) {
+      const int64_t known = seen_.size();
+      if (seen_.find_or_add(keys[row].substr(0, keys[row].size() - kPlaceBytes)) != known) continue;
+      kept.push_back(row);
+      bytes->append(keys[row]);
+      ends.push_back(bytes->size());
+    }
+    if (kept.empty()) return;
+    const bool is_all = static_cast<int64_t>(kept.size()) == batch->num_rows();
+    const Batch rows = is_all ? batch : take(batch, kept, place_);
+    for (size_t i = 0; i < kept.size(); ++i)
+      add_row(std::string_view(*bytes).substr(ends[i], ends[i + 1] - ends[i]), static_cast<int64_t>(i));
+    bytes_ += num_bytes(*rows) + static_cast<int64_t>(bytes->size());
+    batches_.push_back(rows);
+    keys_.push_back(bytes);
   }
 
   const KeyEncoder& encoder_;
@@ -69,8 +85,9 @@ class Collector final : public RunMaker {
   bool only_first_;
   std::string place_;
   std::vector<Batch> batches_;
-  std::string bytes_of_keys_;
-  std::vector<size_t> offsets_ = {0};
+  std::vector<std::shared_ptr<const void>> keys_;
+  std::vector<std::string_view> views_;  // of the keys of rows that are kept, and where those are
+  std::vector<RowPlace> places_;
   int64_t bytes_ = 0;
   GroupTable seen_;
 };
@@ -83,12 +100,15 @@ class SortExchange final : public Exchange {
         encoder_(schema_, key_columns(step.by), place_) {}
   const SchemaPtr& out_schema() const override { return schema_; }
   const SchemaPtr& run_schema() const override { return schema_; }
+  Names needs(const Names& wanted) const override {
+    Names names = wanted;
+    encoder_.add_names(names);
+    return names;
+  }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
     return collect_rows(encoder_, schema_, part, false, place_);
   }
-  Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool) const override {
-    return sorted.rows;
-  }
+  Batch reduce(const SortedRows& sorted, bool) const override { return sorted.rows; }
   size_t whole_prefix(std::string_view key) const override { return key.size(); }
 
  private:
@@ -105,16 +125,22 @@ class DistinctExchange final : public Exchange {
         encoder_(schema_, key_columns(step.by.empty() ? names_of(*schema_) : step.by), place_) {}
   const SchemaPtr& out_schema() const override { return schema_; }
   const SchemaPtr& run_schema() const override { return schema_; }
+  Names needs(const Names& wanted) const override {
+    Names names = wanted;
+    encoder_.add_names(names);
+    return names;
+  }
+  bool shrinks() const override { return true; }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
     return collect_rows(encoder_, schema_, part, true, place_);
   }
   size_t whole_prefix(std::string_view key) const override { return key.size() - kPlaceBytes; }
 
-  Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool) const override {
+  Batch reduce(const SortedRows& sorted, bool) const override {
     std::vector<int64_t> firsts;
     std::string_view last;
-    for (int64_t row = 0; row < sorted.keys->length(); ++row) {
-      std::string_view key = sorted.keys->GetView(row);
+    for (int64_t row = 0; row < sorted.rows->num_rows(); ++row) {
+      std::string_view key = sorted.keys[static_cast<size_t>(row)];
       key.remove_suffix(kPlaceBytes);
       if (row == 0 || key != last) firsts.push_back(row);
       last = key;

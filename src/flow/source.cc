@@ -20,6 +20,7 @@ constexpr std::pair<const char*, Format> kFormats[] = {
     {"ipc", Format::kIpc},
     {"fastq", Format::kFastq},
     {"fasta", Format::kFasta},
+    {"images", Format::kImages},
     // other suffixes of the same
     {"txt", Format::kText},
     {"ndjson", Format::kJsonl},
@@ -28,6 +29,9 @@ constexpr std::pair<const char*, Format> kFormats[] = {
     {"fq", Format::kFastq},
     {"fa", Format::kFasta},
     {"fna", Format::kFasta},
+    {"png", Format::kImages},
+    {"jpg", Format::kImages},
+    {"jpeg", Format::kImages},
 };
 
 bool is_columnar(Format format) { return format == Format::kParquet || format == Format::kIpc; }
@@ -50,7 +54,7 @@ Format format_of(const std::string& named, const std::string& first_path, const 
     if (word == known) return format;
   throw InputError(cat(place, ": format: got ", word,
                        named.empty() ? cat(" (the suffix of ", first_path, ")") : "",
-                       ", want text, jsonl, csv, tsv, parquet, ipc, fastq or fasta"));
+                       ", want text, jsonl, csv, tsv, parquet, ipc, fastq, fasta or images"));
 }
 
 /// Puts pieces into parts until one is full; a piece is never divided, a small file shares a part with the
@@ -81,7 +85,8 @@ class Cutter {
 void BadRecords::add(const std::string& path, int64_t line, int64_t byte, const std::string& why,
                      std::string_view record) {
   if (stop)
-    throw InputError(cat(path, ":", line, " - ", why, "; mend it, or set bad_records to skip or collect"));
+    throw InputError(cat(path, line > 0 ? cat(":", line) : "", " - ", why,
+                         "; mend it, or set bad_records to skip or collect"));
   if (count++ == 0) first = cat(path, ", byte ", byte, ": ", why);
   if (!collect) return;
   lines += "{\"file\":";
@@ -97,20 +102,23 @@ void BadRecords::add(const std::string& path, int64_t line, int64_t byte, const 
   lines += "}\n";
 }
 
-Source::Source(const FlowRead& spec, int64_t part_bytes, const std::string& place)
+Source::Source(const FlowRead& spec, int64_t part_bytes, const std::string& place, int64_t most_parts)
     : spec_(spec), place_(place) {
   if (spec.bad_records != "stop" && spec.bad_records != "skip" && spec.bad_records != "collect")
     throw InputError(cat(place, ": bad_records: got ", spec.bad_records, ", want stop, skip or collect"));
   const std::vector<std::string> paths = list_files(spec.paths, place);
   format_ = format_of(spec.format, paths.front(), place);
   for (const std::string& path : paths) {
-    const Packing packing = is_columnar(format_) ? Packing::kNone : packing_of(path);
+    const Packing packing =
+        is_columnar(format_) || format_ == Format::kImages ? Packing::kNone : packing_of(path);
     files_.push_back({path, data::InputFile(path).state(), packing});
   }
   if (is_columnar(format_))
     schema_ = schema_of_columnar(files_.front(), format_, place);
   else if (format_ == Format::kFastq || format_ == Format::kFasta)
     schema_ = schema_of_sequences(format_);
+  else if (format_ == Format::kImages)
+    schema_ = schema_of_images();
   else
     schema_ = schema_of_records(files_.front(), format_, spec, place);
   std::set<std::string> names;
@@ -118,14 +126,25 @@ Source::Source(const FlowRead& spec, int64_t part_bytes, const std::string& plac
     if (!names.insert(name).second)
       throw InputError(cat(place, ": ", files_.front().path, ": two columns have the name ", name));
 
+  file_schema_ = schema_;
+
+  std::vector<std::vector<int64_t>> sizes(files_.size());  // of row groups or batches
+  int64_t total = 0;
+  for (size_t f = 0; f < files_.size(); ++f) {
+    if (is_columnar(format_)) sizes[f] = sizes_of_columnar(files_[f], format_);
+    for (const int64_t size : sizes[f]) total += size;
+    if (!is_columnar(format_)) total += files_[f].state.bytes;
+  }
+  part_bytes = std::max(part_bytes, total / most_parts);
   Cutter cutter(part_bytes);
   for (int64_t f = 0; f < static_cast<int64_t>(files_.size()); ++f) {
     const SourceFile& file = files_[static_cast<size_t>(f)];
     if (is_columnar(format_)) {
-      const std::vector<int64_t> sizes = sizes_of_columnar(file, format_);
-      for (size_t i = 0; i < sizes.size(); ++i)
-        cutter.add({f, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1}, sizes[i]);
-    } else if (file.packing != Packing::kNone) {
+      for (int64_t i = 0; const int64_t size : sizes[static_cast<size_t>(f)]) {
+        cutter.add({f, i, i + 1}, size);
+        ++i;
+      }
+    } else if (file.packing != Packing::kNone || format_ == Format::kImages) {
       cutter.add({f, 0, INT64_MAX}, file.state.bytes);
     } else {
       for (int64_t begin = 0; begin < file.state.bytes; begin += part_bytes) {
@@ -137,6 +156,16 @@ Source::Source(const FlowRead& spec, int64_t part_bytes, const std::string& plac
   parts_ = cutter.parts();
 }
 
+void Source::keep_columns(const Names& names) {
+  if (!is_columnar(format_)) return;  // a line is read whole: its other cells may be bad
+  arrow::FieldVector kept;
+  for (const auto& field : file_schema_->fields())
+    if (names.contains(field->name())) kept.push_back(field);
+  if (kept.empty() && file_schema_->num_fields() > 0)
+    kept.push_back(file_schema_->field(0));  // rows are counted
+  schema_ = arrow::schema(kept);
+}
+
 int64_t Source::bytes() const {
   int64_t bytes = 0;
   for (const SourcePart& part : parts_) bytes += part.bytes;
@@ -145,7 +174,8 @@ int64_t Source::bytes() const {
 
 std::unique_ptr<Reader> Source::open(const Segment& segment, BadRecords& bad) const {
   const SourceFile& file = files_[static_cast<size_t>(segment.file)];
-  if (is_columnar(format_)) return read_columnar(file, segment, format_, schema_);
+  if (is_columnar(format_)) return read_columnar(file, segment, format_, file_schema_, schema_);
+  if (format_ == Format::kImages) return read_image(file, schema_, bad);
   if (format_ == Format::kFastq || format_ == Format::kFasta)
     return read_sequences(file, segment, format_, schema_, bad);
   return read_records(file, segment, format_, spec_, schema_, bad);
@@ -160,7 +190,7 @@ BadRecords Source::policy() const {
 
 std::string Source::identity() const {
   std::string text = cat("read ", static_cast<int>(format_), " ", spec_.header, " ", spec_.bad_records, "\n",
-                         schema_->ToString(), "\n");
+                         file_schema_->ToString(), "\n");
   for (const SourceFile& file : files_)
     text += cat(file.path, " ", file.state.bytes, " ", file.state.modified_ns, "\n");
   return text;

@@ -13,7 +13,7 @@
 
 namespace shoal::flow {
 
-enum class Format { kText, kJsonl, kCsv, kTsv, kParquet, kIpc, kFastq, kFasta };
+enum class Format { kText, kJsonl, kCsv, kTsv, kParquet, kIpc, kFastq, kFasta, kImages };
 enum class Packing { kNone, kGzip, kZstd };
 
 struct SourceFile {
@@ -41,7 +41,7 @@ struct BadRecords {
   std::string first;
   std::string lines;  // JSON, one a record, when collected
 
-  /// Throws InputError where the policy is to stop.
+  /// Throws InputError where the policy is to stop. Line 0: the record is the whole file.
   void add(const std::string& path, int64_t line, int64_t byte, const std::string& why,
            std::string_view record);
 };
@@ -56,8 +56,12 @@ class Reader {
 /// Immutable; any thread.
 class Source {
  public:
-  /// Lists the files, opens the first to know the columns. Throws InputError.
-  Source(const FlowRead&, int64_t part_bytes, const std::string& place);
+  /// Lists the files, opens the first to know the columns. Parts grow beyond part_bytes where they would be
+  /// more than about `most_parts`. Throws InputError.
+  Source(const FlowRead&, int64_t part_bytes, const std::string& place, int64_t most_parts = INT64_MAX);
+
+  /// Where the format lies in columns, only these are read from here on.
+  void keep_columns(const Names&);
 
   const SchemaPtr& schema() const { return schema_; }
   const std::vector<SourceFile>& files() const { return files_; }
@@ -76,7 +80,7 @@ class Source {
   FlowRead spec_;
   std::string place_;
   Format format_ = Format::kText;
-  SchemaPtr schema_;
+  SchemaPtr schema_, file_schema_;  // of what is read, of all that there is
   std::vector<SourceFile> files_;
   std::vector<SourcePart> parts_;
 };

@@ -43,17 +43,26 @@ class WindowExchange final : public Exchange {
 
   const SchemaPtr& out_schema() const override { return out_schema_; }
   const SchemaPtr& run_schema() const override { return schema_; }
+  Names needs(const Names& wanted) const override {
+    Names names;
+    for (const std::string& name : names_of(*schema_))
+      if (wanted.contains(name)) names.insert(name);
+    encoder_.add_names(names);
+    for (const Column& column : columns_)
+      if (column.index >= 0) names.insert(schema_->field(column.index)->name());
+    return names;
+  }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
     return collect_rows(encoder_, schema_, part, false, place_);
   }
   size_t whole_prefix(std::string_view key) const override { return encoder_.prefix_length(key, num_by_); }
 
-  Batch reduce(const SortedRows& sorted, const std::vector<int32_t>&, bool) const override {
-    const int64_t rows = sorted.keys->length();
+  Batch reduce(const SortedRows& sorted, bool) const override {
+    const int64_t rows = sorted.rows->num_rows();
     std::vector<char> begins_group(static_cast<size_t>(rows));
     std::string_view last;
     for (int64_t row = 0; row < rows; ++row) {
-      std::string_view key = sorted.keys->GetView(row);
+      std::string_view key = sorted.keys[static_cast<size_t>(row)];
       key = key.substr(0, whole_prefix(key));
       begins_group[static_cast<size_t>(row)] = row == 0 || key != last;
       last = key;

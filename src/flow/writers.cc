@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "flow/files.h"
+#include "flow/keeping_pool.h"
 #include "flow/records.h"
 #include "shoal/error.h"
 
@@ -27,7 +28,7 @@ class FileWriter : public Writer {
   }
   FileRecord finish() override {
     close();
-    file_->place(/*durable=*/true);
+    file_->place(/*starts_writing=*/true);
     record_.bytes = file_->size();
     record_.checksum = file_->checksum();
     return record_;
@@ -50,8 +51,7 @@ class ParquetWriter final : public FileWriter {
                                 ->dictionary_pagesize_limit(1 << 16)
                                 ->build();
     const auto arrow_properties = parquet::ArrowWriterProperties::Builder().set_use_threads(false)->build();
-    writer_ = value(parquet::arrow::FileWriter::Open(*schema, arrow::default_memory_pool(), file_, properties,
-                                                     arrow_properties),
+    writer_ = value(parquet::arrow::FileWriter::Open(*schema, &memory(), file_, properties, arrow_properties),
                     place_);
   }
   void write(const Batch& batch) override {

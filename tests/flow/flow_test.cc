@@ -3,7 +3,10 @@
 #include <arrow/api.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <functional>
+#include <random>
 
 #include "flow/tables.h"
 #include "shoal/error.h"
@@ -44,6 +47,17 @@ const std::map<std::string, std::function<void(Flow&)>>& flows() {
       {"all",
        [](Flow& f) {
          f.group_by({}, {{"rows", "count()"}, {"sum", "sum(x)"}});
+       }},
+      {"quantile",
+       [](Flow& f) {
+         f.group_by({"text"}, {{"half", "approx_quantile(x, 0.5)"}, {"high", "approx_quantile(n, 0.9)"}});
+       }},
+      {"join",
+       [](Flow& f) {
+         const FlowRead right = f.source;
+         f.select({{"key", "key"}, {"n", "n % 21"}, {"left", "id"}})
+             .filter("left % 2 == 0")
+             .join({.right = right, .on = {"key", "n"}, .kind = "outer"});
        }},
       {"sort",
        [](Flow& f) {
@@ -169,6 +183,135 @@ TEST(Steps, JoinKeepsTheOrderOfTheLeft) {
   EXPECT_EQ(join("left"), "k,v,w\nb,1,20\na,2,10\na,2,11\n,3,\nb,4,20\n\"\",5,\na,,10\na,,11\n");
 }
 
+/// The obvious thing: each row of the left with each of the right, then what is left over.
+std::string joined(const std::vector<std::pair<std::string, int>>& left,
+                   const std::vector<std::pair<std::string, int>>& right, const std::string& kind) {
+  std::string lines;
+  std::vector<char> is_met(right.size());
+  const auto line = [&](const std::string& key, const std::string& l, const std::string& r) {
+    lines += key + "," + l + "," + r + "\n";
+  };
+  for (const auto& [key, number] : left) {
+    bool any = false;
+    for (size_t r = 0; r < right.size(); ++r) {
+      if (key.empty() || key != right[r].first) continue;
+      line(key, std::to_string(number), std::to_string(right[r].second));
+      is_met[r] = any = true;
+    }
+    if (!any && (kind == "left" || kind == "outer")) line(key, std::to_string(number), "");
+  }
+  for (size_t r = 0; r < right.size(); ++r)
+    if (!is_met[r] && (kind == "right" || kind == "outer"))
+      line(right[r].first, "", std::to_string(right[r].second));
+  return lines;
+}
+
+/// One key has nearly all rows of the left, so that it is cut among partitions; nulls on both sides; the
+/// right is larger than what may be held.
+TEST(Steps, JoinOnTheDisk) {
+  TempFolder temp;
+  std::mt19937 random(3);
+  const auto make = [&](int rows, unsigned most) {
+    std::vector<std::pair<std::string, int>> table;
+    for (int row = 0; row < rows; ++row) {
+      const unsigned draw = random() % 10;
+      table.emplace_back(draw < most ? "big" : draw == 9 ? "" : "k" + std::to_string(random() % 12), row);
+    }
+    return table;
+  };
+  const auto left = make(300, 8), right = make(40, 2);
+  std::string left_csv = "k,l\n", right_csv = "k,r,pad\n";
+  for (const auto& [key, number] : left) left_csv += key + "," + std::to_string(number) + "\n";
+  for (const auto& [key, number] : right)
+    right_csv += key + "," + std::to_string(number) + "," + std::string(30'000, 'x') + "\n";
+  write_file(temp / "left.csv", left_csv);
+  write_file(temp / "right.csv", right_csv);
+  for (const std::string kind : {"inner", "left", "right", "outer"}) {
+    std::map<std::string, std::string> first;
+    for (const int devices : {1, 2, 3, 4, 7}) {
+      Flow flow;
+      flow.read({.paths = {(temp / "left.csv").string()}})
+          .join({.right = {.paths = {(temp / "right.csv").string()}}, .on = {"k"}, .kind = kind})
+          .select({{"k", "k"}, {"l", "l"}, {"r", "r"}});
+      flow.settings = {.memory_bytes = int64_t{16} << 20, .part_bytes = 1024};
+      EXPECT_NE(
+          explain(flow.write({.out = "x", .format = "csv"})).find("join the partitions of stages 1 and 2"),
+          std::string::npos);
+      const auto out = temp / (kind + std::to_string(devices));
+      const FlowReport report =
+          run_flow(flow.write({.out = out.string(), .format = "csv"}), {.devices = devices});
+      EXPECT_EQ(report.steps[1].rows_in, 300);
+      EXPECT_EQ(report.steps[1].rows_out, report.rows);
+      if (devices > 1) {
+        EXPECT_EQ(contents(out), first) << kind << devices;
+        continue;
+      }
+      first = contents(out);
+      std::string lines;
+      for (const auto& [name, bytes] : first)
+        if (name.starts_with("part-")) lines += bytes.substr(bytes.find('\n') + 1);
+      EXPECT_EQ(lines, joined(left, right, kind)) << kind;
+    }
+  }
+}
+
+TEST(Steps, JoinOnTheDiskNeedsOneKeysRowsInMemory) {
+  TempFolder temp;
+  write_file(temp / "left.csv", "k,l\na,1\n");
+  std::string right = "k,pad\n";
+  for (int row = 0; row < 80; ++row) right += "a," + std::string(30'000, 'x') + "\n";
+  write_file(temp / "right.csv", right);
+  Flow flow;
+  flow.read({.paths = {(temp / "left.csv").string()}})
+      .join({.right = {.paths = {(temp / "right.csv").string()}}, .on = {"k"}})
+      .write({.out = (temp / "out").string()});
+  flow.settings.memory_bytes = int64_t{16} << 20;
+  EXPECT_ERROR(
+      run_flow(flow), InputError,
+      "flow - step 1, join: rows of the right side that one key has take more than 2.0 MiB, an eighth of "
+      "memory: put this table on the left, or set memory higher");
+}
+
+TEST(Steps, QuantilesAreNear) {
+  std::mt19937 random(9);
+  std::vector<double> numbers;
+  std::string csv = "x,n\n";
+  for (int row = 0; row < 3000; ++row) {
+    numbers.push_back((static_cast<double>(random()) - 2e9) / static_cast<double>(1 + random() % 100'000));
+    csv += std::to_string(numbers.back()) + "," + std::to_string(row % 400) + "\n";
+    numbers.back() = std::stod(std::to_string(numbers.back()));
+  }
+  std::sort(numbers.begin(), numbers.end());
+  for (const char* fraction : {"0", "0.01", "0.5", "0.99", "1"}) {
+    const std::string text = answer(
+        csv,
+        [&](Flow& f) {
+          f.group_by({}, {{"q", std::string("approx_quantile(x, ") + fraction + ")"},
+                          {"w", std::string("approx_quantile( n ,") + fraction + ")"}});
+        },
+        10'000);
+    const double share = std::stod(fraction);
+    const size_t rank = std::max<size_t>(static_cast<size_t>(std::ceil(share * 3000)), 1);
+    const double exact = numbers[rank - 1];
+    const size_t begin = text.find('\n') + 1;
+    EXPECT_NEAR(std::stod(text.substr(begin)), exact, std::abs(exact) / 256) << fraction;
+    double whole = 0;  // small whole numbers are exact: 3,000 rows have 0 to 399 seven or eight times each
+    for (int row = 0, seen = 0; row < 400; ++row) {
+      seen += row < 200 ? 8 : 7;
+      if (seen >= static_cast<int>(rank)) {
+        whole = row;
+        break;
+      }
+    }
+    EXPECT_EQ(std::stod(text.substr(text.find(',', begin) + 1)), whole) << fraction;
+  }
+  EXPECT_EQ(answer("x,k\n,a\nnan,b\n-0,c\n",
+                   [](Flow& f) {
+                     f.with_column("x", "float(x)").group_by({"k"}, {{"q", "approx_quantile(x, 0.5)"}});
+                   }),
+            "k,q\na,\nb,nan\nc,0\n");
+}
+
 TEST(Steps, SumsOfNoRows) {
   const auto none = [](Flow& f) {
     f.filter("v > 100").group_by({}, {{"n", "count()"}, {"s", "sum(v)"}, {"m", "max(k)"}});
@@ -222,6 +365,12 @@ TEST(Steps, ErrorsAreSaidBeforeAnyWork) {
                  f.group_by({"k"}, {{"n", "median(v)"}});
                }),
                InputError, "flow - step 1, group_by, n: unknown aggregate: got median, want mean");
+  EXPECT_ERROR(refused([](Flow& f) {
+                 f.group_by({"k"}, {{"n", "approx_quantile(v)"}});
+               }),
+               InputError,
+               "flow - step 1, group_by, n: got approx_quantile(v), want a column and 0 to 1, as in "
+               "approx_quantile(x, 0.5)");
   EXPECT_ERROR(refused([](Flow& f) {
                  f.group_by({"k"}, {{"n", "sum(k)"}});
                }),

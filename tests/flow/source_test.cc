@@ -140,7 +140,8 @@ TEST_F(Reading, BadRecords) {
   }
 }
 
-/// Whatever is in a file, reading it ends, and never by a signal: the rows of damaged ones may be wrong, where the format has no checksums.
+/// Whatever is in a file, reading it ends, and never by a signal: the rows of damaged ones may be wrong,
+/// where the format has no checksums.
 TEST_F(Reading, DamagedFilesEndInASentence) {
   const std::string lines = "{\"n\":1,\"s\":\"one\"}\n{\"n\":2,\"s\":null}\n{\"n\":3,\"s\":\"three\"}\n";
   const Source source(file("a.jsonl", lines), 1000, "read");
@@ -179,7 +180,7 @@ TEST_F(Reading, Refusals) {
   const FlowRead odd = file("a.xyz", "1");
   EXPECT_ERROR(Source(odd, 10, "p.toml - read"), InputError,
                "p.toml - read: format: got xyz (the suffix of " + odd.paths[0] +
-                   "), want text, jsonl, csv, tsv, parquet, ipc, fastq or fasta");
+                   "), want text, jsonl, csv, tsv, parquet, ipc, fastq, fasta or images");
   const FlowRead not_parquet = file("a.parquet", "not parquet at all");
   EXPECT_THROW(Source(not_parquet, 10, "p.toml - read"), InputError);
 }
@@ -193,6 +194,49 @@ TEST_F(Reading, InputThatChanges) {
                read.paths[0] +
                    " - changed while it was read: got 14 bytes, want the 8 that it had; run the same command "
                    "again once it rests");
+}
+
+/// What a flow does not need is not read, and nothing else changes.
+TEST_F(Reading, OnlyTheColumnsThatAreNeeded) {
+  const auto source = file("a.csv", "a,b,c,d\n1,x,2,3\n4,y,5,6\n1,z,7,8\n");
+  for (const std::string format : {"parquet", "ipc"}) {
+    const std::string table = (temp_ / format).string();
+    run_flow(Flow().read(source).write({.out = table, .format = format}));
+    const std::string part = table + (format == "ipc" ? "/part-00000.arrow" : "/part-00000.parquet");
+    Source columnar({.paths = {part}}, 1000, "read");
+    const std::string identity = columnar.identity();
+    columnar.keep_columns({"b", "d"});
+    EXPECT_EQ(names_of(*columnar.schema()), (std::vector<std::string>{"b", "d"}));
+    EXPECT_EQ(columnar.identity(), identity);
+    BadRecords bad = columnar.policy();
+    const Batch batch = columnar.open(columnar.parts()[0].segments[0], bad)->next();
+    EXPECT_TRUE(batch->schema()->Equals(*columnar.schema()));
+    EXPECT_EQ(batch->num_rows(), 3);
+    columnar.keep_columns({});
+    EXPECT_EQ(columnar.open(columnar.parts()[0].segments[0], bad)->next()->num_rows(), 3);
+    const std::string out = table + "-out";
+    run_flow(Flow()
+                 .read({.paths = {part}})
+                 .filter("c > 2")
+                 .with_column("b", "concat(b, text(c))")
+                 .with_column("e", "a + d")
+                 .select({{"e", "e"}, {"b", "b"}})
+                 .write({.out = out, .format = "csv"}));
+    EXPECT_EQ(lines_of(out), "e,b\n10,y5\n9,z7\n");
+    run_flow(Flow()
+                 .read({.paths = {part}})
+                 .group_by({}, {{"n", "count()"}})
+                 .write({.out = out + "n", .format = "csv"}));
+    EXPECT_EQ(lines_of(out + "n"), "n\n3\n");
+  }
+}
+
+/// Parts grow where there would be too many.
+TEST_F(Reading, NoMorePartsThanAsked) {
+  const auto read = file("a.txt", std::string(10'000, '\n'));
+  EXPECT_EQ(Source(read, 10, "read").parts().size(), 1000u);
+  EXPECT_EQ(Source(read, 10, "read", 8).parts().size(), 8u);
+  EXPECT_EQ(Source(read, 5000, "read", 8).parts().size(), 2u);
 }
 
 }  // namespace

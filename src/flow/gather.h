@@ -1,0 +1,20 @@
+// Rows of several batches to one batch, in any order: one copy, where to concatenate and to take would be
+// two.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "flow/arrow.h"
+
+namespace shoal::flow {
+
+struct RowPlace {
+  int32_t batch, row;
+};
+
+/// The rows at these places, in this order. The batches have the schema.
+Batch gather(const SchemaPtr&, const std::vector<Batch>&, const std::vector<RowPlace>& rows,
+             const std::string& place);
+
+}  // namespace shoal::flow
