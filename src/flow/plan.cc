@@ -5,6 +5,8 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "flow/near_duplicates.h"
+#include "flow/split.h"
+#include "flow/token_writer.h"
 #include "flow/writers.h"
 #include "shoal/error.h"
 
@@ -51,6 +53,14 @@ struct Describe {
     return cat("group_by ", join(s.by, ", "), s.by.empty() ? "" : ": ", calls_text(s.aggregates));
   }
   std::string operator()(const flow_steps::Sort& s) const { return cat("sort ", join(s.by, ", ")); }
+  std::string operator()(const flow_steps::Shuffle& s) const {
+    return cat("shuffle ", s.by.empty() ? "" : cat("by ", join(s.by, ", "), " "), "seed ", s.seed);
+  }
+  std::string operator()(const flow_steps::Split& s) const {
+    std::vector<std::string> parts;
+    for (const auto& [name, share] : s.parts) parts.push_back(cat(name, " = ", share));
+    return cat("split by ", join(s.by, ", "), ": ", join(parts, ", "), " seed ", s.seed);
+  }
   std::string operator()(const flow_steps::Window& s) const {
     return cat("window by ", join(s.by, ", "), " order ", join(s.order, ", "), ": ", calls_text(s.columns));
   }
@@ -62,6 +72,8 @@ struct Describe {
 std::unique_ptr<Exchange> make_exchange(const FlowStep& step, const SchemaPtr& schema) {
   if (const auto* sort = std::get_if<flow_steps::Sort>(&step.what))
     return make_sort(*sort, schema, step.place);
+  if (const auto* shuffle = std::get_if<flow_steps::Shuffle>(&step.what))
+    return make_shuffle(*shuffle, schema, step.place);
   if (const auto* distinct = std::get_if<flow_steps::Distinct>(&step.what))
     return make_distinct(*distinct, schema, step.place);
   if (const auto* window = std::get_if<flow_steps::Window>(&step.what))
@@ -69,6 +81,26 @@ std::unique_ptr<Exchange> make_exchange(const FlowStep& step, const SchemaPtr& s
   if (const auto* group_by = std::get_if<flow_steps::GroupBy>(&step.what))
     return make_group_by(*group_by, schema, step.place);
   return nullptr;
+}
+
+/// All of an exchange's rows in one partition.
+class OnePartition final : public Exchange {
+ public:
+  explicit OnePartition(std::unique_ptr<Exchange> inner) : inner_(std::move(inner)) {}
+  const SchemaPtr& out_schema() const override { return inner_->out_schema(); }
+  const SchemaPtr& run_schema() const override { return inner_->run_schema(); }
+  std::unique_ptr<RunMaker> make_runs(int64_t part) const override { return inner_->make_runs(part); }
+  Batch reduce(const SortedRows& rows, const std::vector<int32_t>& runs, bool is_only) const override {
+    return inner_->reduce(rows, runs, is_only);
+  }
+  size_t whole_prefix(std::string_view) const override { return 0; }
+
+ private:
+  std::unique_ptr<Exchange> inner_;
+};
+
+std::unique_ptr<Exchange> in_one_partition(std::unique_ptr<Exchange> exchange) {
+  return std::make_unique<OnePartition>(std::move(exchange));
 }
 
 int64_t part_bytes_of(const FlowSettings& settings, const std::string& place) {
@@ -89,15 +121,16 @@ int64_t part_bytes_of(const FlowSettings& settings, const std::string& place) {
 std::string describe(const FlowStep& step) { return std::visit(Describe{}, step.what); }
 
 std::vector<std::string> describe_steps(const Flow& flow) {
-  std::vector<std::string> steps = {cat("read ", join(flow.source.paths, ", "))};
+  std::vector<std::string> steps = {describe_read(flow)};
   for (const FlowStep& step : flow.steps) steps.push_back(describe(step));
   return steps;
 }
 
 Plan::Plan(const Flow& asked)
-    : flow(asked),
+    : flow(with_sink_steps(asked)),
       part_bytes(part_bytes_of(asked.settings, asked.place)),
-      source(asked.source, part_bytes, cat(asked.place, " - read")) {
+      source(asked, part_bytes),
+      tokenizer(open_tokenizer(asked.sink, cat(asked.place, " - write"))) {
   initialise_arrow();
   SchemaPtr schema = source.schema();
   stages.emplace_back();
@@ -106,6 +139,8 @@ Plan::Plan(const Flow& asked)
       add_near_duplicates(s, *near, schema);
       continue;
     }
+    if (std::holds_alternative<flow_steps::Split>(flow.steps[s].what) && s + 1 < flow.steps.size())
+      throw InputError(cat(flow.steps[s].place, ": got steps behind it, want split as the last one"));
     Stage& stage = stages.back();
     if (auto op = make_operator(flow.steps[s], schema, operator_memory())) {
       schema = op->out_schema();
@@ -113,11 +148,24 @@ Plan::Plan(const Flow& asked)
       stage.steps.push_back(s);
       continue;
     }
-    end_stage(s, make_exchange(flow.steps[s], schema), schema);
+    auto exchange = make_exchange(flow.steps[s], schema);
+    const bool is_last = s + 1 == flow.steps.size();
+    if (flow.sink.format == "tokenizer" && is_last) exchange = in_one_partition(std::move(exchange));
+    end_stage(s, std::move(exchange), schema);
     schema = stages[stages.size() - 2].exchange->out_schema();
   }
+  if (column_of(*schema, kSplitColumn) >= 0) {
+    schema = value(schema->RemoveField(schema->num_fields() - 1), flow.place);
+    for (const auto& [name, share] : std::get<flow_steps::Split>(flow.steps.back().what).parts) {
+      splits.push_back(name);
+      if (flow.sink.format == "tokens" && name != "train" && name != "validation")
+        throw InputError(cat(flow.steps.back().place, ": parts: got ", name,
+                             ", want train and validation, the splits of a token store"));
+    }
+    if (flow.sink.format != "tokens") folders = splits;
+  }
   stages.back().out_schema = schema;
-  check_writable(flow.sink.format, *schema, cat(flow.place, " - write"));
+  check_writable(flow.sink, *schema, cat(flow.place, " - write"));
 }
 
 /// The last stage ends in the exchange, and one that reads of it begins.
@@ -172,6 +220,9 @@ int Plan::last_reader(size_t stage) const {
 std::string Plan::identity() const {
   std::string text = cat(source.identity(), join(describe_steps(flow), "\n"), "\nwrite ", flow.sink.format,
                          "\npart_bytes ", part_bytes, "\n");
+  if (tokenizer) text += cat("tokens of ", flow.sink.column, " by ", text::identity(tokenizer->spec()), "\n");
+  if (flow.sink.format == "tokenizer")
+    text += cat("tokenizer ", flow.sink.vocabulary, " ", flow.sink.pattern, " ", join(flow.sink.special, "\n"), "\n");
   for (const FlowStep& step : flow.steps)
     if (const auto* join = std::get_if<FlowJoin>(&step.what))
       text += Source(join->right, part_bytes, step.place).identity();
@@ -191,8 +242,9 @@ size_t first_reader(const flow::Plan& plan, size_t s) {
 }
 }  // namespace
 
-std::string explain(const Flow& flow) {
-  const flow::Plan plan(flow);
+std::string explain(const Flow& asked) {
+  const flow::Plan plan(asked);
+  const Flow& flow = plan.flow;
   const auto size = [](int64_t bytes) { return human_bytes(static_cast<uint64_t>(bytes)); };
   std::string text = cat(flow.place, ": ", plan.stages.size(), " stages, parts of ", size(plan.part_bytes),
                          ", memory ", size(flow.settings.memory_bytes), "\n");
@@ -201,8 +253,7 @@ std::string explain(const Flow& flow) {
     if (stage.reads_again)
       text += cat("stage ", s + 1, "\n  read again what stage ", first_reader(plan, s), " reads\n");
     else if (s == 0)
-      text += cat("stage 1\n  read ", plan.source.files().size(), " files, ", size(plan.source.bytes()),
-                  ", in ", plan.source.parts().size(), " parts: ", join(flow.source.paths, ", "), "\n");
+      text += cat("stage 1\n", plan.source.describe());
     else
       text += cat("stage ", s + 1, "\n  read the partitions of stage ", stage.input + 1, ", about ",
                   size(plan.part_bytes), " each\n");
@@ -210,7 +261,8 @@ std::string explain(const Flow& flow) {
     if (stage.exchange)
       text += cat("  exchange: ", flow::describe(flow.steps[stage.exchange_step]), stage.phase, "\n");
     else
-      text += cat("  write ", flow.sink.format, " to ", flow.sink.out, ": ",
+      text += cat("  write ", flow.sink.format, " to ", flow.sink.out,
+                  plan.folders.empty() ? "" : cat(", in folders ", join(plan.folders, ", ")), ": ",
                   join(flow::names_of(*stage.out_schema), ", "), "\n");
   }
   return text;

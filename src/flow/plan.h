@@ -8,7 +8,7 @@
 
 #include "flow/exchange.h"
 #include "flow/operators.h"
-#include "flow/source.h"
+#include "flow/sources.h"
 #include "shoal/flow.h"
 
 namespace shoal::flow {
@@ -30,10 +30,13 @@ struct Plan {
   /// Throws InputError where a step does not fit what comes to it; reads no more than the heads of files.
   explicit Plan(const Flow&);
 
-  const Flow& flow;
+  const Flow flow;  // with the steps that its sink needs
   int64_t part_bytes;
-  Source source;
+  Sources source;
+  std::shared_ptr<const text::Tokenizer> tokenizer;  // of format tokens
   std::vector<Stage> stages;
+  std::vector<std::string> splits;   // names of the parts, where the last step is a split
+  std::vector<std::string> folders;  // for each, but in a token store: there names of files tell them
   const SchemaPtr& out_schema() const { return stages.back().out_schema; }
   /// The last stage that needs the runs of this one.
   int last_reader(size_t stage) const;
