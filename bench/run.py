@@ -11,7 +11,7 @@ import time
 
 from driver import machine, report, turns
 from driver.group import BenchError, Group
-from driver.lineup import COMPARISONS, SAME_RUN, lineup
+from driver.lineup import BEFORE, COMPARISONS, SAME_RUN, against, lineup
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -23,6 +23,7 @@ def arguments(argv):
     parser.add_argument("--minutes", type=float, default=120, help="no turn begins that might end later (default 120)")
     parser.add_argument("--comparison", choices=(*COMPARISONS, "all"), default="all", help="which one (default all, one after the other)")
     parser.add_argument("--only", help="a comma list of configurations, compared with each other; instead of --comparison")
+    parser.add_argument("--against", help="another build folder of Shoal, compared with this one; instead of --comparison")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the build folder")
     parser.add_argument("--torch-python", default=os.path.join(ROOT, ".deps", "python", "bin", "python"), help="a Python with the same version of torch")
     parser.add_argument("--out", default=os.path.join(ROOT, "runs", "bench"), help="the folder for results and the workers' messages")
@@ -66,7 +67,7 @@ def compare(name, precision, configurations, ratios, args, deadline, say):
             path = os.path.join(args.out, f"w1-{name}-{precision}.json")
             with open(path, "w") as file:
                 json.dump({"workload": workload, "machine": machine.description()} | result, file, indent=1)
-            losses = "".join(f"\n{line}\n" for pair in SAME_RUN if (line := report.same_losses(records, *pair)))
+            losses = "".join(f"\n{line}\n" for pair in (*SAME_RUN, *((one, one + "-before") for one in BEFORE)) if (line := report.same_losses(records, *pair)))
             print(f"\n{workload}\n{report.table(result)}\n{losses}\nevery turn: {path}\n", flush=True)
             for group in groups:
                 group.ask_to_end()
@@ -77,7 +78,7 @@ def main(argv):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that every process is ended
     os.makedirs(args.out, exist_ok=True)
     precisions = ["fp32", "bf16"] if args.precision == "both" else [args.precision]
-    names = ["chosen"] if args.only else list(COMPARISONS) if args.comparison == "all" else [args.comparison]
+    names = ["before"] if args.against else ["chosen"] if args.only else list(COMPARISONS) if args.comparison == "all" else [args.comparison]
     tasks = [(name, precision) for name in names for precision in precisions]
     start = time.monotonic()
     try:
@@ -85,8 +86,12 @@ def main(argv):
             now = time.monotonic()
             deadline = now + (start + 60 * args.minutes - now) / (len(tasks) - number)
             with tempfile.TemporaryDirectory() as folder:
-                configurations, ratios, comparisons = lineup(precision, args.build, args.torch_python, folder)
-                wanted = args.only.split(",") if args.only else comparisons[name]
+                if args.against:
+                    configurations, ratios = against(precision, args.build, args.against, args.torch_python, folder)
+                    wanted = args.only.split(",") if args.only else [one.name for one in configurations]
+                else:
+                    configurations, ratios, comparisons = lineup(precision, args.build, args.torch_python, folder)
+                    wanted = args.only.split(",") if args.only else comparisons[name]
                 compare(name, precision, *chosen(configurations, ratios, wanted), args, deadline, lambda line: print(line, flush=True))
     except BenchError as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,5 @@
 """Who takes part in W1, and which ratios are wanted. To add a peer: a worker that speaks peers/protocol.py, and one entry here."""
+import dataclasses
 import os
 
 from driver.group import Configuration
@@ -22,6 +23,19 @@ SAME_RUN = (("ours-1", "ours-2"), ("ours-zero1", "ours-zero3"), ("ours-c2", "our
             ("ours-1", "ours-selective"), ("ours-1", "ours-all"),
             *((f"ours-1f1b-{m}", f"ours-{other}-{m}") for m in PIPELINE_MICROBATCHES for other in ("zero_bubble", "zero_bubble_v", "interleaved")))
 PEERS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "peers")
+
+
+# What another build is compared in: one device, and each way to divide.
+BEFORE = ("ours-1", "ours-2", "ours-zero3", "ours-tp2")
+
+
+def against(precision, build, other, torch_python, folder):
+    """This build and another one, configuration by configuration; both must speak the same protocol."""
+    both = []
+    for place, suffix in ((build, ""), (other, "-before")):
+        configurations, _, _ = lineup(precision, place, torch_python, folder)
+        both += [dataclasses.replace(one, name=one.name + suffix) for one in configurations if one.name in BEFORE]
+    return both, [Ratio(name, name + "-before", goal=0.99) for name in BEFORE]
 
 
 def lineup(precision, build, torch_python, folder):

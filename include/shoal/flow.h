@@ -82,7 +82,7 @@ struct FlowWrite {
   std::string tokenizer = "bytes";  // or a file or folder that has one (docs/data_engine.md)
   int64_t vocabulary = 0;           // tokens to learn, special ones among them
   std::vector<std::string> special = {"<|endoftext|>"};  // the first ends a document
-  std::string pattern = "gpt-2";    // how text is cut into words before
+  std::string pattern = "gpt-2";                         // how text is cut into words before
 };
 
 /// Settings of the run: other ones may cut the work elsewhere, and so give other files of the same rows, and
@@ -159,7 +159,8 @@ struct FlowStep {
   std::string place;  // for messages: "words.toml:12 - filter"
   std::variant<flow_steps::Filter, flow_steps::Select, flow_steps::WithColumn, flow_steps::FlatMap,
                flow_steps::Map, flow_steps::Sample, flow_steps::Distinct, flow_steps::NearDuplicates,
-               flow_steps::GroupBy, flow_steps::Sort, flow_steps::Shuffle, flow_steps::Split, flow_steps::Window, FlowJoin>
+               flow_steps::GroupBy, flow_steps::Sort, flow_steps::Shuffle, flow_steps::Split,
+               flow_steps::Window, FlowJoin>
       what;
 };
 
@@ -184,7 +185,8 @@ class Flow {
   Flow& group_by(std::vector<std::string> by, std::vector<FlowAggregate> aggregates);
   Flow& sort(std::vector<std::string> by);
   Flow& shuffle(uint64_t seed = 0, std::vector<std::string> by = {});
-  Flow& split(std::vector<std::string> by, std::vector<std::pair<std::string, double>> parts, uint64_t seed = 0);
+  Flow& split(std::vector<std::string> by, std::vector<std::pair<std::string, double>> parts,
+              uint64_t seed = 0);
   Flow& join(FlowJoin);
   Flow& window(std::vector<std::string> by, std::vector<std::string> order,
                std::vector<FlowWindowColumn> columns);

@@ -10,10 +10,13 @@
 #include "app/recipe_model.h"
 #include "app/report.h"
 #include "app/resume.h"
+#include "app/run_folder.h"
 #include "app/samples.h"
+#include "app/start_from.h"
 #include "app/trace.h"
 #include "base/text.h"
 #include "comm/collectives.h"
+#include "formats/hf_tokenizer.h"
 #include "shoal/error.h"
 #include "shoal/trainer.h"
 #include "state/checkpoint.h"
@@ -47,7 +50,7 @@ class Job {
         rows_(recipe.microbatch_samples()),
         validation_batches_(std::min(recipe.validation.samples, samples_.num_validation) / rows_),
         last_step_(options.until > 0 ? options.until : recipe.train.steps),
-        trainer_(world, make_model(recipe), traced(trainer_options(recipe))) {}
+        trainer_(world, first_model(), traced(trainer_options(recipe))) {}
 
   void run() {
     prepare();
@@ -78,6 +81,10 @@ class Job {
     return options;
   }
 
+  TrainingModel first_model() const {
+    return options_.from && !options_.resume ? make_model(network_from(recipe_, *options_.from)) : make_model(recipe_);
+  }
+
   Batch microbatch(int64_t index) const {
     return samples_.training(trainer_.samples_done() + index * rows_, rows_);
   }
@@ -85,6 +92,7 @@ class Job {
   void prepare() {
     trainer_.set_note("recipe", recipe_note(recipe_).dump());
     trainer_.set_note("data", nlohmann::json(samples_.identity).dump());
+    if (options_.from) begin_with(*options_.from);
     trainer_.prepare(microbatch(0));
     if (options_.resume) {
       check_same_recipe(recipe_, samples_, state::Checkpoint(*options_.resume));
@@ -102,6 +110,17 @@ class Job {
                                 .steps_done = first_step_,
                                 .validation_samples = validation_batches_ * rows_,
                                 .devices = world_.size()}));
+  }
+
+  void begin_with(const fs::path& model) {
+    trainer_.set_note("from", nlohmann::json(model.string()).dump());
+    const KeptTokenizer tokenizer = kept_tokenizer(model);
+    if (tokenizer.hash.empty()) return;
+    trainer_.set_note("tokenizer", nlohmann::json(tokenizer.hash).dump());
+    if (!leads()) return;
+    const fs::path folder = options_.out / formats::kTokenizerFolder;
+    make_folder(folder);
+    for (const auto& [name, text] : tokenizer.files) write_file(folder / name, text);
   }
 
   void step() {

@@ -15,6 +15,7 @@ namespace shoal::app {
 struct JobOptions {
   std::filesystem::path out;                    // exists
   std::optional<std::filesystem::path> resume;  // the checkpoint to go on from
+  std::optional<std::filesystem::path> from;    // a model whose numbers the weights begin with, unless a checkpoint goes on
   int64_t until = 0;                            // the step to end after; 0: the recipe's last
   bool profile = false;
   std::filesystem::path trace;    // file; none: no trace

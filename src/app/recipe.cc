@@ -195,6 +195,13 @@ void apply(Recipe& recipe, const Override& change) {
     throw InputError(cat(change.flag, " - ", change.key, ": want section.key, as in train.steps"));
   const Key* key = find_key(change.key);
   if (!key) refuse_unknown(change.flag, parts[0], parts[1]);
+  if (change.must_agree && recipe.places.contains(change.key)) {
+    const std::string place = recipe.place(change.key), before = value_text(key->field, recipe);
+    apply(recipe, {change.flag, change.key, change.value});
+    if (const std::string now = value_text(key->field, recipe); now != before)
+      throw InputError(cat(place, " - ", change.key, ": got ", before, ", but ", change.flag, " has ", now, "; leave it out"));
+    return;
+  }
   if (std::holds_alternative<TextField>(key->field) && !change.value.starts_with('"') &&
       !change.value.starts_with('\''))
     return set(recipe, change.flag, parts[0], parts[1], toml::value<std::string>(change.value));
@@ -347,22 +354,6 @@ nlohmann::json recipe_note(const Recipe& recipe) {
     if (is_noted(key) && applies(key, recipe))
       std::visit([&](const auto& field) { note[key.section][key.name] = field.at(values); }, key.field);
   return note;
-}
-
-Recipe recipe_of_note(const nlohmann::json& note, const std::string& place) {
-  Recipe recipe;
-  recipe.file = place;
-  for (const Key& key : recipe_keys()) {
-    if (!is_noted(key) || !applies(key, recipe)) continue;
-    try {
-      std::visit([&](const auto& field) { note.at(key.section).at(key.name).get_to(field.at(recipe)); },
-                 key.field);
-    } catch (const nlohmann::json::exception&) {
-      throw InputError(cat(place, " - recipe: ", key.full_name(),
-                           " is missing or unusable; the checkpoint was not saved by shoal train"));
-    }
-  }
-  return recipe;
 }
 
 TrainerOptions trainer_options(const Recipe& recipe) {

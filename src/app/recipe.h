@@ -23,6 +23,7 @@ struct Recipe {
     double dropout = 0;
     int64_t kv_heads = 0, hidden = 0;
     bool tied_head = false;
+    double rope_base = 1e4, norm_eps = 1e-5;
     int64_t inputs = 32, outputs = 10;
     int64_t stages = 3, image = 32;
 
@@ -81,6 +82,7 @@ struct Override {
   std::string flag;  // "--set train.steps=100"
   std::string key;
   std::string value;  // as TOML; text may go without quotes
+  bool must_agree = false;  // with what the file says, if it says anything
 };
 /// Splits "key=value" of --set. Throws InputError.
 Override parse_override(const std::string& assignment);
@@ -94,9 +96,6 @@ std::string recipe_text(const Recipe&);
 
 /// What a checkpoint must say so that its model can be built again; nothing that depends on the layout.
 nlohmann::json recipe_note(const Recipe&);
-/// Throws InputError naming `place` when the note lacks something.
-Recipe recipe_of_note(const nlohmann::json& note, const std::string& place);
-
 /// The recipe as the Trainer takes it.
 TrainerOptions trainer_options(const Recipe&);
 

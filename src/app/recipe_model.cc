@@ -2,13 +2,10 @@
 
 #include <torch/nn/functional/loss.h>
 
-#include "models/gpt.h"
-#include "models/llama.h"
 #include "models/mlp.h"
 #include "models/resnet.h"
 
 namespace shoal::app {
-namespace {
 
 models::GptConfig gpt_config(const Recipe::Model& model) {
   return {.vocabulary = model.vocabulary,
@@ -27,8 +24,12 @@ models::LlamaConfig llama_config(const Recipe::Model& model) {
           .heads = model.heads,
           .kv_heads = model.kv_heads,
           .hidden = model.hidden,
-          .tied_head = model.tied_head};
+          .tied_head = model.tied_head,
+          .rope_base = model.rope_base,
+          .norm_eps = model.norm_eps};
 }
+
+namespace {
 
 models::MlpConfig mlp_config(const Recipe::Model& model) {
   return {.inputs = model.inputs,

@@ -5,6 +5,8 @@
 #include <memory>
 
 #include "app/recipe.h"
+#include "models/gpt.h"
+#include "models/llama.h"
 #include "shoal/model.h"
 
 namespace shoal::app {
@@ -16,6 +18,8 @@ struct Network {
   std::function<at::Tensor(const at::Tensor&)> forward;  // tokens, points or images -> logits
 };
 Network describe_network(const Recipe::Model&);
+models::GptConfig gpt_config(const Recipe::Model&);
+models::LlamaConfig llama_config(const Recipe::Model&);
 
 /// Cross-entropy between the model's outputs for the batch's first tensor and the classes in its second.
 TrainingModel make_model(const Recipe&);

@@ -60,6 +60,7 @@ std::string resume_command(const Options& options, const std::string& program, c
   for (const std::string& assignment : options.set) command += " --set " + shell_word(assignment);
   if (options.devices) command += " --devices " + shell_word(*options.devices);
   if (options.layout) command += " --layout " + shell_word(*options.layout);
+  if (options.from) command += " --from " + shell_word(*options.from);
   if (!out.empty()) command += " --out " + shell_word(out.string());
   return cat(command, " --resume", checkpoint.empty() ? "" : " " + shell_word(checkpoint.string()));
 }
@@ -134,6 +135,7 @@ void train_here(World& world, const Options& options, const std::string& program
   app::run_job(world, recipe,
                  {.out = out,
                   .resume = checkpoint_to_resume(options, out),
+                  .from = options.from,
                   .until = options.until.value_or(recipe.train.steps),
                   .profile = options.profile,
                   .trace = options.trace,

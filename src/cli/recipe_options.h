@@ -15,11 +15,11 @@ namespace shoal::cli {
 
 struct RecipeOptions {
   std::string recipe;
-  std::optional<std::string> devices, layout;
+  std::optional<std::string> devices, layout, from;
   std::vector<std::string> set;
 };
 
-/// Declares RECIPE, --devices, --layout and --set.
+/// Declares RECIPE, --devices, --layout, --from and --set.
 void add_recipe_options(CLI::App& command, RecipeOptions&);
 
 /// The recipe, with what the arguments change in it. Throws InputError.

@@ -16,8 +16,12 @@ namespace shoal::data {
 namespace {
 using Json = nlohmann::ordered_json;
 
-constexpr Sealed kTokenStore = {"shoal token store", 2, "token store", "a folder that shoal data finished",
-                                "delete the folder and build it again with shoal data", 1};
+constexpr Sealed kTokenStore = {"shoal token store",
+                                2,
+                                "token store",
+                                "a folder that shoal data finished",
+                                "delete the folder and build it again with shoal data",
+                                1};
 
 /// Of version 2: names of the split, one after another, none empty, adding up.
 bool is_consistent_2(const Manifest& manifest) {
@@ -27,7 +31,8 @@ bool is_consistent_2(const Manifest& manifest) {
     for (const Manifest::Shard& shard : manifest[split].shards) {
       const bool is_named = is_store_file(shard.file) && shard.file.ends_with(".tokens") &&
                             shard.file.starts_with(cat(split_name(split), "-"));
-      const bool is_behind = shard.file.size() != last.size() ? shard.file.size() > last.size() : shard.file > last;
+      const bool is_behind =
+          shard.file.size() != last.size() ? shard.file.size() > last.size() : shard.file > last;
       if (!is_named || !is_behind || shard.tokens < 1 || shard.documents < 1) return false;
       tokens += shard.tokens;
       documents += shard.documents;
@@ -92,9 +97,8 @@ bool is_store_file(std::string_view name) {
 
 std::string to_json(const Manifest& manifest) {
   const bool is_first = manifest.version == 1;
-  Json json = {{"format", kTokenStore.format},
-               {"version", manifest.version},
-               {"tokenizer", manifest.tokenizer.kind}};
+  Json json = {
+      {"format", kTokenStore.format}, {"version", manifest.version}, {"tokenizer", manifest.tokenizer.kind}};
   if (!is_first) json["tokenizer_identity"] = manifest.tokenizer.identity;
   json["vocabulary"] = manifest.tokenizer.vocabulary;
   json["end_of_document"] = manifest.tokenizer.end_of_document;
@@ -142,7 +146,8 @@ Manifest load_manifest(const std::filesystem::path& folder) {
       }
     }
     if (json.contains("made_by")) manifest.made_by = json.at("made_by").dump(2);
-    const bool is_bytes = manifest.tokenizer.kind == "bytes" && manifest.tokenizer.vocabulary == kByteVocabulary;
+    const bool is_bytes =
+        manifest.tokenizer.kind == "bytes" && manifest.tokenizer.vocabulary == kByteVocabulary;
     if (is_first ? !is_bytes || !is_consistent(manifest) : !is_consistent_2(manifest)) {
       throw InputError(cat((folder / kManifestName).string(),
                            " - contradicts itself, so shoal data did not write it; ", kTokenStore.rebuild));

@@ -27,8 +27,8 @@ bool is_token_store(const std::filesystem::path& folder);
 /// Whether a token store or the unfinished work on one can hold a file of this name.
 bool is_store_file(std::string_view name);
 
-/// Version 1: bytes, as `shoal data` with `inputs` writes them, shards of one length. Version 2: tokens of any
-/// tokenizer, as a flow writes them, a shard for each of its parts that has some.
+/// Version 1: bytes, as `shoal data` with `inputs` writes them, shards of one length. Version 2: tokens of
+/// any tokenizer, as a flow writes them, a shard for each of its parts that has some.
 struct Manifest {
   struct Shard {
     std::string file;

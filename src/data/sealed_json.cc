@@ -38,7 +38,8 @@ void read_sealed(const std::filesystem::path& folder, const Sealed& want,
     const int oldest = want.oldest == 0 ? want.version : want.oldest;
     if (json.at("version") < oldest || json.at("version") > want.version) {
       throw InputError(cat(place, " - version: got ", json.at("version").dump(), ", want ",
-                           oldest < want.version ? cat(oldest, " to ") : "", want.version, "; ", want.rebuild));
+                           oldest < want.version ? cat(oldest, " to ") : "", want.version, "; ",
+                           want.rebuild));
     }
     const std::string checksum = json.at("checksum");
     json.erase("checksum");

@@ -137,8 +137,9 @@ std::string TokenStore::describe() const {
       const int64_t low = bits == 0 ? 0 : int64_t{1} << (bits - 1), high = (int64_t{1} << bits) - 1;
       std::string range = cat(low, " to ", high);
       range.insert(0, range.size() < 22 ? 22 - range.size() : 0, ' ');
-      text += cat("  ", range, "  ", std::string(static_cast<size_t>((counts[bits] * 40 + most - 1) / most), '#'),
-                  " ", counts[bits], "\n");
+      text +=
+          cat("  ", range, "  ", std::string(static_cast<size_t>((counts[bits] * 40 + most - 1) / most), '#'),
+              " ", counts[bits], "\n");
     }
   }
   return text;

@@ -45,7 +45,7 @@ class TokenStore {
 
  private:
   struct Shard {
-    int64_t begin;  // of its tokens, in the split
+    int64_t begin;                                // of its tokens, in the split
     std::unique_ptr<MappedFile> tokens, lengths;  // of version 1 no lengths
   };
   const std::vector<Shard>& shards(Split split) const { return shards_[static_cast<size_t>(split)]; }

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "base/text.h"
+#include "flow/sequence_functions.h"
 #include "flow/text_measures.h"
 #include "shoal/error.h"
 
@@ -26,6 +27,7 @@ void initialise_arrow() {
   std::call_once(once, [] {
     require(arrow::compute::Initialize(), "Arrow");
     register_text_measures();
+    add_sequence_functions(arrow::compute::GetFunctionRegistry());
   });
 }
 

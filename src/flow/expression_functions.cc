@@ -79,6 +79,9 @@ const std::map<std::string, ExpressionFunction>& function_table() {
           return ac::call("binary_join_element_wise", a, ac::JoinOptions());
         },
         "text, text, ..."}},
+      {"mean_quality", plain("shoal_mean_quality", 1, "quality")},
+      {"expected_errors", plain("shoal_expected_errors", 1, "quality")},
+      {"reverse_complement", plain("shoal_reverse_complement", 1, "sequence")},
       {"abs", plain("abs_checked", 1, "x")},
       {"floor", plain("floor", 1, "x")},
       {"ceil", plain("ceil", 1, "x")},

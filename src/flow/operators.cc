@@ -109,7 +109,8 @@ class FlatMap final : public Operator {
     } else if (by_ == "lines") {
       separator_ = "\n";
     } else if (by_ != "words") {
-      throw InputError(cat(place, ": by: got ", by_, ", want words, lines, split:SEPARATOR, kmers:K or pattern:NAME"));
+      throw InputError(
+          cat(place, ": by: got ", by_, ", want words, lines, split:SEPARATOR, kmers:K or pattern:NAME"));
     }
     const std::string as = step.as.empty() ? step.column : step.as;
     const auto field = arrow::field(as, arrow::utf8());
@@ -133,7 +134,8 @@ class FlatMap final : public Operator {
     }
     const ArrayPtr piece_column = value(pieces.Finish(), place_);
     std::vector<ArrayPtr> columns;
-    const Batch others = target_ < 0 ? batch : value(batch->RemoveColumn(target_), place_);  // no piece of it is kept
+    const Batch others =
+        target_ < 0 ? batch : value(batch->RemoveColumn(target_), place_);  // no piece of it is kept
     if (others->num_columns() > 0) columns = take(others, rows, place_)->columns();
     columns.insert(target_ < 0 ? columns.end() : columns.begin() + target_, piece_column);
     return arrow::RecordBatch::Make(schema_, static_cast<int64_t>(rows.size()), columns);
@@ -144,7 +146,8 @@ class FlatMap final : public Operator {
   void cut(std::string_view text, const Give& give) {
     if (splitter_) {
       std::string well_formed;
-      if (!text::is_utf8(text)) text = well_formed = text::replace_malformed(text, text::Replace::kEachBeginning);
+      if (!text::is_utf8(text))
+        text = well_formed = text::replace_malformed(text, text::Replace::kEachBeginning);
       splitter_->split(text, scratch_, give);
     } else if (k_ > 0) {
       for (size_t at = 0; at + static_cast<size_t>(k_) <= text.size(); ++at)

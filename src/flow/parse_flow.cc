@@ -298,7 +298,8 @@ void parse_read(const Entry& entry, Flow& flow) {
   bool is_first = true;
   for (const toml::node& node : *entry.node.as_array()) {
     if (!is_first) flow.mixed.emplace_back();
-    one(node, is_first ? flow.source : flow.mixed.back().read, is_first ? flow.weight : flow.mixed.back().weight);
+    one(node, is_first ? flow.source : flow.mixed.back().read,
+        is_first ? flow.weight : flow.mixed.back().weight);
     is_first = false;
   }
 }

@@ -222,7 +222,8 @@ std::string Plan::identity() const {
                          "\npart_bytes ", part_bytes, "\n");
   if (tokenizer) text += cat("tokens of ", flow.sink.column, " by ", text::identity(tokenizer->spec()), "\n");
   if (flow.sink.format == "tokenizer")
-    text += cat("tokenizer ", flow.sink.vocabulary, " ", flow.sink.pattern, " ", join(flow.sink.special, "\n"), "\n");
+    text += cat("tokenizer ", flow.sink.vocabulary, " ", flow.sink.pattern, " ",
+                join(flow.sink.special, "\n"), "\n");
   for (const FlowStep& step : flow.steps)
     if (const auto* join = std::get_if<FlowJoin>(&step.what))
       text += Source(join->right, part_bytes, step.place).identity();

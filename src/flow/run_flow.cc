@@ -41,9 +41,8 @@ class Runner {
     std::vector<std::vector<PartRecord>> records(num_stages);
     for (size_t s = 0; s < num_stages; ++s) {
       const int input = plan_.stages[s].input;
-      const int64_t num_parts =
-          input < 0 ? plan_.source.num_parts()
-                    : static_cast<int64_t>(ranges[static_cast<size_t>(input)].size());
+      const int64_t num_parts = input < 0 ? plan_.source.num_parts()
+                                          : static_cast<int64_t>(ranges[static_cast<size_t>(input)].size());
       static const std::vector<KeyRange> kNone;
       run_stage(folder, s, num_parts, input < 0 ? kNone : ranges[static_cast<size_t>(input)]);
       for (int64_t part = 0; part < num_parts; ++part) {
@@ -283,8 +282,9 @@ class Runner {
                       [](const std::string&) {});
     std::vector<std::string> wanted = {"report.html"};
     for (const FileRecord& file : manifest.files) wanted.push_back(file.file);
-    folder.close(plan_.tokenizer ? token_manifest(manifest, *plan_.tokenizer, folder.out()) : to_json(manifest),
-                 wanted);
+    folder.close(
+        plan_.tokenizer ? token_manifest(manifest, *plan_.tokenizer, folder.out()) : to_json(manifest),
+        wanted);
   }
 
   Plan plan_;

@@ -53,7 +53,8 @@ class ShuffleExchange final : public Exchange {
       : step_(step),
         schema_(std::move(schema)),
         place_(std::move(place)),
-        run_schema_(value(schema_->AddField(schema_->num_fields(), arrow::field(kDraw, arrow::int64())), place_)),
+        run_schema_(
+            value(schema_->AddField(schema_->num_fields(), arrow::field(kDraw, arrow::int64())), place_)),
         by_(schema_, key_columns(step.by), place_),
         draws_(run_schema_, {{kDraw}}, place_) {}
   const SchemaPtr& out_schema() const override { return schema_; }

@@ -27,7 +27,8 @@ Sources::Sources(const Flow& flow, int64_t part_bytes) : seed_(flow.settings.see
                              field->name(), column < 0 ? " is missing" : " has another type"));
       one.columns.push_back(column);
     }
-    for (size_t part = 0; part < one.source.parts().size(); ++part) places_.emplace_back(parts_of_.size(), part);
+    for (size_t part = 0; part < one.source.parts().size(); ++part)
+      places_.emplace_back(parts_of_.size(), part);
     parts_of_.push_back(std::move(one));
   };
   add(flow.source, flow.weight, cat(flow.place, " - read"));
@@ -80,7 +81,8 @@ Batch Sources::weighed(const Weighted& one, const Batch& batch, int64_t part, in
   const double whole = std::floor(one.weight);
   std::vector<int64_t> taken;
   for (int64_t row = 0; row < rows->num_rows(); ++row) {
-    const double draw = random_unit(seed_, static_cast<uint64_t>(part), static_cast<uint64_t>(first_row + row));
+    const double draw =
+        random_unit(seed_, static_cast<uint64_t>(part), static_cast<uint64_t>(first_row + row));
     const int64_t times = static_cast<int64_t>(whole) + (draw < one.weight - whole ? 1 : 0);
     taken.insert(taken.end(), static_cast<size_t>(times), row);
   }

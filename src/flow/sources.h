@@ -1,5 +1,5 @@
-// What a flow reads: one source, or a mixture of several, one behind the other, each row as often as its source's
-// weight says.
+// What a flow reads: one source, or a mixture of several, one behind the other, each row as often as its
+// source's weight says.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// split: each row gets the number of its part, drawn from the hash of its columns, in a column behind the others;
-// what a flow writes goes to a folder for each part (run_flow.cc).
+// split: each row gets the number of its part, drawn from the hash of its columns, in a column behind the
+// others; what a flow writes goes to a folder for each part (run_flow.cc).
 #pragma once
 
 #include <memory>

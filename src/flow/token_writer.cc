@@ -31,7 +31,8 @@ const char* kind_of(const text::TokenizerSpec& spec) {
 
 class TokenWriter final : public Writer {
  public:
-  TokenWriter(const text::Tokenizer& tokenizer, int column, const std::filesystem::path& out, std::string name)
+  TokenWriter(const text::Tokenizer& tokenizer, int column, const std::filesystem::path& out,
+              std::string name)
       : tokenizer_(tokenizer), column_(column), out_(out), name_(std::move(name)) {
     record_.file = name_ + ".tokens";
   }
@@ -77,7 +78,8 @@ class TokenWriter final : public Writer {
     if (buffer_.size() >= kBuffer) flush();
   }
   void flush() {
-    require(tokens_->Write(buffer_.data(), static_cast<int64_t>(buffer_.size())), (out_ / record_.file).string());
+    require(tokens_->Write(buffer_.data(), static_cast<int64_t>(buffer_.size())),
+            (out_ / record_.file).string());
     buffer_.clear();
   }
 
@@ -108,9 +110,10 @@ std::shared_ptr<const text::Tokenizer> open_tokenizer(const FlowWrite& sink, con
 std::unique_ptr<Writer> make_token_writer(const text::Tokenizer& tokenizer, const std::string& column,
                                           const SchemaPtr& schema, const std::filesystem::path& out,
                                           const std::string& split, int64_t part) {
-  const auto which = split == data::split_name(data::Split::kValidation) ? data::Split::kValidation
-                                                                         : data::Split::kTrain;
-  return std::make_unique<TokenWriter>(tokenizer, column_of(*schema, column), out, data::shard_stem(which, part));
+  const auto which =
+      split == data::split_name(data::Split::kValidation) ? data::Split::kValidation : data::Split::kTrain;
+  return std::make_unique<TokenWriter>(tokenizer, column_of(*schema, column), out,
+                                       data::shard_stem(which, part));
 }
 
 std::string token_manifest(const OutputManifest& made, const text::Tokenizer& tokenizer,

@@ -1,4 +1,5 @@
-// Text to tokens (docs/token_store.md, version 2), and to a tokenizer: what a flow writes for language models.
+// Text to tokens (docs/token_store.md, version 2), and to a tokenizer: what a flow writes for language
+// models.
 #pragma once
 
 #include <memory>
@@ -13,8 +14,8 @@ namespace shoal::flow {
 /// The tokenizer that format = "tokens" writes with; null for other formats. Throws InputError.
 std::shared_ptr<const text::Tokenizer> open_tokenizer(const FlowWrite&, const std::string& place);
 
-/// A row's text, and the end of a document behind it: train-00003.tokens and train-00003.lengths; nothing where no
-/// row has text. Keeps a reference to the tokenizer.
+/// A row's text, and the end of a document behind it: train-00003.tokens and train-00003.lengths; nothing
+/// where no row has text. Keeps a reference to the tokenizer.
 std::unique_ptr<Writer> make_token_writer(const text::Tokenizer&, const std::string& column, const SchemaPtr&,
                                           const std::filesystem::path& out, const std::string& split,
                                           int64_t part);

@@ -3,7 +3,7 @@
 #include "base/text.h"
 #include "flow/files.h"
 #include "flow/token_writer.h"
-#include "formats/tokenizer_file.h"
+#include "formats/hf_tokenizer.h"
 #include "shoal/error.h"
 #include "text/bpe_trainer.h"
 
@@ -30,8 +30,9 @@ class TokenizerWriter final : public Writer {
     nlohmann::ordered_json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                                      {"clean_up_tokenization_spaces", false}};
     if (spec.eos) config["eos_token"] = spec.vocabulary[static_cast<size_t>(*spec.eos)].text;
-    return {put("tokenizer.json", formats::tokenizer_json(spec), static_cast<int64_t>(spec.vocabulary.size())),
-            put("tokenizer_config.json", config.dump(2) + "\n", 0)};
+    return {put("tokenizer.json", formats::hf_text(formats::tokenizer_json(spec)),
+                static_cast<int64_t>(spec.vocabulary.size())),
+            put("tokenizer_config.json", formats::hf_text(config), 0)};
   }
 
  private:
@@ -58,7 +59,8 @@ Flow with_sink_steps(const Flow& asked) {
   if (flow.sink.format != "tokenizer") return flow;
   const std::string place = cat(flow.place, " - write");
   text::check_training({flow.sink.vocabulary, flow.sink.special, flow.sink.pattern}, place);
-  flow.steps.push_back({place, flow_steps::Select{{{kWord, cat("`", join(split(flow.sink.column, '`'), "``"), "`")}}}});
+  flow.steps.push_back(
+      {place, flow_steps::Select{{{kWord, cat("`", join(split(flow.sink.column, '`'), "``"), "`")}}}});
   flow.steps.push_back({place, flow_steps::FlatMap{kWord, kWord, cat("pattern:", flow.sink.pattern)}});
   flow.steps.push_back({place, flow_steps::GroupBy{{kWord}, {{kCount, "count()"}}}});
   flow.steps.push_back({place, flow_steps::Sort{{cat("-", kCount), kWord}}});

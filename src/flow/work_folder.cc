@@ -27,9 +27,9 @@ void write_text(const fs::path& path, const std::string& text) {
 }
 
 bool is_ours(const std::string& name, const std::vector<std::string>& own) {
-  return std::find(own.begin(), own.end(), name) != own.end() || name == ".work" || name == "manifest.json" || name == "manifest.json.part" ||
-         name == "report.html" || name == "report.html.part" || name.starts_with("part-") || name.starts_with("tokenizer") ||
-         data::is_store_file(name) ||
+  return std::find(own.begin(), own.end(), name) != own.end() || name == ".work" || name == "manifest.json" ||
+         name == "manifest.json.part" || name == "report.html" || name == "report.html.part" ||
+         name.starts_with("part-") || name.starts_with("tokenizer") || data::is_store_file(name) ||
          name.starts_with("bad-");
 }
 

@@ -219,8 +219,8 @@ void check_writable(const FlowWrite& sink, const arrow::Schema& schema, const st
   if (format == "tokens") {
     const int column = want_column(schema, sink.column, cat(place, ", column"));
     if (schema.field(column)->type()->id() != arrow::Type::STRING)
-      throw InputError(cat(place, ": column ", sink.column, ": got ", type_name(*schema.field(column)->type()),
-                           ", want text"));
+      throw InputError(cat(place, ": column ", sink.column, ": got ",
+                           type_name(*schema.field(column)->type()), ", want text"));
   }
   if (format == "text" && (schema.num_fields() != 1 || !is_text(*schema.field(0)->type())))
     throw InputError(cat(place, ": format: text holds one column of text, got ", join(names_of(schema), ", "),

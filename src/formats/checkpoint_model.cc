@@ -7,10 +7,14 @@
 #include <utility>
 
 #include "base/half.h"
+#include "base/hash.h"
 #include "base/text.h"
+#include "formats/hf_tokenizer.h"
 #include "formats/json_text.h"
+#include "formats/mapped_file.h"
 #include "formats/model_shape.h"
 #include "formats/open_formats.h"
+#include "formats/own_names.h"
 #include "formats/weight_table.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
@@ -20,32 +24,11 @@ namespace {
 
 constexpr int64_t kByteVocabulary = 257;  // 256 bytes and the end of a document
 
-/// The names of src/models in a checkpoint; of layers without "blocks.3.".
-std::string stored_name(const std::string& name) {
-  static const std::map<std::string, std::string> kNames = {{"token_embd", "tokens"},
-                                                            {"position_embd", "positions"},
-                                                            {"output_norm", "norm"},
-                                                            {"output", "head"},
-                                                            {"attn_norm", "norm1"},
-                                                            {"attn_q", "q"},
-                                                            {"attn_k", "k"},
-                                                            {"attn_v", "v"},
-                                                            {"attn_output", "projection"},
-                                                            {"ffn_norm", "norm2"},
-                                                            {"ffn_gate", "gate"},
-                                                            {"ffn_up", "up"},
-                                                            {"ffn_down", "down"}};
-  const size_t kind = name.rfind('.');
-  if (!name.starts_with("blk.")) return kNames.at(name.substr(0, kind)) + name.substr(kind);
-  const size_t dot = name.find('.', 4);
-  return cat("blocks.", name.substr(4, dot - 4), ".", kNames.at(name.substr(dot + 1, kind - dot - 1)),
-             name.substr(kind));
-}
-
 /// What the run's recipe says of the model.
 struct Described {
   ModelConfig config;
   bool is_bf16 = false;
+  std::string tokenizer;  // hash of its tokenizer.json; "": bytes
 };
 
 Described describe_model(const state::Checkpoint& checkpoint) {
@@ -70,6 +53,7 @@ Described describe_model(const state::Checkpoint& checkpoint) {
     throw InputError(cat(place, " - data: the model was trained on ", source,
                          " tokens, want one trained on a store of text"));
   Described described;
+  described.tokenizer = notes->text("tokenizer").value_or("");
   ModelConfig& config = described.config;
   config.name = name;
   config.vocabulary = model->wanted_integer("vocabulary");
@@ -79,7 +63,7 @@ Described describe_model(const state::Checkpoint& checkpoint) {
   config.context = model->wanted_integer("context");
   config.tied_head = model->flag("tied_head").value_or(false);
   config.norm_epsilon = 1e-5;
-  if (config.vocabulary < kByteVocabulary)
+  if (described.tokenizer.empty() && config.vocabulary < kByteVocabulary)
     throw InputError(cat(place, " - vocabulary: got ", config.vocabulary, ", want at least ", kByteVocabulary,
                          " for bytes"));
   if (config.heads < 1 || config.width < 1 || config.width > (1 << 24) || config.width % config.heads != 0)
@@ -89,14 +73,15 @@ Described describe_model(const state::Checkpoint& checkpoint) {
     config.architecture = Architecture::kGpt2;
     config.hidden = 4 * config.width;
   } else {
-    // As models::LlamaConfig says; recipes have no keys for base and epsilon.
+    // As models::LlamaConfig says; older recipes have no keys for base and epsilon.
     if (const int64_t kv_heads = model->integer("kv_heads").value_or(0); kv_heads > 0)
       config.kv_heads = kv_heads;
     config.hidden = model->integer("hidden").value_or(0);
     if (config.hidden <= 0) config.hidden = (8 * config.width / 3 + 31) / 32 * 32;
     config.rope_halves = true;
     config.rope_width = config.head_width;
-    config.rope_base = 1e4;
+    config.rope_base = model->real("rope_base").value_or(1e4);
+    config.norm_epsilon = model->real("norm_eps").value_or(1e-5);
   }
   described.is_bf16 = train->text("precision").value_or("fp32") == "bf16";
   check_config(config, place);
@@ -119,11 +104,26 @@ class CheckpointModel : public ModelFile {
   const ModelConfig& config() const override { return described_.config; }
   std::optional<Weight> weight(const std::string& name) const override { return weights_.find(name); }
   std::vector<std::string> weight_names() const override { return weights_.names(); }
-  text::TokenizerSpec tokenizer() const override { return text::byte_tokenizer(config().vocabulary); }
-  std::string chat_template() const override { return ""; }
+  text::TokenizerSpec tokenizer() const override {
+    if (described_.tokenizer.empty()) return text::byte_tokenizer(config().vocabulary);
+    return read_hf_tokenizer(tokenizer_folder(), config().vocabulary);
+  }
+  std::string chat_template() const override {
+    return described_.tokenizer.empty() ? "" : read_hf_chat_template(tokenizer_folder());
+  }
   std::string place() const override { return checkpoint_.folder().string(); }
 
  private:
+  /// In the run's folder, since all its checkpoints have one tokenizer. Another one would make nonsense of tokens.
+  std::filesystem::path tokenizer_folder() const {
+    const std::filesystem::path folder = checkpoint_.folder().parent_path().parent_path() / kTokenizerFolder;
+    if (hash_hex(read_text(folder / "tokenizer.json", "the tokenizer of the run that the checkpoint is of", kMostText)) !=
+        described_.tokenizer)
+      throw InputError(cat((folder / "tokenizer.json").string(),
+                           " - is not the tokenizer that the model was trained with; want the one that shoal train left"));
+    return folder;
+  }
+
   void add_weight(const WantedWeight& want) {
     Weight weight{described_.is_bf16 ? WeightType::kBF16 : WeightType::kF32, want.rows, want.columns,
                   nullptr};
@@ -139,7 +139,7 @@ class CheckpointModel : public ModelFile {
       const size_t layer_end = name.find('.', 4);
       name = cat("blocks.", name.substr(4, layer_end - 4), ".qkv", name.substr(name.rfind('.')));
     } else {
-      name = stored_name(name);
+      name = own_name(name);
     }
     const bool is_vector = want.name.ends_with(".bias") || want.name.ends_with("norm.weight");
     std::vector<int64_t> shape = {want.rows, want.columns};

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "formats/gguf.h"
+#include "formats/hf_tokenizer.h"
 #include "formats/mapped_file.h"
 #include "formats/quantise.h"
 #include "formats/target.h"
@@ -86,20 +87,13 @@ void write_hf(const ModelFile& model, const fs::path& source, const fs::path& ou
               std::optional<WeightType> type) {
   if (type && info(*type).block_elements > 1)
     throw InputError(cat("--type - got ", info(*type).name, ", want f32, f16 or bf16 for --to huggingface"));
-  std::error_code ignored;
-  const bool from_hf = fs::exists(source / "config.json", ignored);
   std::vector<ConvertedTensor> tensors = hf_tensors(model, type);
   const auto size = [](const ConvertedTensor& tensor) { return info(tensor.type).block_bytes; };
   const WeightType most = std::ranges::max_element(tensors, {}, [](const ConvertedTensor& tensor) {
                             return tensor.rows * tensor.columns;
                           })->type;
-  std::map<std::string, std::string> files = hf_files(model, most, !from_hf);
-  if (from_hf)  // its tokenizer stays as it is
-    for (const char* const name :
-         {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-          "chat_template.jinja", "generation_config.json", "vocab.json", "merges.txt", "tokenizer.model"})
-      if (fs::is_regular_file(source / name, ignored))
-        files[name] = read_text(source / name, "a file of the model", size_t{256} << 20);
+  std::map<std::string, std::string> files = hf_files(model, most);
+  files.merge(hf_tokenizer_files(model, source));
 
   std::ranges::stable_sort(tensors, std::greater(), size);  // each aligned to its own elements
   std::vector<state::SafetensorsEntry> entries;

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "base/text.h"
-#include "formats/ends.h"
 #include "formats/hf_config.h"
 #include "formats/hf_names.h"
+#include "formats/hf_tokenizer.h"
 #include "formats/json_text.h"
 #include "formats/model_shape.h"
 #include "formats/open_formats.h"
@@ -23,22 +23,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMostText = 256 << 20;  // of a tokenizer.json; the largest in use have some 35 MB
-constexpr size_t kMostSmallText = 16 << 20;
-constexpr int kDepth = 16;
-
 bool is_file(const fs::path& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored);
-}
-
-std::string text_or_nothing(const fs::path& path, size_t most) {
-  return is_file(path) ? read_text(path, "the files of a Hugging Face model", most) : "";
-}
-
-nlohmann::json read_object(const fs::path& path) {
-  return parse_object(read_text(path, "the files of a Hugging Face model", kMostSmallText), path.string(),
-                      kDepth);
 }
 
 /// The tensors of all files of the folder by name.
@@ -55,7 +42,7 @@ class Shards {
       throw InputError(cat(folder.string(),
                            " - weights: got neither model.safetensors nor model.safetensors.index.json, "
                            "want one of them; convert the weights to safetensors"));
-    const nlohmann::json json = read_object(index);
+    const nlohmann::json json = read_hf_object(index);
     const auto map = Members(json, index.string()).object("weight_map");
     if (!map)
       throw InputError(cat(index.string(), " - weight_map: is missing, want the file of each tensor"));
@@ -91,7 +78,7 @@ class HfModel : public ModelFile {
  public:
   explicit HfModel(const fs::path& folder)
       : folder_(folder),
-        json_(read_object(folder / "config.json")),
+        json_(read_hf_object(folder / "config.json")),
         config_(named(hf_config(json_, (folder / "config.json").string()))),
         shards_(folder) {
     add_weights();
@@ -103,52 +90,8 @@ class HfModel : public ModelFile {
   std::vector<std::string> weight_names() const override { return weights_.names(); }
   std::string place() const override { return folder_.string(); }
 
-  text::TokenizerSpec tokenizer() const override {
-    const fs::path path = folder_ / "tokenizer.json";
-    text::TokenizerSpec spec = text::parse_tokenizer_json(
-        read_text(path, "the tokenizer of the model", kMostText),
-        text_or_nothing(folder_ / "tokenizer_config.json", kMostText), path.string());
-    const auto size = static_cast<int64_t>(spec.vocabulary.size());
-    if (size > config_.vocabulary)
-      throw InputError(cat(path.string(), " - vocabulary: got ", size, " tokens, want at most ",
-                           config_.vocabulary, ", as config.json says"));
-    for (int64_t token = size; token < config_.vocabulary; ++token)
-      spec.vocabulary.push_back({cat("[PAD", token, "]"), 0, text::TokenKind::kUnused});
-    std::vector<int64_t> ends(spec.ends.begin(), spec.ends.end());
-    if (spec.eos) ends.push_back(*spec.eos);
-    const auto add = [&](const nlohmann::json& json, const fs::path& file) {
-      for (const int64_t token : Members(json, file.string()).integers("eos_token_id")) ends.push_back(token);
-    };
-    add(json_, folder_ / "config.json");
-    const fs::path generation = folder_ / "generation_config.json";
-    if (is_file(generation)) add(read_object(generation), generation);
-    spec.ends.clear();
-    add_ends(spec, ends);
-    return spec;
-  }
-
-  std::string chat_template() const override {
-    if (is_file(folder_ / "chat_template.jinja"))
-      return read_text(folder_ / "chat_template.jinja", "a chat template", kMostSmallText);
-    const fs::path path = folder_ / "tokenizer_config.json";
-    if (!is_file(path)) return "";
-    const nlohmann::json json = read_object(path);
-    const auto found = json.find("chat_template");
-    if (found == json.end() || found->is_null()) return "";
-    if (found->is_string()) return found->get<std::string>();
-    std::string chosen;  // of several with names the default, or the first
-    if (found->is_array())
-      for (const nlohmann::json& entry : *found) {
-        if (!entry.is_object()) break;
-        const Members members(entry, path.string(), "chat_template.");
-        const std::string text = members.text("template").value_or("");
-        if (chosen.empty() || members.text("name") == "default") chosen = text;
-      }
-    if (chosen.empty())
-      throw InputError(
-          cat(path.string(), " - chat_template: got neither a string nor a list of templates with names"));
-    return chosen;
-  }
+  text::TokenizerSpec tokenizer() const override { return read_hf_tokenizer(folder_, config_.vocabulary); }
+  std::string chat_template() const override { return read_hf_chat_template(folder_); }
 
  private:
   ModelConfig named(ModelConfig config) const {

@@ -5,10 +5,10 @@
 #include "base/text.h"
 #include "formats/dequantise.h"
 #include "formats/hf_names.h"
+#include "formats/hf_tokenizer.h"
 #include "formats/llama3_scaling.h"
 #include "formats/model_shape.h"
 #include "formats/target.h"
-#include "formats/tokenizer_file.h"
 #include "shoal/error.h"
 
 namespace shoal::formats {
@@ -111,21 +111,6 @@ ordered_json gpt2_config(const ModelConfig& config) {
           {"tie_word_embeddings", config.tied_head}};
 }
 
-ordered_json tokenizer_config(const ModelFile& model, const text::TokenizerSpec& spec) {
-  ordered_json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                       {"model_max_length", model.config().context},
-                       {"clean_up_tokenization_spaces", false}};
-  const auto special = [&](const char* name, std::optional<text::Token> token) {
-    if (token) json[name] = spec.vocabulary[static_cast<size_t>(*token)].text;
-  };
-  special("bos_token", spec.bos);
-  special("eos_token", spec.eos);
-  special("unk_token", spec.unknown);
-  special("pad_token", spec.padding);
-  if (const std::string chat = model.chat_template(); !chat.empty()) json["chat_template"] = chat;
-  return json;
-}
-
 }  // namespace
 
 std::vector<ConvertedTensor> hf_tensors(const ModelFile& model, std::optional<WeightType> type) {
@@ -158,7 +143,7 @@ std::vector<ConvertedTensor> hf_tensors(const ModelFile& model, std::optional<We
   return all;
 }
 
-std::map<std::string, std::string> hf_files(const ModelFile& model, WeightType most, bool with_tokenizer) {
+std::map<std::string, std::string> hf_files(const ModelFile& model, WeightType most) {
   const ModelConfig config = hf_form(model);
   ordered_json json =
       config.architecture == Architecture::kGpt2 ? gpt2_config(config) : llama_config(model, config);
@@ -166,26 +151,10 @@ std::map<std::string, std::string> hf_files(const ModelFile& model, WeightType m
                         : most == WeightType::kF16 ? "float16"
                                                    : "bfloat16";
   const text::TokenizerSpec spec = as_byte_pairs(model.tokenizer());
-  ordered_json generation = ordered_json::object();
   json["bos_token_id"] = json["eos_token_id"] = nullptr;  // else GPT-2's would be taken
-  if (spec.bos) json["bos_token_id"] = generation["bos_token_id"] = *spec.bos;
+  if (spec.bos) json["bos_token_id"] = *spec.bos;
   if (spec.eos) json["eos_token_id"] = *spec.eos;
-  if (!spec.ends.empty()) generation["eos_token_id"] = spec.ends;
-  std::map<std::string, std::string> files;
-  // What is no UTF-8 in a hostile vocabulary becomes U+FFFD instead of an exception.
-  const auto put = [&](const char* name, const ordered_json& value) {
-    files[name] = value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  };
-  put("config.json", json);
-  put("generation_config.json", generation);
-  if (!with_tokenizer) return files;
-  if (spec.model != text::TokenizerModel::kBytePairs)
-    throw InputError(cat(model.place(),
-                         " - tokenizer: got SentencePiece's, which cannot be written as tokenizer.json "
-                         "yet; want --to gguf, or the folder that the model was made from"));
-  files["tokenizer.json"] = tokenizer_json(spec);
-  put("tokenizer_config.json", tokenizer_config(model, spec));
-  return files;
+  return {{"config.json", hf_text(json)}};
 }
 
 }  // namespace shoal::formats

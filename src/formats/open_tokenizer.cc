@@ -1,6 +1,7 @@
 #include <system_error>
 
 #include "base/text.h"
+#include "formats/hf_tokenizer.h"
 #include "formats/mapped_file.h"
 #include "formats/model_file.h"
 #include "formats/tokenizer_file.h"
@@ -9,8 +10,6 @@
 namespace shoal::formats {
 namespace {
 namespace fs = std::filesystem;
-
-constexpr size_t kMostText = 256 << 20;
 
 text::TokenizerSpec from_json(const fs::path& file) {
   std::error_code missing;
@@ -27,13 +26,15 @@ text::TokenizerSpec open_tokenizer(const fs::path& path, const std::string& plac
   if (path == "bytes") return text::byte_tokenizer(257);
   std::error_code missing;
   if (!fs::exists(path, missing))
-    throw InputError(cat(place, ": tokenizer: got ", path.string(),
-                         ", which is not there; want bytes, a GGUF file, a folder with tokenizer.json, such a "
-                         "file, or a SentencePiece .model"));
+    throw InputError(
+        cat(place, ": tokenizer: got ", path.string(),
+            ", which is not there; want bytes, a GGUF file, a folder with tokenizer.json, such a "
+            "file, or a SentencePiece .model"));
   if (fs::exists(path / "tokenizer.json", missing)) return from_json(path / "tokenizer.json");
   if (path.extension() == ".json") return from_json(path);
   if (path.extension() == ".model")
-    return parse_sentence_piece_model(read_text(path, "a tokenizer of SentencePiece", kMostText), path.string());
+    return parse_sentence_piece_model(read_text(path, "a tokenizer of SentencePiece", kMostText),
+                                      path.string());
   return open_model(path)->tokenizer();
 }
 

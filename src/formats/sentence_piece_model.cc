@@ -53,7 +53,8 @@ class Message {
 
  private:
   [[noreturn]] void damaged() const {
-    throw InputError(cat(place_, " - byte ", at_, ": got what is no field of a protocol buffer, want a SentencePiece model"));
+    throw InputError(cat(place_, " - byte ", at_,
+                         ": got what is no field of a protocol buffer, want a SentencePiece model"));
   }
   uint64_t varint() {
     uint64_t value = 0;
@@ -124,8 +125,7 @@ void read_normalizer(std::string_view bytes, text::TokenizerSpec& spec, const st
   });
   if (has_map)
     throw InputError(cat(place, " - normalizer: got a table of characters (as nmt_nfkc has), want identity"));
-  if (removes_spaces)
-    throw InputError(cat(place, " - remove_extra_whitespaces: got true, want false"));
+  if (removes_spaces) throw InputError(cat(place, " - remove_extra_whitespaces: got true, want false"));
   if (!escapes) throw InputError(cat(place, " - escape_whitespaces: got false, want true"));
 }
 
@@ -144,7 +144,8 @@ text::TokenizerSpec parse_sentence_piece_model(std::string_view bytes, const std
     if (field.number == 3) read_normalizer(field.bytes, spec, place), has_normalizer = true;
   });
   if (!has_trainer || !has_normalizer || spec.vocabulary.empty())
-    throw InputError(cat(place, " - got no pieces, trainer_spec or normalizer_spec, want a SentencePiece model"));
+    throw InputError(
+        cat(place, " - got no pieces, trainer_spec or normalizer_spec, want a SentencePiece model"));
   text::add_known_ends(spec);
   return spec;
 }

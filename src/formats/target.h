@@ -24,9 +24,8 @@ void add_gguf_metadata(GgufHeader&, const ModelFile&, const std::string& family)
 uint32_t gguf_file_type(const std::vector<ConvertedTensor>&);
 
 std::vector<ConvertedTensor> hf_tensors(const ModelFile&, std::optional<WeightType>);
-/// config.json, generation_config.json, and tokenizer.json and tokenizer_config.json unless `with_tokenizer`
-/// is false: the text by name.
-std::map<std::string, std::string> hf_files(const ModelFile&, WeightType most, bool with_tokenizer);
+/// config.json: the text by name. The tokenizer's files are those of hf_tokenizer.h.
+std::map<std::string, std::string> hf_files(const ModelFile&, WeightType most);
 
 /// Tokens that are bytes as byte pairs without merges, which every other program knows; others as they are.
 text::TokenizerSpec as_byte_pairs(text::TokenizerSpec);

@@ -224,7 +224,8 @@ void Api::detokenize(const HttpRequest& request, const std::string&, const std::
   fields.text("model");
   fields.done();
   text::Utf8Stream stream;
-  const std::string text = stream.add(loaded->tokenizer().decode(tokens, special)) + stream.finish();
+  std::string text = stream.add(loaded->tokenizer().decode(tokens, special));
+  text += stream.finish();
   exchange->reply(json({{"text", text}}));
 }
 

@@ -48,7 +48,8 @@ class Learner {
       Pair& pair = pairs_[candidate.pair];
       if (pair.count != candidate.count || pair.count < 2) continue;  // it has changed: it was offered anew
       merged = {left_of(candidate.pair), right_of(candidate.pair)};
-      const int32_t result = add_token(texts_[static_cast<size_t>(merged.first)] + texts_[static_cast<size_t>(merged.second)]);
+      const int32_t result =
+          add_token(texts_[static_cast<size_t>(merged.first)] + texts_[static_cast<size_t>(merged.second)]);
       const std::vector<uint32_t> places = std::move(pair.words);
       pair.words.clear();
       for (const uint32_t word : places) rewrite(word, merged, result);
@@ -100,7 +101,8 @@ class Learner {
       const uint64_t key = pair_of(word.symbols[i], word.symbols[i + 1]);
       Pair& pair = pairs_[key];
       pair.count += sign * word.count;
-      if (sign > 0 && (pair.words.empty() || pair.words.back() != w)) pair.words.push_back(static_cast<uint32_t>(w));
+      if (sign > 0 && (pair.words.empty() || pair.words.back() != w))
+        pair.words.push_back(static_cast<uint32_t>(w));
       touched_.push_back(key);
     }
   }
@@ -114,7 +116,8 @@ class Learner {
     count_pairs(w, -1);
     size_t kept = 0;
     for (size_t i = 0; i < symbols.size(); ++kept) {
-      const bool is_pair = i + 1 < symbols.size() && symbols[i] == merged.first && symbols[i + 1] == merged.second;
+      const bool is_pair =
+          i + 1 < symbols.size() && symbols[i] == merged.first && symbols[i + 1] == merged.second;
       symbols[kept] = is_pair ? result : symbols[i];
       i += is_pair ? 2 : 1;
     }
@@ -140,18 +143,20 @@ class Learner {
 void check_training(const BpeTraining& training, const std::string& place) {
   const auto special = static_cast<int64_t>(training.special.size());
   if (training.vocabulary < kBytes + special || training.vocabulary > kMostTokens)
-    throw InputError(cat(place, ": vocabulary: got ", training.vocabulary, ", want at least ", kBytes + special,
-                         " (256 bytes and ", special, " special tokens) and at most ", kMostTokens));
+    throw InputError(cat(place, ": vocabulary: got ", training.vocabulary, ", want at least ",
+                         kBytes + special, " (256 bytes and ", special, " special tokens) and at most ",
+                         kMostTokens));
   std::set<std::string> seen;
   for (const std::string& text : training.special)
     if (text.size() < 2 || !seen.insert(text).second)
-      throw InputError(cat(place, ": special: got '", plain(text), "', want at least two characters, each token once"));
+      throw InputError(
+          cat(place, ": special: got '", plain(text), "', want at least two characters, each token once"));
   TokenizerSpec spec;
   set_pre_tokenizer(spec, training.pattern, place);
 }
 
-TokenizerSpec train_byte_pairs(const std::vector<std::pair<std::string, int64_t>>& words, const BpeTraining& training,
-                               const std::string& place) {
+TokenizerSpec train_byte_pairs(const std::vector<std::pair<std::string, int64_t>>& words,
+                               const BpeTraining& training, const std::string& place) {
   check_training(training, place);
   TokenizerSpec spec;
   spec.model = TokenizerModel::kBytePairs;
@@ -162,7 +167,8 @@ TokenizerSpec train_byte_pairs(const std::vector<std::pair<std::string, int64_t>
   while (learner.size() < wanted && learner.merge(merged))
     spec.merges.emplace_back(alphabet_of_bytes(learner.texts()[static_cast<size_t>(merged.first)]),
                              alphabet_of_bytes(learner.texts()[static_cast<size_t>(merged.second)]));
-  for (const std::string& text : learner.texts()) spec.vocabulary.push_back({.text = alphabet_of_bytes(text)});
+  for (const std::string& text : learner.texts())
+    spec.vocabulary.push_back({.text = alphabet_of_bytes(text)});
   for (const std::string& text : training.special)
     spec.vocabulary.push_back({.text = text, .kind = TokenKind::kControl});
   if (!training.special.empty()) {

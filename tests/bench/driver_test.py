@@ -19,7 +19,7 @@ import run as bench
 from driver import group as group_module
 from driver import report, turns
 from driver.group import BenchError, Configuration, Group
-from driver.lineup import COMPARISONS, SAME_RUN, lineup
+from driver.lineup import COMPARISONS, SAME_RUN, against, lineup
 from driver.turns import Ratio, Record, Turn
 
 
@@ -259,6 +259,15 @@ class Command(DriverTest):
                              {f"pipeline{m}": 8 + 2 * (precision == "bf16") for m in (4, 8)})
             for pair in SAME_RUN:
                 self.assertTrue(any(set(pair) <= set(names) for names in comparisons.values()), pair)
+
+    def test_another_build_takes_part_name_by_name(self):
+        configurations, ratios = against("fp32", "new", "old", "python", self.folder)
+        commands = {one.name: " ".join(one.commands[0]) for one in configurations}
+        self.assertEqual(len(commands), 8)
+        for ratio in ratios:
+            self.assertTrue(commands[ratio.over].startswith("new/") and commands[ratio.under].startswith("old/"), ratio)
+            self.assertEqual(commands[ratio.over].replace("new/", ""), commands[ratio.under].replace("old/", ""))
+            self.assertEqual((ratio.under, ratio.goal), (ratio.over + "-before", 0.99))
 
     def test_the_goals(self):
         goals = {precision: {(ratio.over, ratio.under): ratio.goal for ratio in lineup(precision, "build", "python", self.folder)[1] if ratio.goal}

@@ -97,7 +97,7 @@ class CommandTest(CommandBase):
             done = self.shoal(*arguments)
             self.assertEqual(done.returncode, 2)
             return done.stderr
-        commands = "want a command: train, plan, trace, predict, generate, score, run, data, checkpoint or convert"
+        commands = "want a command: train, plan, trace, predict, generate, score, serve, run, data, checkpoint or convert"
         self.assertEqual(said("trian"), f'shoal: got "trian", {commands}; did you mean train?\n')
         self.assertEqual(said("Train", "r.toml", "--until", "3"), f'shoal: got "Train", {commands}; did you mean train?\n')
         self.assertEqual(said("nosuchcommand"), f'shoal: got "nosuchcommand", {commands}\n')

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
+#include "base/text.h"
 #include "flow/writers.h"
 #include "shoal/error.h"
 
@@ -97,6 +100,53 @@ TEST(Expression, ErrorsNameColumnAndPosition) {
   EXPECT_EQ(
       refused("contains(text, text)"),
       "p.toml:3 - filter, position 16: contains wants this one written out, as in contains(text, 'part')");
+}
+
+/// Of one text; "stops: ..." where it has no value.
+std::string of_text(const std::string& expression, const std::optional<std::string>& text) {
+  arrow::StringBuilder builder;
+  EXPECT_TRUE((text ? builder.Append(*text) : builder.AppendNull()).ok());
+  const auto batch = arrow::RecordBatch::Make(arrow::schema({arrow::field("t", arrow::utf8())}), 1,
+                                              {builder.Finish().ValueOrDie()});
+  try {
+    const ArrayPtr result = BoundExpression(expression, batch->schema(), "test").evaluate(batch);
+    std::string value = result->IsNull(0) ? "null" : "";
+    append_value(value, *result, 0);
+    return value;
+  } catch (const JobError& error) {
+    return cat("stops: ", error.what());
+  }
+}
+
+TEST(Expression, Qualities) {
+  EXPECT_EQ(of_text("mean_quality(t)", "!5I"), "20");  // scores 0, 20, 40
+  EXPECT_EQ(of_text("mean_quality(t)", "~"), "93");
+  EXPECT_EQ(of_text("mean_quality(t)", ""), "null");
+  EXPECT_EQ(of_text("mean_quality(t)", std::nullopt), "null");
+  EXPECT_EQ(of_text("expected_errors(t)", "!+5"), "1.11");  // 1, 0.1, 0.01
+  EXPECT_EQ(of_text("expected_errors(t)", ""), "0");
+  EXPECT_EQ(of_text("expected_errors(t)", std::nullopt), "null");
+  EXPECT_EQ(of_text("expected_errors(t) / length(t) < 0.4 and mean_quality(t) > 9", "!+5"), "true");
+  EXPECT_EQ(of_text("mean_quality(t)", "I I"),
+            "stops: test: mean_quality(t) - quality: got 'I I', want characters from ! to ~");
+  EXPECT_EQ(of_text("expected_errors(t)", "I\x7f").substr(0, 41),
+            "stops: test: expected_errors(t) - quality");
+  EXPECT_EQ(refused("mean_quality(n)"),
+            "p.toml:3 - filter, position 1: mean_quality does not take these: got int64");
+}
+
+TEST(Expression, TheOtherStrand) {
+  EXPECT_EQ(of_text("reverse_complement(t)", "AACGTN"), "NACGTT");
+  EXPECT_EQ(of_text("reverse_complement(t)", "acgRYKMBDHVSW"), "WSBDHVKMRYcgt");
+  EXPECT_EQ(of_text("reverse_complement(reverse_complement(t)) == t", "ACGTRYKMSWBDHVNacgtrykmswbdhvn"),
+            "true");
+  EXPECT_EQ(of_text("reverse_complement(t)", ""), "");
+  EXPECT_EQ(of_text("reverse_complement(t)", std::nullopt), "null");
+  EXPECT_EQ(of_text("least(t, reverse_complement(t))", "TTG"),
+            "CAA");  // of a k-mer and its other strand, the first
+  EXPECT_EQ(of_text("reverse_complement(t)", "AC-T"),
+            "stops: test: reverse_complement(t) - sequence: got 'AC-T', want bases, or IUPAC's letters for "
+            "several");
 }
 
 TEST(Expression, OverflowStops) {

@@ -115,7 +115,8 @@ TEST_F(Shuffle, MixtureTakesRowsAsOftenAsTheWeightsSay) {
   EXPECT_EQ(report.steps[0].rows_out, report.rows);
   std::vector<int> got = ids(temp_ / "a");
   EXPECT_NEAR(static_cast<double>(got.size()), 506, 80);  // four standard deviations
-  EXPECT_EQ(std::vector<int>(got.end() - 6, got.end()), (std::vector<int>{5000, 5000, 5000, 5001, 5001, 5001}));
+  EXPECT_EQ(std::vector<int>(got.end() - 6, got.end()),
+            (std::vector<int>{5000, 5000, 5000, 5001, 5001, 5001}));
   EXPECT_TRUE(std::is_sorted(got.begin(), got.end()));
   mixed("b", 3);
   EXPECT_EQ(contents(temp_ / "a"), contents(temp_ / "b"));
@@ -123,11 +124,12 @@ TEST_F(Shuffle, MixtureTakesRowsAsOftenAsTheWeightsSay) {
 
 TEST_F(Shuffle, PipelineFile) {
   write_file(temp_ / "more/b.csv", "id,group\n5000,1\n");
-  write_file(temp_ / "p.toml", "seed = 3\n[[read]]\npaths = [\"" + (temp_ / "in").string() +
-                                   "\"]\nweight = 2\n[[read]]\npaths = [\"" + (temp_ / "more").string() +
-                                   "\"]\n[[step]]\nshuffle = { seed = 9, by = [\"id\"] }\n[[step]]\nsplit = { by = "
-                                   "[\"id\"], parts = { a = 0.5, b = 0.5 }, seed = 2 }\n[write]\nout = \"" +
-                                   (temp_ / "out").string() + "\"\nformat = \"csv\"\n");
+  write_file(temp_ / "p.toml",
+             "seed = 3\n[[read]]\npaths = [\"" + (temp_ / "in").string() +
+                 "\"]\nweight = 2\n[[read]]\npaths = [\"" + (temp_ / "more").string() +
+                 "\"]\n[[step]]\nshuffle = { seed = 9, by = [\"id\"] }\n[[step]]\nsplit = { by = "
+                 "[\"id\"], parts = { a = 0.5, b = 0.5 }, seed = 2 }\n[write]\nout = \"" +
+                 (temp_ / "out").string() + "\"\nformat = \"csv\"\n");
   const Flow parsed = load_flow(temp_ / "p.toml");
   EXPECT_EQ(run_flow(parsed).rows, 4001);
   const std::string plan = explain(parsed);
@@ -142,26 +144,32 @@ TEST_F(Shuffle, WhatDoesNotFitIsSaid) {
     change(f);
     run_flow(f);
   };
-  EXPECT_ERROR(refused([](Flow& f) { f.split({"id"}, {{"a", 1}}).filter("id > 3"); }), InputError,
-               "flow - step 1, split: got steps behind it, want split as the last one");
+  EXPECT_ERROR(refused([](Flow& f) {
+                 f.split({"id"}, {{"a", 1}}).filter("id > 3");
+               }),
+               InputError, "flow - step 1, split: got steps behind it, want split as the last one");
   EXPECT_ERROR(refused([](Flow& f) {
                  f.split({"id"}, {{"a", 0.5}, {"b", 0.4}});
                }),
                InputError, "flow - step 1, split: parts: got shares of 0.9 in all, want 1");
+  EXPECT_ERROR(
+      refused([](Flow& f) {
+        f.split({"id"}, {{"a", 0.5}, {"../b", 0.5}});
+      }),
+      InputError,
+      "flow - step 1, split: parts: got the name '../b', want letters, digits and _, each name once: they "
+      "are folders");
   EXPECT_ERROR(refused([](Flow& f) {
-                 f.split({"id"}, {{"a", 0.5}, {"../b", 0.5}});
+                 f.split({}, {{"a", 1}});
                }),
-               InputError,
-               "flow - step 1, split: parts: got the name '../b', want letters, digits and _, each name once: they "
-               "are folders");
-  EXPECT_ERROR(refused([](Flow& f) { f.split({}, {{"a", 1}}); }), InputError,
-               "flow - step 1, split: by: got no column, want at least one, as by = [\"id\"]");
+               InputError, "flow - step 1, split: by: got no column, want at least one, as by = [\"id\"]");
   EXPECT_ERROR(refused([](Flow& f) { f.weight = -1; }), InputError,
                "flow - read: weight: got -1, want 0 to 1000");
   write_file(temp_ / "more/b.csv", "id,other\n1,2\n");
-  EXPECT_ERROR(refused([&](Flow& f) { f.mix({.read = {.paths = {(temp_ / "more").string()}}}); }), InputError,
-               "flow - read 2: columns: got id, other, want id, group with the types of the first source; column "
-               "group is missing");
+  EXPECT_ERROR(
+      refused([&](Flow& f) { f.mix({.read = {.paths = {(temp_ / "more").string()}}}); }), InputError,
+      "flow - read 2: columns: got id, other, want id, group with the types of the first source; column "
+      "group is missing");
 }
 
 }  // namespace

@@ -18,11 +18,13 @@ namespace {
 
 std::vector<std::string> make_texts() {
   std::mt19937 random(5);
-  const std::string words[] = {"the", "fox", "jumps", "over", "lazy", "dogs", "na\xc3\xafve", "\xe7\x8b\x90", "123"};
+  const std::string words[] = {"the",  "fox",          "jumps",        "over", "lazy",
+                               "dogs", "na\xc3\xafve", "\xe7\x8b\x90", "123"};
   std::vector<std::string> texts;
   for (int i = 0; i < 400; ++i) {
     std::string text;
-    for (unsigned n = random() % 30; n > 0; --n) text += words[random() % std::size(words)] + (n > 1 ? " " : "");
+    for (unsigned n = random() % 30; n > 0; --n)
+      text += words[random() % std::size(words)] + (n > 1 ? " " : "");
     texts.push_back(text);
   }
   return texts;
@@ -33,7 +35,8 @@ class Tokens : public testing::Test {
   Tokens() : texts_(make_texts()) {
     std::string lines;
     for (size_t i = 0; i < texts_.size(); ++i)
-      lines += "{\"id\":" + std::to_string(i) + ",\"body\":" + (i == 7 ? "null" : "\"" + texts_[i] + "\"") + "}\n";
+      lines +=
+          "{\"id\":" + std::to_string(i) + ",\"body\":" + (i == 7 ? "null" : "\"" + texts_[i] + "\"") + "}\n";
     write_file(temp_ / "in/a.jsonl", lines);
   }
   Flow flow(FlowWrite write) {
@@ -52,7 +55,8 @@ class Tokens : public testing::Test {
     return (temp_ / out).string();
   }
   /// What the store should hold: texts that are there and not empty.
-  std::vector<std::vector<int64_t>> expected(const text::TokenizerSpec& spec, const std::function<bool(size_t)>& is) {
+  std::vector<std::vector<int64_t>> expected(const text::TokenizerSpec& spec,
+                                             const std::function<bool(size_t)>& is) {
     const auto tokenizer = text::make_tokenizer(spec, "test");
     std::vector<std::vector<int64_t>> documents;
     for (size_t i = 0; i < texts_.size(); ++i) {
@@ -119,7 +123,8 @@ TEST_F(Tokens, OfALearnedTokenizerSplitInTwo) {
   const data::TokenStore store(temp_ / "store1");
   EXPECT_EQ(store.manifest().tokenizer.kind, "byte pairs");
   EXPECT_EQ(store.manifest().tokenizer.identity, text::identity(spec));
-  EXPECT_EQ(documents_of(store, data::Split::kTrain), expected(spec, [&](size_t i) { return !is_validation(i); }));
+  EXPECT_EQ(documents_of(store, data::Split::kTrain),
+            expected(spec, [&](size_t i) { return !is_validation(i); }));
   EXPECT_EQ(documents_of(store, data::Split::kValidation), expected(spec, is_validation));
   EXPECT_GT(documents_of(store, data::Split::kValidation).size(), 15u);
 }
@@ -145,7 +150,8 @@ TEST_F(Tokens, DocumentsAreFoundAgain) {
     EXPECT_EQ(store.document_starts(split, begin, count), wanted);
   }
   const std::string text = store.describe();
-  EXPECT_NE(text.find("tokenizer  bytes, vocabulary 257, documents end with 256, 2 bytes a token"), std::string::npos)
+  EXPECT_NE(text.find("tokenizer  bytes, vocabulary 257, documents end with 256, 2 bytes a token"),
+            std::string::npos)
       << text;
   EXPECT_NE(text.find("       64 to 127  #"), std::string::npos) << text;
 }
@@ -210,7 +216,8 @@ TEST_F(Tokens, PairsAreLearnedAsByHand) {
     std::map<std::string, int64_t> counts;
     for (int i = 0; i < 60; ++i) {
       std::string word;
-      for (unsigned n = 1 + random() % 9; n > 0; --n) word += static_cast<char>('a' + random() % (2 + round % 4));
+      for (unsigned n = 1 + random() % 9; n > 0; --n)
+        word += static_cast<char>('a' + random() % (2 + round % 4));
       counts[word] += 1 + static_cast<int64_t>(random() % 5);
     }
     std::vector<std::pair<std::string, int64_t>> words(counts.begin(), counts.end());
@@ -237,9 +244,10 @@ TEST_F(Tokens, ATokenizerIsTheSameForEveryNumberOfDevices) {
 
 TEST_F(Tokens, PipelineFile) {
   const std::string in = "[read]\npaths = [\"" + (temp_ / "in").string() + "\"]\n";
-  write_file(temp_ / "t.toml", in + "[write]\nout = \"" + (temp_ / "t").string() +
-                                   "\"\nformat = \"tokenizer\"\ncolumn = \"body\"\nvocabulary = 280\nspecial = "
-                                   "[\"<|end|>\", \"<|x|>\"]\npattern = \"llama3\"\n");
+  write_file(temp_ / "t.toml",
+             in + "[write]\nout = \"" + (temp_ / "t").string() +
+                 "\"\nformat = \"tokenizer\"\ncolumn = \"body\"\nvocabulary = 280\nspecial = "
+                 "[\"<|end|>\", \"<|x|>\"]\npattern = \"llama3\"\n");
   write_file(temp_ / "p.toml", in + "[write]\nout = \"" + (temp_ / "s").string() +
                                    "\"\nformat = \"tokens\"\ncolumn = \"body\"\ntokenizer = \"" +
                                    (temp_ / "t").string() + "\"\n");
@@ -256,16 +264,19 @@ TEST_F(Tokens, WhatDoesNotFitIsSaid) {
                "flow - write, column: unknown column: got text, want one of id, body");
   EXPECT_ERROR(refused({.out = "x", .format = "tokens", .column = "id"}), InputError,
                "flow - write: column id: got int64, want text");
-  EXPECT_ERROR(refused({.out = "x", .format = "tokens", .column = "body", .tokenizer = "/nowhere"}), InputError,
-               "flow - write: tokenizer: got /nowhere, which is not there; want bytes, a GGUF file, a folder with "
-               "tokenizer.json, such a file, or a SentencePiece .model");
-  EXPECT_ERROR(refused({.out = "x", .format = "tokenizer", .column = "body", .vocabulary = 100}), InputError,
-               "flow - write: vocabulary: got 100, want at least 257 (256 bytes and 1 special tokens) and at most "
-               "16777216");
+  EXPECT_ERROR(
+      refused({.out = "x", .format = "tokens", .column = "body", .tokenizer = "/nowhere"}), InputError,
+      "flow - write: tokenizer: got /nowhere, which is not there; want bytes, a GGUF file, a folder with "
+      "tokenizer.json, such a file, or a SentencePiece .model");
+  EXPECT_ERROR(
+      refused({.out = "x", .format = "tokenizer", .column = "body", .vocabulary = 100}), InputError,
+      "flow - write: vocabulary: got 100, want at least 257 (256 bytes and 1 special tokens) and at most "
+      "16777216");
   Flow f = flow({.out = "x", .format = "tokens", .column = "body"});
   f.split({"id"}, {{"train", 0.5}, {"test", 0.5}});
-  EXPECT_ERROR(run_flow(f), InputError,
-               "flow - step 1, split: parts: got test, want train and validation, the splits of a token store");
+  EXPECT_ERROR(
+      run_flow(f), InputError,
+      "flow - step 1, split: parts: got test, want train and validation, the splits of a token store");
 }
 
 }  // namespace

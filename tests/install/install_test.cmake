@@ -84,6 +84,31 @@ if(NOT num_pictures EQUAL 1)
   message(FATAL_ERROR "driving - picture.png: got ${num_pictures} of them, want one")
 endif()
 
+# From a genome and reads of it to a language model: the example's own script in small, which compares counts of k-mers with another program's; then the same
+# tables on one device, and the same weights and numbers on any. What it starts from is fetched by tools/setup.
+set(genome ${WORK}/genome)
+execute_process(COMMAND ${CMAKE_COMMAND} -E env SHOAL=${WORK}/installed WORK=${genome} "CMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}"
+  ${CMAKE_CURRENT_LIST_DIR}/../../examples/genome/run 1 dp=1 1 COMMAND_ERROR_IS_FATAL ANY)
+if(NOT EXISTS ${genome}/picture.svg)
+  message(FATAL_ERROR "genome - picture.svg: got none")
+endif()
+foreach(flow reference reads kmers)
+  execute_process(COMMAND ${shoal} data ${CMAKE_CURRENT_LIST_DIR}/../../examples/genome/${flow}.toml --devices 1 --out one_${flow} WORKING_DIRECTORY ${genome}
+    COMMAND_ERROR_IS_FATAL ANY)
+  file(GLOB files RELATIVE ${genome}/${flow} ${genome}/${flow}/part-* ${genome}/${flow}/manifest.json)
+  list(LENGTH files num_files)
+  if(num_files LESS 2)
+    message(FATAL_ERROR "genome - ${flow}: got ${files}, want parts and a manifest")
+  endif()
+  foreach(file ${files})
+    execute_process(COMMAND ${CMAKE_COMMAND} -E compare_files ${genome}/${flow}/${file} ${genome}/one_${flow}/${file} COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()
+endforeach()
+set(tables ${genome}/reference/part-00000.txt ${genome}/kmers/part-00000.tsv)
+list(JOIN tables " " tables)
+expect_one_answer(genome/build "step 0  loss 1\\.4[0-9]*\nstep 2  loss 1\\.[0-9]*\nweights [0-9a-f]*\nheld out[^\n]*\n(  markov [1-6]  1\\.9[0-9]*\n)+  model     [12]\\.[0-9]*\nsubstitutions[^\n]*\n(  [a-z]+[^\n]*\n)+a stop [^\n]*\n(  [^\n]*\n)+  Sam7"
+  "1 ${tables} dp=1 3 4" "2 ${tables} dp=2 3 4" "2 ${tables} tp=2 3 4" "2 ${tables} pp=2 3 4")
+
 # A path into the build folder would break once that is gone.
 file(GLOB_RECURSE installed ${WORK}/installed/*)
 foreach(path ${installed})

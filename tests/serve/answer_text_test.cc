@@ -11,7 +11,7 @@
 namespace shoal::serve {
 namespace {
 
-struct Run {
+struct Answered {
   std::string text;
   std::vector<Token> tokens;
   std::vector<int64_t> offsets;
@@ -19,10 +19,10 @@ struct Run {
   bool stopped = false;
 };
 
-Run run(const std::vector<Token>& tokens, const std::vector<std::string>& stop) {
+Answered run(const std::vector<Token>& tokens, const std::vector<std::string>& stop) {
   FakeTokenizer tokenizer;
   AnswerText answer(tokenizer, stop);
-  Run run;
+  Answered run;
   const auto take = [&](const Piece& piece) {
     run.text += piece.text;
     for (const ShownToken& token : piece.tokens) {
@@ -47,7 +47,7 @@ std::vector<Token> bytes(const std::string& text) {
 }
 
 TEST(AnswerText, AStopAcrossTokensIsNeverShownInPart) {
-  const Run got = run(bytes("one END two"), {"END"});
+  const Answered got = run(bytes("one END two"), {"END"});
   EXPECT_EQ(got.text, "one ");
   EXPECT_TRUE(got.stopped);
   EXPECT_EQ(got.tokens, bytes("one "));
@@ -62,13 +62,13 @@ TEST(AnswerText, WhatOnlyBeginsLikeAStopIsShown) {
 
 TEST(AnswerText, ATokenThatIsPartlyBeforeTheStopCounts) {
   // "STOP here" is one token; the stop begins inside of it.
-  const Run got = run({'a', 260, 'b'}, {"here"});
+  const Answered got = run({'a', 260, 'b'}, {"here"});
   EXPECT_EQ(got.text, "aSTOP ");
   EXPECT_EQ(got.tokens, (std::vector<Token>{'a', 260}));
 }
 
 TEST(AnswerText, CharactersAreWhole) {
-  const Run got = run({'a', 0xC3, 0xA9, 'b', 0xE2, 0x82}, {});
+  const Answered got = run({'a', 0xC3, 0xA9, 'b', 0xE2, 0x82}, {});
   EXPECT_EQ(got.text, "a\xC3\xA9" "b\xEF\xBF\xBD");
   EXPECT_EQ(got.shown[1], "a");  // after the first byte of the e with an accent
   EXPECT_EQ(got.offsets, (std::vector<int64_t>{0, 1, 1, 2, 3, 3}));
@@ -90,7 +90,7 @@ TEST(AnswerText, IsThatOfTheWholeTextForRandomTokensAndStops) {
     }
     std::string text(random() % 24, 'a');
     std::generate(text.begin(), text.end(), letter);
-    const Run got = run(bytes(text), stops);
+    const Answered got = run(bytes(text), stops);
     // With a token for each byte, the stop that is complete first ends the answer; of several, the longest.
     size_t end = std::string::npos, cut = text.size();
     for (const std::string& stop : stops)
