@@ -10,7 +10,7 @@
 #include "flow/expression.h"
 #include "flow/split.h"
 #include "shoal/error.h"
-#include "text/tokenizer.h"
+#include "text/byte_pairs.h"
 #include "text/utf8.h"
 #include "text/word_splitter.h"
 

@@ -9,6 +9,7 @@
 #include "flow/token_writer.h"
 #include "flow/writers.h"
 #include "shoal/error.h"
+#include "text/identity.h"
 
 namespace shoal::flow {
 namespace {

@@ -11,6 +11,10 @@
 #include "flow/sources.h"
 #include "shoal/flow.h"
 
+namespace shoal::text {
+class Tokenizer;
+}
+
 namespace shoal::flow {
 
 struct Stage {

@@ -9,6 +9,7 @@
 #include "flow/files.h"
 #include "formats/tokenizer_file.h"
 #include "shoal/error.h"
+#include "text/identity.h"
 
 namespace shoal::flow {
 namespace {

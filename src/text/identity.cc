@@ -1,6 +1,7 @@
+#include "text/identity.h"
+
 #include "base/hash.h"
 #include "base/text.h"
-#include "text/tokenizer.h"
 
 namespace shoal::text {
 

@@ -83,9 +83,6 @@ TokenizerSpec byte_tokenizer(int64_t vocabulary);
 /// "qwen2", "smollm"... sets `splits` and the flags. Throws InputError for names that it does not know.
 void set_pre_tokenizer(TokenizerSpec&, const std::string& name, const std::string& place);
 
-/// The regular expressions that cut its text into words, in turn.
-std::vector<std::string> word_expressions(const TokenizerSpec&);
-
 /// Adds to `ends` the eos and the control tokens that end a turn or a text in the known families
 /// ("<|im_end|>",
 /// "<|eot_id|>", "<end_of_turn>"...), each once: files seldom list them all.
@@ -95,9 +92,6 @@ void add_known_ends(TokenizerSpec&);
 /// contents). Throws InputError for what is not supported, with the part of the file named.
 TokenizerSpec parse_tokenizer_json(const std::string& tokenizer_json, const std::string& tokenizer_config,
                                    const std::string& place);
-
-/// A hash of all that decides what encode gives.
-std::string identity(const TokenizerSpec&);
 
 /// A token's bytes may end inside of a character: takes pieces, gives whole characters out.
 class Utf8Stream {

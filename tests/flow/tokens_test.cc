@@ -11,7 +11,7 @@
 #include "shoal/error.h"
 #include "support/expect_error.h"
 #include "text/bpe_trainer.h"
-#include "text/tokenizer.h"
+#include "text/identity.h"
 
 namespace shoal::flow {
 namespace {
