@@ -49,6 +49,12 @@ struct FlowRead {
   std::string bad_records = "stop";  // stop, skip, or collect (into bad-*.jsonl beside the output)
 };
 
+/// One more source of a mixture: its columns are those of the first, in any order.
+struct FlowSource {
+  FlowRead read;
+  double weight = 1;  // how often each row is taken: 2.25 is twice, and of a quarter of the rows a third time
+};
+
 struct FlowAggregate {
   std::string name;  // of the new column
   std::string call;  // count(), count(x), sum(x), mean(x), min(x), max(x), count_distinct(x),
@@ -68,8 +74,16 @@ struct FlowJoin {
 };
 
 struct FlowWrite {
-  std::string out;                 // a folder: new, empty, or unfinished work of the same flow
-  std::string format = "parquet";  // parquet, ipc, jsonl, csv, tsv, text (one column of text)
+  std::string out;  // a folder: new, empty, or unfinished work of the same flow
+  /// parquet, ipc, jsonl, csv, tsv, text (one column of text), tokens (a token store, docs/token_store.md),
+  /// tokenizer (byte pairs learned from the text: tokenizer.json)
+  std::string format = "parquet";
+  // of tokens and tokenizer
+  std::string column = "text";
+  std::string tokenizer = "bytes";  // or a file or folder that has one (docs/data_engine.md)
+  int64_t vocabulary = 0;           // tokens to learn, special ones among them
+  std::vector<std::string> special = {"<|endoftext|>"};  // the first ends a document
+  std::string pattern = "gpt-2";                         // how text is cut into words before
 };
 
 /// Settings of the run: other ones may cut the work elsewhere, and so give other files of the same rows, and
@@ -77,6 +91,7 @@ struct FlowWrite {
 struct FlowSettings {
   int64_t memory_bytes = int64_t{2} << 30;  // of all devices together; at most eight devices share it
   int64_t part_bytes = 0;                   // of input in one part; 0: memory / 64, from 64 KB to 32 MiB
+  uint64_t seed = 0;                        // of the draws of a mixture
 };
 
 /// A function of the user's own: rows in, rows out, as many as it likes; the same for the same rows, whatever
@@ -124,6 +139,17 @@ struct GroupBy {
 struct Sort {
   std::vector<std::string> by;
 };  // "-x": descending
+/// Any order, drawn by the seed: of the hash of these columns, or, without, of the row's place.
+struct Shuffle {
+  std::vector<std::string> by;
+  uint64_t seed = 0;
+};
+/// The last step: each row goes into the folder of one part, drawn by the seed and the hash of these columns.
+struct Split {
+  std::vector<std::string> by;
+  std::vector<std::pair<std::string, double>> parts;  // their names and shares, 1 in all
+  uint64_t seed = 0;
+};
 struct Window {
   std::vector<std::string> by, order;
   std::vector<FlowWindowColumn> columns;
@@ -134,14 +160,17 @@ struct FlowStep {
   std::string place;  // for messages: "words.toml:12 - filter"
   std::variant<flow_steps::Filter, flow_steps::Select, flow_steps::WithColumn, flow_steps::FlatMap,
                flow_steps::Map, flow_steps::Sample, flow_steps::Distinct, flow_steps::NearDuplicates,
-               flow_steps::GroupBy, flow_steps::Sort, flow_steps::Window, FlowJoin>
+               flow_steps::GroupBy, flow_steps::Sort, flow_steps::Shuffle, flow_steps::Split,
+               flow_steps::Window, FlowJoin>
       what;
 };
 
 /// A pipeline as data. Each call adds a step and returns the same Flow.
 class Flow {
  public:
-  Flow& read(FlowRead);
+  Flow& read(FlowRead, double weight = 1);
+  /// One more source: its rows come behind those of the sources before. shuffle() mixes them.
+  Flow& mix(FlowSource);
   Flow& filter(std::string expression);
   Flow& select(std::vector<std::pair<std::string, std::string>> names_and_expressions);
   Flow& with_column(std::string name, std::string expression);
@@ -156,12 +185,17 @@ class Flow {
   Flow& near_duplicates(flow_steps::NearDuplicates);
   Flow& group_by(std::vector<std::string> by, std::vector<FlowAggregate> aggregates);
   Flow& sort(std::vector<std::string> by);
+  Flow& shuffle(uint64_t seed = 0, std::vector<std::string> by = {});
+  Flow& split(std::vector<std::string> by, std::vector<std::pair<std::string, double>> parts,
+              uint64_t seed = 0);
   Flow& join(FlowJoin);
   Flow& window(std::vector<std::string> by, std::vector<std::string> order,
                std::vector<FlowWindowColumn> columns);
   Flow& write(FlowWrite);
 
   FlowRead source;
+  double weight = 1;  // of source
+  std::vector<FlowSource> mixed;
   std::vector<FlowStep> steps;
   FlowWrite sink;
   FlowSettings settings;

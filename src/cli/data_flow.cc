@@ -70,17 +70,12 @@ void print(const FlowReport& report, const std::string& out) {
                 report.first_bad_record.c_str());
 }
 
-/// A folder with a manifest that is none of flow's.
-bool is_token_store(const std::string& path) {
-  std::error_code missing;
-  return std::filesystem::exists(std::filesystem::path(path) / data::kManifestName, missing) &&
-         !flow::is_output(path);
-}
-
 }  // namespace
 
 int run_flow_file(const FlowRequest& request, const Invocation& invocation) {
   Flow flow = flow::load_flow(request.file);
+  if (!request.inputs.empty() && !flow.mixed.empty())
+    throw InputError(cat(request.file, " - --input: got paths for a mixture of several sources; write them into the file"));
   if (!request.inputs.empty()) flow.source.paths = request.inputs;
   if (!request.out.empty()) flow.sink.out = request.out;
   if (request.explain) {
@@ -104,16 +99,8 @@ int show_data(const std::string& path) {
     std::fputs(data::SampleShards(path).describe().c_str(), stdout);
     return 0;
   }
-  if (is_token_store(path)) {
-    const data::Manifest manifest = data::load_manifest(path);
-    std::printf("%s: a token store, shards of %lld tokens\n", path.c_str(),
-                static_cast<long long>(manifest.shard_tokens));
-    for (const data::Split split : data::kSplits)
-      std::printf("  %-10s %lld documents, %lld tokens in %zu shards, unigram entropy %.4f nats\n",
-                  std::string(data::split_name(split)).c_str(),
-                  static_cast<long long>(manifest[split].documents),
-                  static_cast<long long>(manifest[split].tokens), manifest[split].shards.size(),
-                  manifest[split].unigram_entropy);
+  if (data::is_token_store(path)) {
+    std::fputs(data::TokenStore(path).describe().c_str(), stdout);
     return 0;
   }
   std::fputs(flow::show(path).c_str(), stdout);
@@ -131,7 +118,7 @@ int verify_data(const std::string& path) {
                     store.manifest()[data::Split::kValidation].shards.size());
     return 0;
   }
-  if (is_token_store(path)) {
+  if (data::is_token_store(path)) {
     const data::TokenStore store(path);
     store.verify();
     std::printf("%s: %zu shards, all as they were written\n", path.c_str(),

@@ -37,7 +37,7 @@ class StoreSource : public SampleSource {
   /// Throws InputError when the train split is shorter than one window. REQUIRES: context >= 1.
   StoreSource(std::shared_ptr<const TokenStore> store, int64_t context, uint64_t seed);
 
-  int64_t vocabulary() const override { return kByteVocabulary; }
+  int64_t vocabulary() const override { return store_->manifest().tokenizer.vocabulary; }
   int64_t context() const override { return context_; }
   void sample(int64_t index, std::span<int64_t> tokens) const override;
   int64_t num_validation_samples() const override;

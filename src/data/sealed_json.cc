@@ -35,9 +35,11 @@ void read_sealed(const std::filesystem::path& folder, const Sealed& want,
       throw InputError(cat(place, " - not of a ", want.noun, ": got format \"", json.value("format", ""),
                            "\", want \"", want.format, "\""));
     }
-    if (json.at("version") != want.version) {
-      throw InputError(cat(place, " - version: got ", json.at("version").dump(), ", want ", want.version,
-                           "; ", want.rebuild));
+    const int oldest = want.oldest == 0 ? want.version : want.oldest;
+    if (json.at("version") < oldest || json.at("version") > want.version) {
+      throw InputError(cat(place, " - version: got ", json.at("version").dump(), ", want ",
+                           oldest < want.version ? cat(oldest, " to ") : "", want.version, "; ",
+                           want.rebuild));
     }
     const std::string checksum = json.at("checksum");
     json.erase("checksum");

@@ -18,6 +18,7 @@ struct Sealed {
   const char* noun;     // "token store"
   const char* maker;    // "a folder that shoal data finished"
   const char* rebuild;  // what to do about a damaged one
+  int oldest = 0;       // version that is still read; 0: only `version`
 };
 
 /// Reads FOLDER/manifest.json, checks format, version and checksum, and hands it to `take`. Throws

@@ -57,6 +57,7 @@ class Exchange {
 std::unique_ptr<Exchange> make_sort(const flow_steps::Sort&, const SchemaPtr&, const std::string& place);
 std::unique_ptr<Exchange> make_distinct(const flow_steps::Distinct&, const SchemaPtr&,
                                         const std::string& place);
+std::unique_ptr<Exchange> make_shuffle(const flow_steps::Shuffle&, const SchemaPtr&, const std::string& place);
 std::unique_ptr<Exchange> make_window(const flow_steps::Window&, const SchemaPtr&, const std::string& place);
 std::unique_ptr<Exchange> make_group_by(const flow_steps::GroupBy&, const SchemaPtr&,
                                         const std::string& place);

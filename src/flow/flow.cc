@@ -9,8 +9,13 @@ Flow& Flow::add(const char* name, decltype(FlowStep::what) what) {
   return *this;
 }
 
-Flow& Flow::read(FlowRead read) {
+Flow& Flow::read(FlowRead read, double how_often) {
   source = std::move(read);
+  weight = how_often;
+  return *this;
+}
+Flow& Flow::mix(FlowSource more) {
+  mixed.push_back(std::move(more));
   return *this;
 }
 Flow& Flow::write(FlowWrite write) {
@@ -45,6 +50,13 @@ Flow& Flow::group_by(std::vector<std::string> by, std::vector<FlowAggregate> agg
   return add("group_by", flow_steps::GroupBy{std::move(by), std::move(aggregates)});
 }
 Flow& Flow::sort(std::vector<std::string> by) { return add("sort", flow_steps::Sort{std::move(by)}); }
+Flow& Flow::shuffle(uint64_t seed, std::vector<std::string> by) {
+  return add("shuffle", flow_steps::Shuffle{std::move(by), seed});
+}
+Flow& Flow::split(std::vector<std::string> by, std::vector<std::pair<std::string, double>> parts,
+                  uint64_t seed) {
+  return add("split", flow_steps::Split{std::move(by), std::move(parts), seed});
+}
 Flow& Flow::join(FlowJoin join) { return add("join", std::move(join)); }
 Flow& Flow::window(std::vector<std::string> by, std::vector<std::string> order,
                    std::vector<FlowWindowColumn> columns) {

@@ -9,7 +9,11 @@
 #include "base/text.h"
 #include "flow/expression.h"
 #include "flow/keeping_pool.h"
+#include "flow/split.h"
 #include "shoal/error.h"
+#include "text/byte_pairs.h"
+#include "text/utf8.h"
+#include "text/word_splitter.h"
 
 namespace shoal::flow {
 namespace {
@@ -117,10 +121,15 @@ class FlatMap final : public Operator {
         throw InputError(cat(place, ": by: got ", by_, ", want kmers:K, K at least 1"));
     } else if (by_.starts_with("split:") && by_.size() > 6) {
       separator_ = by_.substr(6);
+    } else if (by_.starts_with("pattern:")) {
+      text::TokenizerSpec spec;
+      text::set_pre_tokenizer(spec, by_.substr(8), cat(place, ": by"));
+      splitter_ = std::make_unique<text::WordSplitter>(text::word_expressions(spec), place);
     } else if (by_ == "lines") {
       separator_ = "\n";
     } else if (by_ != "words") {
-      throw InputError(cat(place, ": by: got ", by_, ", want words, lines, split:SEPARATOR or kmers:K"));
+      throw InputError(
+          cat(place, ": by: got ", by_, ", want words, lines, split:SEPARATOR, kmers:K or pattern:NAME"));
     }
     from_ = step.column;
     as_ = step.as.empty() ? step.column : step.as;
@@ -160,8 +169,13 @@ class FlatMap final : public Operator {
 
  private:
   template <class Give>
-  void cut(std::string_view text, const Give& give) const {
-    if (k_ > 0) {
+  void cut(std::string_view text, const Give& give) {
+    if (splitter_) {
+      std::string well_formed;
+      if (!text::is_utf8(text))
+        text = well_formed = text::replace_malformed(text, text::Replace::kEachBeginning);
+      splitter_->split(text, scratch_, give);
+    } else if (k_ > 0) {
       for (size_t at = 0; at + static_cast<size_t>(k_) <= text.size(); ++at)
         give(text.substr(at, static_cast<size_t>(k_)));
     } else if (!separator_.empty()) {
@@ -185,6 +199,8 @@ class FlatMap final : public Operator {
 
   std::string place_, from_, as_, by_, separator_;
   int64_t k_ = 0;
+  std::unique_ptr<text::WordSplitter> splitter_;
+  text::WordSplitter::Scratch scratch_;
   int column_, target_;
   SchemaPtr schema_;
 };
@@ -265,6 +281,7 @@ std::unique_ptr<Operator> make_operator(const FlowStep& step, const SchemaPtr& i
     return std::make_unique<Map>(*map, in, place);
   if (const auto* sample = std::get_if<flow_steps::Sample>(&step.what))
     return std::make_unique<Sample>(*sample, in, place);
+  if (const auto* split = std::get_if<flow_steps::Split>(&step.what)) return make_split(*split, in, place);
   if (const auto* join = std::get_if<FlowJoin>(&step.what)) return make_join(*join, in, memory_bytes, place);
   return nullptr;
 }

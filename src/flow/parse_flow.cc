@@ -170,6 +170,27 @@ FlowStep near_duplicates_step(const Entry& entry) {
   return {entry.place, near};
 }
 
+FlowStep shuffle_step(const Entry& entry) {
+  steps::Shuffle shuffle;
+  set_all(entry.table(), entry.place,
+          {{"by", [&](const Entry& e) { shuffle.by = e.texts(); }},
+           {"seed", [&](const Entry& e) { shuffle.seed = static_cast<uint64_t>(e.whole()); }}});
+  return {entry.place, shuffle};
+}
+
+FlowStep split_step(const Entry& entry) {
+  steps::Split split;
+  set_all(entry.table(), entry.place,
+          {{"by", [&](const Entry& e) { split.by = e.texts(); }},
+           {"parts",
+            [&](const Entry& e) {
+              for (const auto& [name, share] : members(e.table(), e.place))
+                split.parts.emplace_back(name, share.number());
+            }},
+           {"seed", [&](const Entry& e) { split.seed = static_cast<uint64_t>(e.whole()); }}});
+  return {entry.place, split};
+}
+
 FlowStep select_step(const Entry& entry) {
   if (entry.node.is_table()) return {entry.place, steps::Select{text_pairs(entry)}};
   Pairs columns;
@@ -205,6 +226,8 @@ FlowStep parse_step(const toml::table& table, const std::string& file) {
        [](const Entry& e) {
          return FlowStep{e.place, steps::Sort{e.texts()}};
        }},
+      {"shuffle", shuffle_step},
+      {"split", split_step},
       {"join", join_step},
       {"window", window_step},
   };
@@ -259,29 +282,58 @@ bool is_flow_file(const fs::path& file) {
   }
 }
 
+namespace {
+
+/// [read], or [[read]] for each source of a mixture.
+void parse_read(const Entry& entry, Flow& flow) {
+  const auto one = [&](const toml::node& node, FlowRead& read, double& weight) {
+    Setters setters = read_setters(read);
+    setters["weight"] = [&](const Entry& e) { weight = e.number(); };
+    set_all(*node.as_table(), cat(flow.place, ":", node.source().begin.line, " - read"), setters);
+  };
+  if (!entry.node.is_array_of_tables()) {
+    entry.table();
+    return one(entry.node, flow.source, flow.weight);
+  }
+  bool is_first = true;
+  for (const toml::node& node : *entry.node.as_array()) {
+    if (!is_first) flow.mixed.emplace_back();
+    one(node, is_first ? flow.source : flow.mixed.back().read,
+        is_first ? flow.weight : flow.mixed.back().weight);
+    is_first = false;
+  }
+}
+
+void parse_write(const Entry& entry, Flow& flow) {
+  FlowWrite& sink = flow.sink;
+  set_all(entry.table(), cat(flow.place, ":", entry.node.source().begin.line, " - write"),
+          {{"out", [&](const Entry& e) { sink.out = e.text(); }},
+           {"format", [&](const Entry& e) { sink.format = e.text(); }},
+           {"column", [&](const Entry& e) { sink.column = e.text(); }},
+           {"tokenizer", [&](const Entry& e) { sink.tokenizer = e.text(); }},
+           {"vocabulary", [&](const Entry& e) { sink.vocabulary = e.whole(); }},
+           {"special", [&](const Entry& e) { sink.special = e.texts(); }},
+           {"pattern", [&](const Entry& e) { sink.pattern = e.text(); }}});
+}
+
+}  // namespace
+
 Flow load_flow(const fs::path& file) {
   Flow flow;
   flow.place = file.string();
   const toml::table table = parse(file);
   set_all(table, file.string(),
-          {{"read",
-            [&](const Entry& e) {
-              set_all(e.table(), cat(file.string(), ":", e.node.source().begin.line, " - read"),
-                      read_setters(flow.source));
-            }},
+          {{"read", [&](const Entry& e) { parse_read(e, flow); }},
            {"memory", [&](const Entry& e) { flow.settings.memory_bytes = e.bytes(); }},
            {"part_bytes", [&](const Entry& e) { flow.settings.part_bytes = e.bytes(); }},
+           {"seed", [&](const Entry& e) { flow.settings.seed = static_cast<uint64_t>(e.whole()); }},
            {"step",
             [&](const Entry& e) {
               if (!e.node.is_array_of_tables()) e.refuse("[[step]] in double brackets");
               for (const toml::node& step : *e.node.as_array())
                 flow.steps.push_back(parse_step(*step.as_table(), file.string()));
             }},
-           {"write", [&](const Entry& e) {
-              set_all(e.table(), cat(file.string(), ":", e.node.source().begin.line, " - write"),
-                      {{"out", [&](const Entry& o) { flow.sink.out = o.text(); }},
-                       {"format", [&](const Entry& f) { flow.sink.format = f.text(); }}});
-            }}});
+           {"write", [&](const Entry& e) { parse_write(e, flow); }}});
   return flow;
 }
 

@@ -29,6 +29,7 @@ std::string from_hex(const std::string& hex) {
 std::string to_json(const PartRecord& record) {
   nlohmann::ordered_json json;
   json["counts"] = record.counts;
+  json["rows_in"] = record.rows_in;
   json["rows_read"] = record.rows_read;
   json["bytes"] = record.bytes;
   json["bad_records"] = record.bad_records;
@@ -54,6 +55,7 @@ PartRecord part_from_json(const std::string& text) {
   const auto json = nlohmann::json::parse(text);
   PartRecord record;
   record.counts = json.at("counts").get<std::vector<std::pair<int64_t, int64_t>>>();
+  record.rows_in = json.at("rows_in");
   record.rows_read = json.at("rows_read");
   record.bytes = json.at("bytes");
   record.bad_records = json.at("bad_records");

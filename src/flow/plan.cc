@@ -5,8 +5,11 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "flow/near_duplicates.h"
+#include "flow/split.h"
+#include "flow/token_writer.h"
 #include "flow/writers.h"
 #include "shoal/error.h"
+#include "text/identity.h"
 
 namespace shoal::flow {
 namespace {
@@ -51,6 +54,14 @@ struct Describe {
     return cat("group_by ", join(s.by, ", "), s.by.empty() ? "" : ": ", calls_text(s.aggregates));
   }
   std::string operator()(const flow_steps::Sort& s) const { return cat("sort ", join(s.by, ", ")); }
+  std::string operator()(const flow_steps::Shuffle& s) const {
+    return cat("shuffle ", s.by.empty() ? "" : cat("by ", join(s.by, ", "), " "), "seed ", s.seed);
+  }
+  std::string operator()(const flow_steps::Split& s) const {
+    std::vector<std::string> parts;
+    for (const auto& [name, share] : s.parts) parts.push_back(cat(name, " = ", share));
+    return cat("split by ", join(s.by, ", "), ": ", join(parts, ", "), " seed ", s.seed);
+  }
   std::string operator()(const flow_steps::Window& s) const {
     return cat("window by ", join(s.by, ", "), " order ", join(s.order, ", "), ": ", calls_text(s.columns));
   }
@@ -62,6 +73,8 @@ struct Describe {
 std::unique_ptr<Exchange> make_exchange(const FlowStep& step, const SchemaPtr& schema) {
   if (const auto* sort = std::get_if<flow_steps::Sort>(&step.what))
     return make_sort(*sort, schema, step.place);
+  if (const auto* shuffle = std::get_if<flow_steps::Shuffle>(&step.what))
+    return make_shuffle(*shuffle, schema, step.place);
   if (const auto* distinct = std::get_if<flow_steps::Distinct>(&step.what))
     return make_distinct(*distinct, schema, step.place);
   if (const auto* window = std::get_if<flow_steps::Window>(&step.what))
@@ -69,6 +82,26 @@ std::unique_ptr<Exchange> make_exchange(const FlowStep& step, const SchemaPtr& s
   if (const auto* group_by = std::get_if<flow_steps::GroupBy>(&step.what))
     return make_group_by(*group_by, schema, step.place);
   return nullptr;
+}
+
+/// All of an exchange's rows in one partition.
+class OnePartition final : public Exchange {
+ public:
+  explicit OnePartition(std::unique_ptr<Exchange> inner) : inner_(std::move(inner)) {}
+  const SchemaPtr& out_schema() const override { return inner_->out_schema(); }
+  const SchemaPtr& run_schema() const override { return inner_->run_schema(); }
+  std::unique_ptr<RunMaker> make_runs(int64_t part) const override { return inner_->make_runs(part); }
+  Names needs(const Names& wanted) const override { return inner_->needs(wanted); }
+  bool shrinks() const override { return inner_->shrinks(); }
+  Batch reduce(const SortedRows& rows, bool is_only) const override { return inner_->reduce(rows, is_only); }
+  size_t whole_prefix(std::string_view) const override { return 0; }
+
+ private:
+  std::unique_ptr<Exchange> inner_;
+};
+
+std::unique_ptr<Exchange> in_one_partition(std::unique_ptr<Exchange> exchange) {
+  return std::make_unique<OnePartition>(std::move(exchange));
 }
 
 int64_t part_bytes_of(const FlowSettings& settings, const std::string& place) {
@@ -104,23 +137,24 @@ int64_t most_parts(const Flow& flow) {
 std::string describe(const FlowStep& step) { return std::visit(Describe{}, step.what); }
 
 std::vector<std::string> describe_steps(const Flow& flow) {
-  std::vector<std::string> steps = {cat("read ", join(flow.source.paths, ", "))};
+  std::vector<std::string> steps = {describe_read(flow)};
   for (const FlowStep& step : flow.steps) steps.push_back(describe(step));
   return steps;
 }
 
 Plan::Plan(const Flow& asked)
-    : flow(asked),
+    : flow(with_sink_steps(asked)),
       part_bytes(part_bytes_of(asked.settings, asked.place)),
       run_bytes(asked.settings.part_bytes == 0 ? std::max(part_bytes, asked.settings.memory_bytes / 16)
                                                : part_bytes),
-      source(asked.source, part_bytes, cat(asked.place, " - read"), most_parts(asked)) {
+      source(asked, part_bytes, most_parts(asked)),
+      tokenizer(open_tokenizer(asked.sink, cat(asked.place, " - write"))) {
   initialise_arrow();
   for (size_t s = 0; s < flow.steps.size(); ++s)
     if (const auto* join = std::get_if<FlowJoin>(&flow.steps[s].what))
-      right_sources_.emplace(s, right_source(*join, flow.steps[s].place));
+      right_sources_.emplace(s, Sources(right_source(*join, flow.steps[s].place)));
   make_stages();
-  check_writable(flow.sink.format, *out_schema(), cat(flow.place, " - write"));
+  check_writable(flow.sink, *out_schema(), cat(flow.place, " - write"));
   source.keep_columns(needed_columns());
   make_stages();
 }
@@ -128,6 +162,8 @@ Plan::Plan(const Flow& asked)
 void Plan::make_stages() {
   SchemaPtr schema = source.schema();
   stages.clear();
+  splits.clear();
+  folders.clear();
   stages.emplace_back();
   stages.back().source = &source;
   for (size_t s = 0; s < flow.steps.size(); ++s) {
@@ -135,8 +171,10 @@ void Plan::make_stages() {
       add_near_duplicates(s, *near, schema);
       continue;
     }
+    if (std::holds_alternative<flow_steps::Split>(flow.steps[s].what) && s + 1 < flow.steps.size())
+      throw InputError(cat(flow.steps[s].place, ": got steps behind it, want split as the last one"));
     const auto* const join = std::get_if<FlowJoin>(&flow.steps[s].what);
-    if (join && meets_on_disk(*join, right_sources_.at(s), flow.settings.memory_bytes / 16)) {
+    if (join && meets_on_disk(*join, right_sources_.at(s).first(), flow.settings.memory_bytes / 16)) {
       add_join(s, *join, right_sources_.at(s), schema);
       schema = stages[stages.size() - 2].exchange->out_schema();
       continue;
@@ -148,8 +186,21 @@ void Plan::make_stages() {
       stage.steps.push_back(s);
       continue;
     }
-    end_stage(s, make_exchange(flow.steps[s], schema), schema);
+    auto exchange = make_exchange(flow.steps[s], schema);
+    const bool is_last = s + 1 == flow.steps.size();
+    if (flow.sink.format == "tokenizer" && is_last) exchange = in_one_partition(std::move(exchange));
+    end_stage(s, std::move(exchange), schema);
     schema = stages[stages.size() - 2].exchange->out_schema();
+  }
+  if (column_of(*schema, kSplitColumn) >= 0) {
+    schema = value(schema->RemoveField(schema->num_fields() - 1), flow.place);
+    for (const auto& [name, share] : std::get<flow_steps::Split>(flow.steps.back().what).parts) {
+      splits.push_back(name);
+      if (flow.sink.format == "tokens" && name != "train" && name != "validation")
+        throw InputError(cat(flow.steps.back().place, ": parts: got ", name,
+                             ", want train and validation, the splits of a token store"));
+    }
+    if (flow.sink.format != "tokens") folders = splits;
   }
   stages.back().out_schema = schema;
 }
@@ -175,7 +226,7 @@ Names Plan::needed_columns() const {
 }
 
 /// Both sides, then what they give (merge_join.h).
-void Plan::add_join(size_t s, const FlowJoin& step, const Source& right, const SchemaPtr& schema) {
+void Plan::add_join(size_t s, const FlowJoin& step, const Sources& right, const SchemaPtr& schema) {
   const std::string& place = flow.steps[s].place;
   const JoinShape shape(step, schema, right.schema(), place);
   const int left = static_cast<int>(stages.size()) - 1;
@@ -248,6 +299,10 @@ std::string Plan::identity() const {
   for (const auto& [step, right] : right_sources_) text += right.identity();
   for (const Stage& stage : stages)
     if (stage.join) text += cat("join of stages ", stage.input, " and ", stage.right_input, "\n");
+  if (tokenizer) text += cat("tokens of ", flow.sink.column, " by ", text::identity(tokenizer->spec()), "\n");
+  if (flow.sink.format == "tokenizer")
+    text += cat("tokenizer ", flow.sink.vocabulary, " ", flow.sink.pattern, " ",
+                join(flow.sink.special, "\n"), "\n");
   return hash_hex(text);
 }
 
@@ -264,8 +319,9 @@ size_t first_reader(const flow::Plan& plan, size_t s) {
 }
 }  // namespace
 
-std::string explain(const Flow& flow) {
-  const flow::Plan plan(flow);
+std::string explain(const Flow& asked) {
+  const flow::Plan plan(asked);
+  const Flow& flow = plan.flow;
   const auto size = [](int64_t bytes) { return human_bytes(static_cast<uint64_t>(bytes)); };
   std::string text = cat(flow.place, ": ", plan.stages.size(), " stages, parts of ", size(plan.part_bytes),
                          ", memory ", size(flow.settings.memory_bytes), "\n");
@@ -277,9 +333,7 @@ std::string explain(const Flow& flow) {
       text += cat("stage ", s + 1, "\n  join the partitions of stages ", stage.input + 1, " and ",
                   stage.right_input + 1, ", about ", size(plan.part_bytes), " each\n");
     else if (stage.input < 0)
-      text += cat("stage ", s + 1, "\n  read ", stage.source->files().size(), " files, ",
-                  size(stage.source->bytes()), ", in ", stage.source->parts().size(),
-                  " parts: ", join(stage.source->spec().paths, ", "), "\n");
+      text += cat("stage ", s + 1, "\n", stage.source->describe());
     else
       text += cat("stage ", s + 1, "\n  read the partitions of stage ", stage.input + 1, ", about ",
                   size(plan.part_bytes), " each\n");
@@ -287,7 +341,8 @@ std::string explain(const Flow& flow) {
     if (stage.exchange)
       text += cat("  exchange: ", flow::describe(flow.steps[stage.exchange_step]), stage.phase, "\n");
     else
-      text += cat("  write ", flow.sink.format, " to ", flow.sink.out, ": ",
+      text += cat("  write ", flow.sink.format, " to ", flow.sink.out,
+                  plan.folders.empty() ? "" : cat(", in folders ", join(plan.folders, ", ")), ": ",
                   join(flow::names_of(*stage.out_schema), ", "), "\n");
   }
   return text;

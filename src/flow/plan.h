@@ -10,13 +10,17 @@
 #include "flow/exchange.h"
 #include "flow/merge_join.h"
 #include "flow/operators.h"
-#include "flow/source.h"
+#include "flow/sources.h"
 #include "shoal/flow.h"
+
+namespace shoal::text {
+class Tokenizer;
+}
 
 namespace shoal::flow {
 
 struct Stage {
-  const Source* source = nullptr;  // what it reads, where no stage is its input
+  const Sources* source = nullptr;  // what it reads, where no stage is its input
   std::vector<std::unique_ptr<Operator>> operators;
   std::vector<size_t> steps;           // of the flow: one for each operator
   SchemaPtr out_schema;                // of what the operators give
@@ -35,11 +39,14 @@ struct Plan {
   /// Throws InputError where a step does not fit what comes to it; reads no more than the heads of files.
   explicit Plan(const Flow&);
 
-  const Flow& flow;
+  const Flow flow;  // with the steps that its sink needs
   int64_t part_bytes;
   int64_t run_bytes;  // what makes a run, where more rows make a run no larger (Exchange::shrinks)
-  Source source;
+  Sources source;
+  std::shared_ptr<const text::Tokenizer> tokenizer;  // of format tokens
   std::vector<Stage> stages;
+  std::vector<std::string> splits;   // names of the parts, where the last step is a split
+  std::vector<std::string> folders;  // for each, but in a token store: there names of files tell them
   const SchemaPtr& out_schema() const { return stages.back().out_schema; }
   /// The last stage that needs the runs of this one.
   int last_reader(size_t stage) const;
@@ -50,10 +57,10 @@ struct Plan {
   int64_t operator_memory() const { return flow.settings.memory_bytes / 8; }
   void make_stages();
   Names needed_columns() const;
-  void add_join(size_t step, const FlowJoin&, const Source& right, const SchemaPtr&);
+  void add_join(size_t step, const FlowJoin&, const Sources& right, const SchemaPtr&);
   void end_stage(size_t step, std::unique_ptr<Exchange>, const SchemaPtr&);
   void add_near_duplicates(size_t step, const flow_steps::NearDuplicates&, const SchemaPtr&);
-  std::map<size_t, Source> right_sources_;  // of joins, by step
+  std::map<size_t, Sources> right_sources_;  // of joins, by step
 };
 
 /// "filter length(text) > 10": a step as one line.

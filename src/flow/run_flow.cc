@@ -9,6 +9,7 @@
 #include "flow/manifest.h"
 #include "flow/plan.h"
 #include "flow/runs.h"
+#include "flow/token_writer.h"
 #include "flow/work_folder.h"
 #include "flow/writers.h"
 #include "shoal/error.h"
@@ -21,7 +22,7 @@ constexpr int64_t kBatchRows = 16'384;  // of a partition, at a time
 class Runner {
  public:
   Runner(const Flow& flow, comm::Group& group, const std::function<void(const FlowProgress&)>& on_progress)
-      : flow_(flow), group_(group), on_progress_(on_progress), plan_(flow) {
+      : plan_(flow), flow_(plan_.flow), group_(group), on_progress_(on_progress) {
     memory().keep(flow.settings.memory_bytes / 16);
     const int64_t most = 8;
     if (flow.settings.part_bytes == 0 && group.size() > most &&
@@ -34,7 +35,7 @@ class Runner {
 
   FlowReport run() {
     const std::string identity = plan_.identity();
-    WorkFolder folder(group_, flow_.sink.out, identity);
+    WorkFolder folder(group_, flow_.sink.out, identity, plan_.folders);
     if (folder.is_finished()) return finished();
     const size_t num_stages = plan_.stages.size();
     runs_.resize(num_stages);
@@ -43,7 +44,7 @@ class Runner {
       const Stage& stage = plan_.stages[s];
       if (stage.input >= 0) ranges_ = cut_partitions(inputs(stage), plan_.part_bytes);
       const int64_t num_parts =
-          static_cast<int64_t>(stage.input < 0 ? stage.source->parts().size() : ranges_.size());
+          stage.input < 0 ? stage.source->num_parts() : static_cast<int64_t>(ranges_.size());
       run_stage(folder, s, num_parts);
       runs_[s].exchange = stage.exchange.get();
       for (int64_t part = 0; part < num_parts; ++part) {
@@ -122,9 +123,9 @@ class Runner {
         op->set_table(read_runs(folder, table)->read({}).rows);
   }
 
-  static std::vector<int64_t> source_bytes(const Source& source) {
+  static std::vector<int64_t> source_bytes(const Sources& source) {
     std::vector<int64_t> bytes;
-    for (const SourcePart& part : source.parts()) bytes.push_back(part.bytes);
+    for (int64_t part = 0; part < source.num_parts(); ++part) bytes.push_back(source.part_bytes(part));
     return bytes;
   }
 
@@ -141,27 +142,41 @@ class Runner {
       if (stage_.exchange)
         runs_ = stage_.exchange->make_runs(part);
       else
-        writer_ = make_writer(runner.flow_.sink.format, stage_.out_schema, folder.out(),
-                              output_name(part, runner.flow_.sink.format));
+        open_writers();
     }
     void write(const Batch& batch) {
       record_.counts.back().first += batch->num_rows();
-      if (writer_) {
-        writer_->write(batch);
-        return;
-      }
+      if (!runs_) return write_rows(batch);
       runs_->add(batch);
       if (runs_->bytes() >= (stage_.exchange->shrinks() ? runner_.plan_.run_bytes : runner_.plan_.part_bytes))
         flush();
     }
     void finish() {
-      if (writer_)
-        record_.files.push_back(writer_->finish());
-      else
-        flush();
+      if (runs_) flush();
+      for (const auto& writer : writers_)
+        for (const FileRecord& file : writer->finish()) record_.files.push_back(file);
     }
 
    private:
+    void open_writers() {
+      const Plan& plan = runner_.plan_;
+      const std::vector<std::string> one = {""};
+      for (const std::string& split : plan.splits.empty() ? one : plan.splits)
+        writers_.push_back(make_writer(plan.flow.sink, plan.tokenizer.get(), stage_.out_schema, folder_.out(),
+                                       split, part_));
+    }
+    /// Each row to the writer of its split, if there are some.
+    void write_rows(const Batch& batch) {
+      if (runner_.plan_.splits.empty()) return writers_.front()->write(batch);
+      const int last = batch->num_columns() - 1;
+      const auto& split = static_cast<const arrow::Int32Array&>(*batch->column(last));
+      std::vector<std::vector<int64_t>> rows(writers_.size());
+      for (int64_t row = 0; row < batch->num_rows(); ++row)
+        rows[static_cast<size_t>(split.Value(row))].push_back(row);
+      const Batch columns = value(batch->RemoveColumn(last), "split");
+      for (size_t i = 0; i < writers_.size(); ++i)
+        if (!rows[i].empty()) writers_[i]->write(take(columns, rows[i], "split"));
+    }
     void flush() {
       const SortedRows rows = runs_->finish();
       if (rows.rows->num_rows() == 0) return;
@@ -175,7 +190,7 @@ class Runner {
     int64_t part_;
     PartRecord& record_;
     std::unique_ptr<RunMaker> runs_;
-    std::unique_ptr<Writer> writer_;
+    std::vector<std::unique_ptr<Writer>> writers_;  // where there is no exchange: one, or one for each split
   };
 
   void do_part(WorkFolder& folder, size_t s, int64_t part, PartRecord& record) {
@@ -201,19 +216,15 @@ class Runner {
   }
 
   void read_source(WorkFolder& folder, Stage& stage, int64_t part, Output& output, PartRecord& record) {
-    BadRecords bad = stage.source->policy();
-    const SourcePart& source = stage.source->parts()[static_cast<size_t>(part)];
-    record.bytes = source.bytes;
-    for (const Segment& segment : source.segments) {
-      const auto reader = stage.source->open(segment, bad);
-      while (const Batch batch = reader->next()) {
-        record.rows_read += batch->num_rows();
-        push(stage, batch, output, record);
-      }
-    }
-    record.bad_records = bad.count;
-    record.first_bad_record = bad.first;
-    if (!bad.lines.empty() && !stage.reads_again) write_bad(folder, stage, part, bad, record);
+    record.bytes = stage.source->part_bytes(part);
+    const Sources::Count count = stage.source->read(part, [&](const Batch& batch) {
+      record.rows_read += batch->num_rows();
+      push(stage, batch, output, record);
+    });
+    record.rows_in = count.rows;
+    record.bad_records = count.bad.count;
+    record.first_bad_record = count.bad.first;
+    if (!count.bad.lines.empty() && !stage.reads_again) write_bad(folder, stage, part, count.bad, record);
   }
 
   static void push(Stage& stage, Batch batch, Output& output, PartRecord& record) {
@@ -259,7 +270,7 @@ class Runner {
           report.steps[stage.exchange_step + 1].rows_in += record.counts.back().first;
         if (!stage.reads_again) count_read(report, stage, record);
         for (const FileRecord& file : record.files)
-          (file.file.starts_with("bad") ? bad_files : manifest.files).push_back(file);
+          (file.file.starts_with("bad-") ? bad_files : manifest.files).push_back(file);
         if (!stage.exchange) report.rows += record.counts.back().first;
       }
     }
@@ -279,11 +290,11 @@ class Runner {
       if (!*before.phase) report.steps[before.exchange_step + 1].rows_out += record.rows_read;
       return;
     }
-    report.steps[0].rows_in += record.rows_read + record.bad_records;
+    report.steps[0].rows_in += record.rows_in + record.bad_records;
     report.steps[0].rows_out += record.rows_read;
   }
 
-  static void close(const WorkFolder& folder, const OutputManifest& manifest) {
+  void close(const WorkFolder& folder, const OutputManifest& manifest) const {
     const std::string page = report_page(manifest);
     data::write_whole(folder.out() / "report.html", std::as_bytes(std::span(page)),
                       [](const std::string&) {});
@@ -292,13 +303,15 @@ class Runner {
       sync_file(folder.out() / file.file);  // only here: most of it is on the disk already
       wanted.push_back(file.file);
     }
-    folder.close(to_json(manifest), wanted);
+    folder.close(
+        plan_.tokenizer ? token_manifest(manifest, *plan_.tokenizer, folder.out()) : to_json(manifest),
+        wanted);
   }
 
-  const Flow& flow_;
+  Plan plan_;
+  const Flow& flow_;  // of the plan
   comm::Group& group_;
   const std::function<void(const FlowProgress&)>& on_progress_;
-  Plan plan_;
   std::vector<StageRuns> runs_;                      // by stage
   std::vector<KeyRange> ranges_;                     // the partitions that the stage at hand reads
   std::vector<std::unique_ptr<RunReader>> readers_;  // of its inputs

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "base/text.h"
+#include "data/manifest.h"
 #include "flow/manifest.h"
 #include "shoal/error.h"
 #include "state/durable.h"
@@ -25,14 +26,15 @@ void write_text(const fs::path& path, const std::string& text) {
   data::write_whole(path, std::as_bytes(std::span(text)), kQuiet);
 }
 
-bool is_ours(const std::string& name) {
-  return name == ".work" || name == "manifest.json" || name == "manifest.json.part" ||
-         name == "report.html" || name == "report.html.part" || name.starts_with("part-") ||
+bool is_ours(const std::string& name, const std::vector<std::string>& own) {
+  return std::find(own.begin(), own.end(), name) != own.end() || name == ".work" || name == "manifest.json" ||
+         name == "manifest.json.part" || name == "report.html" || name == "report.html.part" ||
+         name.starts_with("part-") || name.starts_with("tokenizer") || data::is_store_file(name) ||
          name.starts_with("bad-");
 }
 
 /// Throws unless the folder is missing, empty, or work that can go on. True when all of it is done.
-bool check_folder(const fs::path& out, const std::string& identity) {
+bool check_folder(const fs::path& out, const std::string& identity, const std::vector<std::string>& own) {
   if (out.empty())
     throw InputError(
         "out - got no folder, want where to write; write out = \"FOLDER\" in [write] or give --out FOLDER");
@@ -43,7 +45,7 @@ bool check_folder(const fs::path& out, const std::string& identity) {
   bool has_files = false, has_work = false;
   for (fs::directory_iterator entry(out, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (!is_ours(name))
+    if (!is_ours(name, own))
       throw InputError(cat(out.string(), " - holds something else than a flow's output: got ", name,
                            ", want a new or empty folder; name another --out"));
     has_files = true;
@@ -70,10 +72,11 @@ bool check_folder(const fs::path& out, const std::string& identity) {
 
 }  // namespace
 
-WorkFolder::WorkFolder(comm::Group& group, fs::path out, const std::string& identity)
+WorkFolder::WorkFolder(comm::Group& group, fs::path out, const std::string& identity,
+                       const std::vector<std::string>& own)
     : out_(std::move(out)), work_(out_ / ".work") {
   if (group.rank() == 0) {
-    if (out_.empty()) check_folder(out_, identity);
+    if (out_.empty()) check_folder(out_, identity, own);
     std::error_code error;
     fs::create_directories(out_, error);
     if (error)
@@ -83,11 +86,12 @@ WorkFolder::WorkFolder(comm::Group& group, fs::path out, const std::string& iden
                            "; name another --out"));
     lock_ = std::make_unique<data::FolderLock>(out_);
     lock_->own();
-    finished_ = check_folder(out_, identity);
+    finished_ = check_folder(out_, identity, own);
     if (finished_ || data::read_whole(work_ / "identity").empty())
       state::remove_tree(work_);  // died before it began
     if (!finished_) {
       fs::create_directories(work_, error);
+      for (const std::string& name : own) fs::create_directories(out_ / name, error);
       if (error)
         throw InputError(
             cat(out_.string(), " - cannot be written: ", error.message(), "; name another --out"));
@@ -160,10 +164,17 @@ void WorkFolder::drop_runs(size_t stage, const std::vector<RunRecord>& runs) con
 
 void WorkFolder::close(const std::string& manifest, const std::vector<std::string>& wanted) const {
   const std::set<std::string> names(wanted.begin(), wanted.end());
-  for (const auto& entry : fs::directory_iterator(out_)) {
-    const std::string name = entry.path().filename().string();
-    if (name != ".work" && !names.contains(name)) state::remove_tree(entry.path());
+  std::vector<fs::path> others, folders;
+  for (fs::recursive_directory_iterator entry(out_), end; entry != end; ++entry) {
+    if (entry->path() == work_)
+      entry.disable_recursion_pending();
+    else if (entry->is_directory())
+      folders.push_back(entry->path());
+    else if (!names.contains(entry->path().lexically_relative(out_).generic_string()))
+      others.push_back(entry->path());
   }
+  for (const fs::path& path : others) state::remove_tree(path);
+  for (const fs::path& path : folders) state::sync_folder(path);
   state::sync_folder(out_);
   write_text(out_ / kManifestName, manifest);
   state::sync_folder(out_);

@@ -28,7 +28,7 @@ namespace shoal::flow {
 struct PartRecord {
   std::vector<std::pair<int64_t, int64_t>>
       counts;  // rows in and out, of each operator, then of the exchange or the writer
-  int64_t rows_read = 0, bytes = 0;
+  int64_t rows_in = 0, rows_read = 0, bytes = 0;  // rows_in: of a source, before weights
   int64_t bad_records = 0;
   std::string first_bad_record;
   std::vector<RunRecord> runs;
@@ -40,7 +40,9 @@ class WorkFolder {
  public:
   /// Collective. The folder is there, is nobody else's, and holds nothing, or work of this identity, which
   /// goes on, or is_finished(). Throws InputError.
-  WorkFolder(comm::Group&, std::filesystem::path out, const std::string& identity);
+  /// `own`: folders and files in it that are ours too; folders of these names are made.
+  WorkFolder(comm::Group&, std::filesystem::path out, const std::string& identity,
+             const std::vector<std::string>& own = {});
 
   const std::filesystem::path& out() const { return out_; }
   const std::filesystem::path& work() const { return work_; }

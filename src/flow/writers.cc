@@ -3,6 +3,7 @@
 #include <arrow/ipc/api.h>
 #include <parquet/arrow/writer.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include "flow/files.h"
 #include "flow/keeping_pool.h"
 #include "flow/records.h"
+#include "flow/token_writer.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -22,16 +24,16 @@ bool is_text(const arrow::DataType& type) {
 
 class FileWriter : public Writer {
  public:
-  FileWriter(const std::filesystem::path& folder, const std::string& name)
-      : place_((folder / name).string()), file_(std::make_shared<FileSink>(folder / name)) {
+  FileWriter(const std::filesystem::path& out, const std::string& name)
+      : place_((out / name).string()), file_(std::make_shared<FileSink>(out / name)) {
     record_.file = name;
   }
-  FileRecord finish() override {
+  std::vector<FileRecord> finish() override {
     close();
     file_->place(/*starts_writing=*/true);
     record_.bytes = file_->size();
     record_.checksum = file_->checksum();
-    return record_;
+    return {record_};
   }
 
  protected:
@@ -208,14 +210,22 @@ void append_value(std::string& out, const arrow::Array& array, int64_t row) {
   }
 }
 
-void check_writable(const std::string& format, const arrow::Schema& schema, const std::string& place) {
-  if (format != "parquet" && format != "ipc" && format != "jsonl" && format != "csv" && format != "tsv" &&
-      format != "text")
-    throw InputError(cat(place, ": format: got ", format, ", want parquet, ipc, jsonl, csv, tsv or text"));
+void check_writable(const FlowWrite& sink, const arrow::Schema& schema, const std::string& place) {
+  static const std::vector<std::string> kFormats = {"parquet", "ipc",  "jsonl",  "csv",
+                                                    "tsv",     "text", "tokens", "tokenizer"};
+  const std::string& format = sink.format;
+  if (std::find(kFormats.begin(), kFormats.end(), format) == kFormats.end())
+    throw InputError(cat(place, ": format: got ", format, ", want one of ", join(kFormats, ", ")));
+  if (format == "tokens") {
+    const int column = want_column(schema, sink.column, cat(place, ", column"));
+    if (schema.field(column)->type()->id() != arrow::Type::STRING)
+      throw InputError(cat(place, ": column ", sink.column, ": got ",
+                           type_name(*schema.field(column)->type()), ", want text"));
+  }
   if (format == "text" && (schema.num_fields() != 1 || !is_text(*schema.field(0)->type())))
     throw InputError(cat(place, ": format: text holds one column of text, got ", join(names_of(schema), ", "),
                          "; select one"));
-  if (format == "parquet" || format == "ipc") return;
+  if (format == "parquet" || format == "ipc" || format == "tokens") return;
   for (const auto& field : schema.fields())
     if (arrow::is_nested(field->type()->id()) || field->type()->id() == arrow::Type::BINARY ||
         field->type()->id() == arrow::Type::LARGE_BINARY)
@@ -229,11 +239,16 @@ std::string output_name(int64_t part, const std::string& format) {
   return cat("part-", number, ".", format == "ipc" ? "arrow" : format == "text" ? "txt" : format);
 }
 
-std::unique_ptr<Writer> make_writer(const std::string& format, const SchemaPtr& schema,
-                                    const std::filesystem::path& folder, const std::string& name) {
-  if (format == "parquet") return std::make_unique<ParquetWriter>(schema, folder, name);
-  if (format == "ipc") return std::make_unique<IpcWriter>(schema, folder, name);
-  return std::make_unique<LineWriter>(format, schema, folder, name);
+std::unique_ptr<Writer> make_writer(const FlowWrite& sink, const text::Tokenizer* tokenizer,
+                                    const SchemaPtr& schema, const std::filesystem::path& out,
+                                    const std::string& split, int64_t part) {
+  const std::string& format = sink.format;
+  if (format == "tokens") return make_token_writer(*tokenizer, sink.column, schema, out, split, part);
+  if (format == "tokenizer") return make_tokenizer_writer(sink, schema, out);
+  const std::string name = cat(split, split.empty() ? "" : "/", output_name(part, format));
+  if (format == "parquet") return std::make_unique<ParquetWriter>(schema, out, name);
+  if (format == "ipc") return std::make_unique<IpcWriter>(schema, out, name);
+  return std::make_unique<LineWriter>(format, schema, out, name);
 }
 
 }  // namespace shoal::flow

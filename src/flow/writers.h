@@ -8,6 +8,10 @@
 #include "flow/arrow.h"
 #include "shoal/flow.h"
 
+namespace shoal::text {
+class Tokenizer;
+}
+
 namespace shoal::flow {
 
 /// A file as the manifest names it.
@@ -17,20 +21,22 @@ struct FileRecord {
   std::string checksum;
 };
 
-/// Of one file, which is at its place once finish() returned. One thread. Throws JobError.
+/// Of a part's files, which are at their places once finish() returned. One thread. Throws JobError.
 class Writer {
  public:
   virtual ~Writer() = default;
   virtual void write(const Batch&) = 0;
-  virtual FileRecord finish() = 0;
+  virtual std::vector<FileRecord> finish() = 0;
 };
 
 /// Throws InputError "place: ..." when the format is none, or cannot hold these columns.
-void check_writable(const std::string& format, const arrow::Schema&, const std::string& place);
+void check_writable(const FlowWrite&, const arrow::Schema&, const std::string& place);
 /// "part-00003.parquet".
 std::string output_name(int64_t part, const std::string& format);
-std::unique_ptr<Writer> make_writer(const std::string& format, const SchemaPtr&,
-                                    const std::filesystem::path& folder, const std::string& name);
+/// Of what `part` of the last stage gives; `split`: the part of a split that it is, "" without.
+/// `tokenizer`: of format tokens alone.
+std::unique_ptr<Writer> make_writer(const FlowWrite&, const text::Tokenizer* tokenizer, const SchemaPtr&,
+                                    const std::filesystem::path& out, const std::string& split, int64_t part);
 
 /// One value as text: numbers in the fewest digits that give them back, text as it is. Null: "".
 void append_value(std::string& out, const arrow::Array&, int64_t row);

@@ -52,7 +52,23 @@ ordered_json template_of(const text::TokenizerSpec& spec) {
   return {{"type", "TemplateProcessing"}, {"single", items}, {"pair", pair}, {"special_tokens", tokens}};
 }
 
-/// tokenizer.json of byte pairs (https://huggingface.co/docs/tokenizers).
+ordered_json tokenizer_config(const ModelFile& model, const text::TokenizerSpec& spec) {
+  ordered_json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+                       {"model_max_length", model.config().context},
+                       {"clean_up_tokenization_spaces", false}};
+  const auto special = [&](const char* name, std::optional<text::Token> token) {
+    if (token) json[name] = spec.vocabulary[static_cast<size_t>(*token)].text;
+  };
+  special("bos_token", spec.bos);
+  special("eos_token", spec.eos);
+  special("unk_token", spec.unknown);
+  special("pad_token", spec.padding);
+  if (const std::string chat = model.chat_template(); !chat.empty()) json["chat_template"] = chat;
+  return json;
+}
+
+}  // namespace
+
 ordered_json tokenizer_json(const text::TokenizerSpec& spec) {
   ordered_json added = ordered_json::array(), vocabulary = ordered_json::object(),
                merges = ordered_json::array();
@@ -97,23 +113,6 @@ ordered_json tokenizer_json(const text::TokenizerSpec& spec) {
             {"vocab", nlohmann::json(ids)},
             {"merges", merges}}}};
 }
-
-ordered_json tokenizer_config(const ModelFile& model, const text::TokenizerSpec& spec) {
-  ordered_json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
-                       {"model_max_length", model.config().context},
-                       {"clean_up_tokenization_spaces", false}};
-  const auto special = [&](const char* name, std::optional<text::Token> token) {
-    if (token) json[name] = spec.vocabulary[static_cast<size_t>(*token)].text;
-  };
-  special("bos_token", spec.bos);
-  special("eos_token", spec.eos);
-  special("unk_token", spec.unknown);
-  special("pad_token", spec.padding);
-  if (const std::string chat = model.chat_template(); !chat.empty()) json["chat_template"] = chat;
-  return json;
-}
-
-}  // namespace
 
 nlohmann::json read_hf_object(const fs::path& path) {
   return parse_object(read_text(path, "the files of a Hugging Face model", kMostSmallText), path.string(),

@@ -24,6 +24,9 @@ std::string read_hf_chat_template(const std::filesystem::path& folder);
 /// them, else made of what the model says. Throws InputError where tokenizer.json has no words for it.
 std::map<std::string, std::string> hf_tokenizer_files(const ModelFile&, const std::filesystem::path& source);
 
+/// tokenizer.json of byte pairs (https://huggingface.co/docs/tokenizers).
+nlohmann::ordered_json tokenizer_json(const text::TokenizerSpec&);
+
 /// Whether the tokens are bytes and the end of a document, by whatever name.
 bool is_of_bytes(const text::TokenizerSpec&);
 

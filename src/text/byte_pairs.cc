@@ -42,7 +42,7 @@ class BytePairTokenizer final : public VocabularyTokenizer {
       : VocabularyTokenizer(std::move(spec)),
         by_text_(tokens_by_text(this->spec())),
         merges_(listed_merges(this->spec(), by_text_, place)),
-        splitter_(expressions(this->spec()), place) {
+        splitter_(word_expressions(this->spec()), place) {
     for (int byte = 0; byte < 256; ++byte) {
       std::string text;
       append_utf8(text, kAlphabet[byte]);
@@ -62,13 +62,6 @@ class BytePairTokenizer final : public VocabularyTokenizer {
     std::vector<int32_t> symbols;
     std::string whole;
   };
-
-  static std::vector<std::string> expressions(const TokenizerSpec& spec) {
-    std::vector<std::string> all;
-    if (spec.split_digits) all.push_back("\\p{N}");
-    all.insert(all.end(), spec.splits.begin(), spec.splits.end());
-    return all;
-  }
 
   std::string bytes_of(const VocabularyEntry& entry) const override {
     return entry.kind == TokenKind::kUserDefined ? entry.text : bytes_of_alphabet(entry.text);
@@ -118,6 +111,13 @@ class BytePairTokenizer final : public VocabularyTokenizer {
 };
 
 }  // namespace
+
+std::vector<std::string> word_expressions(const TokenizerSpec& spec) {
+  std::vector<std::string> all;
+  if (spec.split_digits) all.push_back("\\p{N}");
+  all.insert(all.end(), spec.splits.begin(), spec.splits.end());
+  return all;
+}
 
 std::string alphabet_of_bytes(std::string_view bytes) {
   std::string text;

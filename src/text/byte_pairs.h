@@ -15,6 +15,9 @@ std::string bytes_of_alphabet(std::string_view text);
 /// The way back: a character of the alphabet for each byte.
 std::string alphabet_of_bytes(std::string_view bytes);
 
+/// The regular expressions that cut its text into words, in turn.
+std::vector<std::string> word_expressions(const TokenizerSpec&);
+
 std::unique_ptr<const Tokenizer> make_byte_pairs(TokenizerSpec, const std::string& place);
 
 }  // namespace shoal::text

@@ -115,7 +115,7 @@ TEST_F(TokenStoreTest, ManifestsOfOthers) {
     write_file(folder_ / "manifest.json", edited.replace(at, from.size(), to));
     return open_error();
   };
-  EXPECT_EQ(error_with("\"version\": 1", "\"version\": 2"), cat(place, " - version: got 2, want 1", rebuild));
+  EXPECT_EQ(error_with("\"version\": 1", "\"version\": 3"), cat(place, " - version: got 3, want 1 to 2", rebuild));
   EXPECT_EQ(
       error_with("shoal token store", "shell token store"),
       cat(place, " - not of a token store: got format \"shell token store\", want \"shoal token store\""));

@@ -7,6 +7,7 @@
 
 #include "comm/group.h"
 #include "comm/launch.h"
+#include "data/token_store.h"
 #include "flow/manifest.h"
 #include "flow/parse_flow.h"
 #include "shoal/error.h"
@@ -29,6 +30,8 @@ int run(int argc, char** argv) {
     else
       rest.push_back(words[i]);
   }
+  if (rest.size() == 2 && rest[0] == "show" && shoal::data::is_token_store(rest[1]))
+    return std::fputs(shoal::data::TokenStore(rest[1]).describe().c_str(), stdout) < 0;
   if (rest.size() == 2 && rest[0] == "show")
     return std::fputs(shoal::flow::show(rest[1]).c_str(), stdout) < 0;
   if (rest.size() == 2 && rest[0] == "verify")

@@ -150,7 +150,7 @@ TEST_F(Reading, DamagedFilesEndInASentence) {
   std::mt19937 random(9);
   for (const std::string format : {"ipc", "parquet"}) {
     const std::string name = output_name(0, format);
-    const auto writer = make_writer(format, batch->schema(), temp_ / "", name);
+    const auto writer = make_writer({.format = format}, nullptr, batch->schema(), temp_ / "", "", 0);
     writer->write(batch);
     writer->finish();
     const std::string bytes = read_file(temp_ / name);

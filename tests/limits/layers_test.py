@@ -27,7 +27,7 @@ STANDS_ON = {
     "formats": ["state", "text"],
     "infer": ["formats", "comm"],
     "serve": ["infer"],
-    "flow": ["data"],
+    "flow": ["data", "formats"],
 }
 # The application, which stands on the library.
 APPLICATION = {
