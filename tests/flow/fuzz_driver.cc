@@ -133,7 +133,7 @@ int run(const std::string& kind, double seconds, unsigned seed) {
   for (; std::chrono::steady_clock::now() < end; ++files) {
     const std::string bytes = files == 0 ? good[0] : damaged(good[random() % good.size()], random);
     write_file(file, bytes);
-    write_file("flow_fuzz_driver.last", bytes);
+    write_file(fs::current_path() / "flow_fuzz_driver.last", bytes);
     FlowRead read{.paths = {file.string()}};
     read.header = random() % 4 > 0;
     read.bad_records = random() % 2 ? "stop" : "collect";
