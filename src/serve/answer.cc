@@ -76,6 +76,7 @@ void Answer::write(std::string_view part) {
   if (pending_.size() + part.size() > shared_.limits.stream_bytes) {
     overflow_ = true;
     pending_.clear();
+    woken_ = false;  // whoever was woken before may be waiting for the client
   } else if (chunked_) {
     std::array<char, 24> size{};
     std::snprintf(size.data(), size.size(), "%zx\r\n", part.size());
@@ -126,7 +127,12 @@ void Answer::wake() {
 Answer::Pending Answer::take() {
   const std::lock_guard lock(mutex_);
   woken_ = false;
-  return {std::exchange(pending_, {}), ended_, overflow_};
+  return {std::exchange(pending_, {}), ended_};
+}
+
+bool Answer::overflows() const {
+  const std::lock_guard lock(mutex_);
+  return overflow_;
 }
 
 void Answer::client_left() {

@@ -221,12 +221,13 @@ void Connection::watch() {
 }
 
 void Connection::flush() {
-  if (writing_ || !answer_ || state_ != State::kAnswer) return;
-  Answer::Pending pending = answer_->take();
-  if (pending.overflow) {
+  if (!answer_ || state_ != State::kAnswer) return;
+  if (answer_->overflows()) {  // also while a write waits for a client that reads nothing
     answer_->client_left();
     return close();
   }
+  if (writing_) return;
+  Answer::Pending pending = answer_->take();
   if (pending.bytes.empty()) {
     if (pending.ended) answered(client_left_);
     return;

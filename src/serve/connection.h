@@ -58,9 +58,10 @@ class Answer final : public Exchange {
   /// Of the network's thread.
   struct Pending {
     std::string bytes;
-    bool ended, overflow;
+    bool ended;
   };
   Pending take();
+  bool overflows() const;  // the client has left too much unread
   void client_left();  // tells who wants to know
   void close();        // nothing more is taken
   int status() const;
