@@ -2,7 +2,6 @@
 
 #include <torch/nn/module.h>
 
-#include <cstring>
 #include <string>
 
 #include "app/recipe_keys.h"
@@ -74,20 +73,13 @@ class Filler {
     const auto weight = file_.weight(wanted.name);
     if (!weight && wanted.optional) return;
     if (!weight) throw InputError(cat("--from ", file_.place(), " - ", wanted.name, ": is missing"));
-    int part = -1;  // of queries, keys, values that are one matrix
-    std::string name = wanted.name;
-    if (is_gpt())
-      for (const auto& [index, infix] : {std::pair(0, "attn_q."), {1, "attn_k."}, {2, "attn_v."}})
-        if (const size_t at = name.find(infix); at != std::string::npos) {
-          part = index;
-          const size_t layer = name.find('.', 4);
-          name = cat("blocks.", name.substr(4, layer - 4), ".qkv", name.substr(name.rfind('.')));
-        }
-    at::Tensor* const parameter = parameters_.find(part >= 0 ? name : formats::own_name(name));
-    const bool is_whole = parameter && parameter->numel() == weight->rows * weight->columns * (part >= 0 ? 3 : 1);
+    const formats::OwnPlace place = formats::own_place(file_.config().architecture, wanted.name);
+    at::Tensor* const parameter = parameters_.find(place.name);
+    const bool is_whole =
+        parameter && parameter->numel() == weight->rows * weight->columns * (place.part >= 0 ? 3 : 1);
     if (!is_whole)
       throw InputError(cat("--from ", file_.place(), " - ", wanted.name, ": has no place in this model"));
-    copy(*weight, order_of(wanted.name), part, parameter->data_ptr<float>());
+    copy(*weight, order_of(wanted.name), place, parameter->data_ptr<float>());
     ++filled_;
   }
 
@@ -99,24 +91,18 @@ class Filler {
     return formats::rotation_order(is_query ? config.heads : config.kv_heads, config.head_width, config.rope_width, true);
   }
 
-  void copy(const Weight& weight, const std::vector<int64_t>& order, int part, float* to) const {
+  void copy(const Weight& weight, const std::vector<int64_t>& order, const formats::OwnPlace& place,
+            float* to) const {
     const int64_t head_width = file_.config().head_width;
-    if (part >= 0 && weight.rows == 1) {  // a bias, whose elements are rows' numbers
+    if (place.part >= 0 && weight.rows == 1) {  // a bias, whose elements are rows' numbers
       std::vector<float> values(static_cast<size_t>(weight.columns));
       formats::dequantise_row(weight, 0, values.data());
-      for (int64_t i = 0; i < weight.columns; ++i) to[of_part(i, part, head_width)] = values[static_cast<size_t>(i)];
+      for (int64_t i = 0; i < weight.columns; ++i) to[place.row(i, head_width)] = values[static_cast<size_t>(i)];
       return;
     }
-    for (int64_t row = 0; row < weight.rows; ++row) {
-      const int64_t from = order.empty() ? row : order[static_cast<size_t>(row)];
-      const int64_t place = part >= 0 ? of_part(row, part, head_width) : row;
-      formats::dequantise_row(weight, from, to + place * weight.columns);
-    }
-  }
-
-  /// Where row `row` of queries, keys or values stands: (head, q|k|v, dim).
-  static int64_t of_part(int64_t row, int part, int64_t head_width) {
-    return (row / head_width * 3 + part) * head_width + row % head_width;
+    for (int64_t row = 0; row < weight.rows; ++row)
+      formats::dequantise_row(weight, order.empty() ? row : order[static_cast<size_t>(row)],
+                              to + place.row(row, head_width) * weight.columns);
   }
 
   const ModelFile& file_;

@@ -127,27 +127,14 @@ class CheckpointModel : public ModelFile {
   void add_weight(const WantedWeight& want) {
     Weight weight{described_.is_bf16 ? WeightType::kBF16 : WeightType::kF32, want.rows, want.columns,
                   nullptr};
-    // Our gpt has queries, keys and values in one matrix, of which a head's 3 x head_width rows follow each
-    // other.
-    int part = -1;
-    std::string name = want.name;
-    if (config().architecture == Architecture::kGpt2)
-      for (const auto& [index, infix] :
-           {std::pair(0, ".attn_q."), std::pair(1, ".attn_k."), std::pair(2, ".attn_v.")})
-        if (name.find(infix) != std::string::npos) part = index;
-    if (part >= 0) {
-      const size_t layer_end = name.find('.', 4);
-      name = cat("blocks.", name.substr(4, layer_end - 4), ".qkv", name.substr(name.rfind('.')));
-    } else {
-      name = own_name(name);
-    }
+    const auto [name, part] = own_place(config().architecture, want.name);
     const bool is_vector = want.name.ends_with(".bias") || want.name.ends_with("norm.weight");
     std::vector<int64_t> shape = {want.rows, want.columns};
     if (is_vector) shape = {want.columns};
     if (part >= 0) shape[0] *= 3;
     const state::TensorSpec spec{name, "weight", "F32", shape};
     require(spec);
-    weights_.add(want.name, weight, [this, spec, weight, part] { return read(spec, weight, part); });
+    weights_.add(want.name, weight, [this, spec, weight, part = part] { return read(spec, weight, part); });
   }
 
   /// A wrong name or shape is told at once, not when the weight is first used.
