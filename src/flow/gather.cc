@@ -149,6 +149,16 @@ ArrayPtr gather_column(const std::shared_ptr<arrow::DataType>& type, const Array
 
 }  // namespace
 
+ArrayPtr take_or_null(const ArrayPtr& column, const std::vector<int64_t>& rows, const std::string& place) {
+  arrow::Int64Builder indices(&memory());
+  require(indices.Reserve(static_cast<int64_t>(rows.size())), place);
+  for (const int64_t row : rows) row == kNoRow ? indices.UnsafeAppendNull() : indices.UnsafeAppend(row);
+  arrow::compute::ExecContext context(&memory());
+  return value(arrow::compute::Take(*column, *value(indices.Finish(), place),
+                                    arrow::compute::TakeOptions::NoBoundsCheck(), &context),
+               place);
+}
+
 Batch gather(const SchemaPtr& schema, const std::vector<Batch>& batches, const Places& rows,
              const std::string& place) {
   if (rows.empty()) return empty_batch(schema);

@@ -16,7 +16,6 @@ namespace {
 
 // No user's columns: names do not begin with a space there.
 constexpr const char *kLeftPlace = " left place", *kRightPlace = " right place";
-constexpr int64_t kNone = -1;
 constexpr size_t kPairs = 16'384;  // at a time
 
 std::string_view without_place(std::string_view key) { return key.substr(0, key.size() - kPlaceBytes); }
@@ -88,17 +87,6 @@ bool has_null(const KeyEncoder& encoder, std::string_view key) {
   return false;
 }
 
-/// Rows by number; kNone gives nulls.
-ArrayPtr take_or_null(const ArrayPtr& column, const std::vector<int64_t>& rows, const std::string& place) {
-  arrow::Int64Builder indices(&memory());
-  require(indices.Reserve(static_cast<int64_t>(rows.size())), place);
-  for (const int64_t row : rows) row == kNone ? indices.UnsafeAppendNull() : indices.UnsafeAppend(row);
-  arrow::compute::ExecContext context(&memory());
-  return value(arrow::compute::Take(*column, *value(indices.Finish(), place),
-                                    arrow::compute::TakeOptions::NoBoundsCheck(), &context),
-               place);
-}
-
 ArrayPtr numbers(const std::vector<int64_t>& values, const std::string& place) {
   arrow::Int64Builder builder(&memory());
   require(builder.AppendValues(values), place);
@@ -116,7 +104,7 @@ std::unique_ptr<Exchange> back_to_order(const JoinShape& shape, const std::strin
   return std::make_unique<BackToOrder>(with_places(shape.schema), shape.schema, place);
 }
 
-/// Row numbers of both sides; kNone where a side has no row.
+/// Row numbers of both sides; kNoRow where a side has no row.
 struct MergeJoin::Pairs {
   std::vector<int64_t> left, right;
 };
@@ -171,12 +159,12 @@ void MergeJoin::meet(const SortedRows& left, const SortedRows& right, const KeyR
       if (meets)
         for (size_t j = r; j < right_end; ++j) pair(static_cast<int64_t>(i), static_cast<int64_t>(j));
       else if (shape_.keeps_left)
-        pair(static_cast<int64_t>(i), kNone);
+        pair(static_cast<int64_t>(i), kNoRow);
     }
     // A key that is cut has rows on the left; of null keys the partition where they begin gives the right's.
     const bool is_alone = is_null ? key != cut_begin : !has_left && key != cut_end;
     if (shape_.keeps_right && is_alone)
-      for (size_t j = r; j < right_end; ++j) pair(kNone, static_cast<int64_t>(j));
+      for (size_t j = r; j < right_end; ++j) pair(kNoRow, static_cast<int64_t>(j));
     l = left_end;
     r = right_end;
   }
@@ -188,10 +176,10 @@ Batch MergeJoin::rows_of(const Pairs& pairs, const SortedRows& left, const Sorte
   bool has_right_alone = false;
   for (size_t i = 0; i < pairs.left.size(); ++i) {
     const int64_t l = pairs.left[i], r = pairs.right[i];
-    left_places.push_back(l == kNone ? std::numeric_limits<int64_t>::max()
+    left_places.push_back(l == kNoRow ? std::numeric_limits<int64_t>::max()
                                      : place_of(left.keys[static_cast<size_t>(l)]));
-    right_places.push_back(r == kNone ? kNone : place_of(right.keys[static_cast<size_t>(r)]));
-    has_right_alone = has_right_alone || l == kNone;
+    right_places.push_back(r == kNoRow ? kNoRow : place_of(right.keys[static_cast<size_t>(r)]));
+    has_right_alone = has_right_alone || l == kNoRow;
   }
   arrow::ArrayVector columns;
   for (int c = 0; c < shape_.num_left; ++c)
@@ -199,8 +187,8 @@ Batch MergeJoin::rows_of(const Pairs& pairs, const SortedRows& left, const Sorte
   if (has_right_alone) {  // the columns joined on have the right's values there
     std::vector<RowPlace> places;
     for (size_t i = 0; i < pairs.left.size(); ++i)
-      places.push_back({pairs.left[i] == kNone,
-                        static_cast<int32_t>(pairs.left[i] == kNone ? pairs.right[i] : pairs.left[i])});
+      places.push_back({pairs.left[i] == kNoRow,
+                        static_cast<int32_t>(pairs.left[i] == kNoRow ? pairs.right[i] : pairs.left[i])});
     for (size_t k = 0; k < shape_.left.columns().size(); ++k) {
       const int c = shape_.left.columns()[k];
       const auto schema = arrow::schema({left.rows->schema()->field(c)});

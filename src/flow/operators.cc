@@ -267,7 +267,7 @@ class Sample final : public Operator {
 
 }  // namespace
 
-std::unique_ptr<Operator> make_operator(const FlowStep& step, const SchemaPtr& in, int64_t memory_bytes) {
+std::unique_ptr<Operator> make_operator(const FlowStep& step, const SchemaPtr& in) {
   const std::string& place = step.place;
   if (const auto* filter = std::get_if<flow_steps::Filter>(&step.what))
     return std::make_unique<Filter>(*filter, in, place);
@@ -282,7 +282,6 @@ std::unique_ptr<Operator> make_operator(const FlowStep& step, const SchemaPtr& i
   if (const auto* sample = std::get_if<flow_steps::Sample>(&step.what))
     return std::make_unique<Sample>(*sample, in, place);
   if (const auto* split = std::get_if<flow_steps::Split>(&step.what)) return make_split(*split, in, place);
-  if (const auto* join = std::get_if<FlowJoin>(&step.what)) return make_join(*join, in, memory_bytes, place);
   return nullptr;
 }
 

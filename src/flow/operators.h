@@ -10,6 +10,8 @@
 
 namespace shoal::flow {
 
+class Sources;
+
 /// Belongs to one thread.
 class Operator {
  public:
@@ -25,12 +27,12 @@ class Operator {
   virtual void set_table(const Batch&) {}
 };
 
-/// Throws InputError where the step does not fit its input. `memory_bytes` is what a join may hold of its
-/// right side.
-std::unique_ptr<Operator> make_operator(const FlowStep&, const SchemaPtr& in, int64_t memory_bytes);
+/// Null for a join and for what is an exchange. Throws InputError where the step does not fit its input.
+std::unique_ptr<Operator> make_operator(const FlowStep&, const SchemaPtr& in);
 
-/// The join, in a file of its own; what it reads is listed at once, and read at the first row.
-std::unique_ptr<Operator> make_join(const FlowJoin&, const SchemaPtr& in, int64_t memory_bytes,
-                                    const std::string& place);
+/// A join that holds its right side, which must outlive it, in memory: at most `memory_bytes`. It is read at the first
+/// row.
+std::unique_ptr<Operator> make_join(const FlowJoin&, const Sources& right, const SchemaPtr& in,
+                                    int64_t memory_bytes, const std::string& place);
 
 }  // namespace shoal::flow

@@ -180,7 +180,7 @@ void Plan::make_stages() {
       continue;
     }
     Stage& stage = stages.back();
-    if (auto op = make_operator(flow.steps[s], schema, operator_memory())) {
+    if (auto op = operator_of(s, schema)) {
       schema = op->out_schema();
       stage.operators.push_back(std::move(op));
       stage.steps.push_back(s);
@@ -203,6 +203,14 @@ void Plan::make_stages() {
     if (flow.sink.format != "tokens") folders = splits;
   }
   stages.back().out_schema = schema;
+}
+
+/// Null where the step is an exchange.
+std::unique_ptr<Operator> Plan::operator_of(size_t s, const SchemaPtr& in) const {
+  const FlowStep& step = flow.steps[s];
+  if (const auto* join = std::get_if<FlowJoin>(&step.what))
+    return make_join(*join, right_sources_.at(s), in, operator_memory(), step.place);
+  return make_operator(step, in);
 }
 
 /// The source's columns without which the output could not be made: from the last stage to those before it.
@@ -274,7 +282,7 @@ void Plan::add_near_duplicates(size_t s, const flow_steps::NearDuplicates& step,
     again.operators.push_back(links_stage >= 0
                                   ? std::make_unique<KeepFirsts>(seen, links_stage, operator_memory(),
                                                                  flow.steps[again.steps[i]].place)
-                                  : make_operator(flow.steps[again.steps[i]], seen, operator_memory()));
+                                  : operator_of(again.steps[i], seen));
     seen = again.operators.back()->out_schema();
   }
   again.operators.push_back(

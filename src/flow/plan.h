@@ -56,6 +56,7 @@ struct Plan {
  private:
   int64_t operator_memory() const { return flow.settings.memory_bytes / 8; }
   void make_stages();
+  std::unique_ptr<Operator> operator_of(size_t step, const SchemaPtr& in) const;
   Names needed_columns() const;
   void add_join(size_t step, const FlowJoin&, const Sources& right, const SchemaPtr&);
   void end_stage(size_t step, std::unique_ptr<Exchange>, const SchemaPtr&);
