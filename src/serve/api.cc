@@ -246,16 +246,4 @@ void Api::check_queue(const Model& model, int64_t answers) const {
   throw error;
 }
 
-void Api::generate(std::shared_ptr<Model> model, std::unique_ptr<Format> format, Generation::Work work,
-                   const std::shared_ptr<Exchange>& exchange) {
-  check_queue(*model, static_cast<int64_t>(work.prompts.size()) * work.ask.n);
-  const auto generation =
-      std::make_shared<Generation>(std::move(model), std::move(format), std::move(work), exchange, metrics_);
-  {
-    const std::lock_guard lock(mutex_);
-    generations_.push_back(generation);
-  }
-  generation->start();
-}
-
 }  // namespace shoal::serve

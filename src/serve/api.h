@@ -77,7 +77,9 @@ class Api final : public Handler {
   /// The same, for a request with this `model` field.
   std::shared_ptr<Model> model(const std::string& name) const;
   void check_queue(const Model&, int64_t answers) const;
-  void generate(std::shared_ptr<Model>, std::unique_ptr<Format>, Generation::Work, const std::shared_ptr<Exchange>&);
+  /// What completions and chats have alike. `work` has the prompts, and what is shown before answers.
+  void generate(const std::shared_ptr<Model>&, decltype(&completion_format), Ask, Generation::Work,
+                const std::shared_ptr<Exchange>&);
   void drop_retired();
 
   Access access_;

@@ -120,6 +120,22 @@ void Api::models(const HttpRequest& request, const std::string&, const std::shar
   exchange->reply(json(entry));
 }
 
+void Api::generate(const std::shared_ptr<Model>& model, decltype(&completion_format) make_format, Ask ask,
+                   Generation::Work work, const std::shared_ptr<Exchange>& exchange) {
+  draw_seed(ask);
+  work.grammar = grammar_of(*model, ask);
+  work.ask = std::move(ask);
+  auto format = make_format(model, work.ask.alternatives, work.ask.stream, work.ask.include_usage);
+  check_queue(*model, static_cast<int64_t>(work.prompts.size()) * work.ask.n);
+  const auto generation =
+      std::make_shared<Generation>(model, std::move(format), std::move(work), exchange, metrics_);
+  {
+    const std::lock_guard lock(mutex_);
+    generations_.push_back(generation);
+  }
+  generation->start();
+}
+
 void Api::completions(const HttpRequest& request, const std::string& client,
                       const std::shared_ptr<Exchange>& exchange) {
   const Json body = parse_body(request.body);
@@ -134,12 +150,8 @@ void Api::completions(const HttpRequest& request, const std::string& client,
     const auto* const text = std::get_if<std::string>(&prompt);
     work.echoes.push_back(text ? *text : loaded->tokenizer().decode(work.prompts.back()));
   }
-  draw_seed(ask);
-  work.grammar = grammar_of(*loaded, ask);
   work.client = client;
-  work.ask = std::move(static_cast<Ask&>(ask));
-  auto format = completion_format(loaded, work.ask.alternatives, work.ask.stream, work.ask.include_usage);
-  generate(loaded, std::move(format), std::move(work), exchange);
+  generate(loaded, completion_format, std::move(static_cast<Ask&>(ask)), std::move(work), exchange);
 }
 
 void Api::chat(const HttpRequest& request, const std::string& client, const std::shared_ptr<Exchange>& exchange) {
@@ -154,12 +166,8 @@ void Api::chat(const HttpRequest& request, const std::string& client, const std:
     throw ApiError(400, error.what(), "messages", "invalid_value");
   }
   fit(*loaded, work.prompts.back(), ask.max_tokens, "messages");
-  draw_seed(ask);
-  work.grammar = grammar_of(*loaded, ask);
   work.client = client;
-  work.ask = std::move(static_cast<Ask&>(ask));
-  auto format = chat_format(loaded, work.ask.alternatives, work.ask.stream, work.ask.include_usage);
-  generate(loaded, std::move(format), std::move(work), exchange);
+  generate(loaded, chat_format, std::move(static_cast<Ask&>(ask)), std::move(work), exchange);
 }
 
 void Api::embeddings(const HttpRequest& request, const std::string&, const std::shared_ptr<Exchange>& exchange) {
