@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "shoal/error.h"
 #include "text/byte_pairs.h"
+#include "text/merges.h"
 
 namespace shoal::text {
 namespace {
@@ -81,9 +82,6 @@ class Learner {
     }
   };
 
-  static uint64_t pair_of(int32_t left, int32_t right) {
-    return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
-  }
   static int32_t left_of(uint64_t pair) { return static_cast<int32_t>(pair >> 32); }
   static int32_t right_of(uint64_t pair) { return static_cast<int32_t>(pair); }
   const std::string& text(int32_t token) const { return texts_[static_cast<size_t>(token)]; }

@@ -8,13 +8,6 @@
 #include "shoal/error.h"
 
 namespace shoal::text {
-namespace {
-
-uint64_t pair_of(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-}
-
-}  // namespace
 
 MergeTable::MergeTable(size_t num_merges) : entries_(std::bit_ceil(2 * num_merges + 2)) {}
 

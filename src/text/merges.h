@@ -13,6 +13,11 @@
 
 namespace shoal::text {
 
+/// Two symbols, from 0 on, as one number.
+inline uint64_t pair_of(int32_t left, int32_t right) {
+  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+}
+
 /// What becomes of pairs of symbols. Immutable once filled.
 class MergeTable {
  public:
