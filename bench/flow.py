@@ -83,6 +83,18 @@ def measure(command, folder):
     return time.monotonic() - begin
 
 
+def compare(name, commands, rounds, measure):
+    """Prints the seconds of each side, in turns, and what they are to flow's."""
+    seconds = {side: [] for side in commands}
+    for _ in range(rounds):
+        for side, command in commands.items():
+            seconds[side].append(measure(command()))
+    ours = statistics.median(seconds["flow"])
+    for side, times in seconds.items():
+        median = statistics.median(times)
+        print(f"{name:22} {side:16} {median:7.2f} s  ({min(times):.2f} to {max(times):.2f})  {median / ours:.2f} x", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -98,14 +110,7 @@ def main():
     for name, commands in sides(options.program, options.folder).items():
         if options.only not in name:
             continue
-        seconds = {side: [] for side in commands}
-        for _ in range(options.rounds):
-            for side, command in commands.items():
-                seconds[side].append(measure(command(), options.folder))
-        ours = statistics.median(seconds["flow"])
-        for side, times in seconds.items():
-            median = statistics.median(times)
-            print(f"{name:16} {side:12} {median:7.2f} s  ({min(times):.2f} to {max(times):.2f})  {median / ours:.2f} x", flush=True)
+        compare(name, commands, options.rounds, lambda command: measure(command, options.folder))
 
 
 if __name__ == "__main__":

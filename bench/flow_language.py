@@ -13,10 +13,11 @@ import pathlib
 import random
 import shlex
 import shutil
-import statistics
 import subprocess
 import sys
 import time
+
+from flow import compare
 
 DATATROVE = """import sys
 from datatrove.executor import LocalPipelineExecutor
@@ -135,6 +136,13 @@ def run(command, folder, threads=1):
     return end.stdout
 
 
+def measure(command, folder, threads):
+    clear(folder)
+    begin = time.monotonic()
+    run(command, folder, threads)
+    return time.monotonic() - begin
+
+
 def lines_in(folder):
     return sum(path.read_bytes().count(b"\n") for path in folder.glob("*.jsonl"))
 
@@ -184,17 +192,7 @@ def main():
                 sides["tokenizers, fast"] = lambda: [options.peers, "hf_encode.py", "fast"]
             else:
                 sides["tokenizers"] = lambda: [options.peers, "hf_learn.py"]
-            seconds = {side: [] for side in sides}
-            for _ in range(options.rounds):
-                for side, command in sides.items():
-                    clear(options.folder)
-                    begin = time.monotonic()
-                    run(command(), options.folder, width)
-                    seconds[side].append(time.monotonic() - begin)
-            ours = statistics.median(seconds["flow"])
-            for side, times in seconds.items():
-                median = statistics.median(times)
-                print(f"{task:18} on {width}  {side:17} {median:7.2f} s  ({min(times):.2f} to {max(times):.2f})  {median / ours:.2f} x", flush=True)
+            compare(f"{task} on {width}", sides, options.rounds, lambda command: measure(command, options.folder, width))
 
 
 if __name__ == "__main__":

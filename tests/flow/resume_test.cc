@@ -20,13 +20,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kPipeline = R"toml(
+constexpr const char* kRead = R"toml(
 memory = "64MB"
 part_bytes = "4KB"
 [read]
 paths = ["IN"]
 format = "jsonl"
 columns = { id = "int", key = "text", x = "float", n = "int", text = "text" }
+)toml";
+
+constexpr const char* kPipeline = R"toml(
 [[step]]
 filter = "n > -900"
 [[step]]
@@ -42,12 +45,6 @@ format = "csv"
 
 /// Rows that are read twice, and links between them.
 constexpr const char* kAlike = R"toml(
-memory = "64MB"
-part_bytes = "4KB"
-[read]
-paths = ["IN"]
-format = "jsonl"
-columns = { id = "int", key = "text", x = "float", n = "int", text = "text" }
 [[step]]
 with_column = { words = "concat(key, ' ', text)" }
 [[step]]
@@ -62,7 +59,8 @@ format = "csv"
 
 class Resume : public testing::Test {
  protected:
-  explicit Resume(std::string text = kPipeline) {
+  explicit Resume(const char* steps = kPipeline) {
+    std::string text = std::string(kRead) + steps;
     write_tables(temp_ / "in", 500);
     text.replace(text.find("IN"), 2, (temp_ / "in").string());
     write_file(temp_ / "p.toml", text);

@@ -1,6 +1,7 @@
 """The server's page in a browser without a screen, by WebDriver (https://www.w3.org/TR/webdriver2/): it chats, streams, stops, asks for a key,
 and says what went wrong.  page_test.py FAKE_SERVER [TEST...]; SHOAL_PICTURES=FOLDER keeps a picture of each."""
 import base64
+import functools
 import json
 import os
 import pathlib
@@ -9,10 +10,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 import urllib.error
 import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "cli"))
+import support
+
+wait_for = functools.partial(support.wait_for, seconds=20)
 
 FAKE_SERVER = ""
 ENTER, ESCAPE, SHIFT = "\ue007", "\ue00c", "\ue008"
@@ -62,15 +67,6 @@ class Browser:
         self.driver.wait()
         self.driver.stdout.close()
         shutil.rmtree(self.profile, ignore_errors=True)
-
-
-def wait_for(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 class Page(unittest.TestCase):

@@ -22,7 +22,8 @@ def need_model():
 class Serving:
     """The process; its standard error is read as it comes. `with Serving(...) as server`."""
 
-    def __init__(self, shoal, *arguments, wait=True, environment=None):
+    def __init__(self, shoal, *arguments, wait=True, environment=None, key=None):
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.process = subprocess.Popen([shoal, "serve", *map(str, arguments), "--port", "0"], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
         self.told, self.log, self.port = [], [], 0
@@ -77,7 +78,7 @@ class Serving:
         """Status and body, parsed where it is JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
-            connection.request(method, path, body if body is None or isinstance(body, (str, bytes)) else json.dumps(body), headers or {})
+            connection.request(method, path, body if body is None or isinstance(body, (str, bytes)) else json.dumps(body), self.headers if headers is None else headers)
             answer = connection.getresponse()
             text = answer.read().decode()
             return answer.status, json.loads(text) if answer.getheader("Content-Type", "").startswith("application/json") else text
