@@ -91,7 +91,8 @@ WorkFolder::WorkFolder(comm::Group& group, fs::path out, const std::string& iden
       state::remove_tree(work_);  // died before it began
     if (!finished_) {
       fs::create_directories(work_, error);
-      for (const std::string& name : own) fs::create_directories(out_ / name, error);
+      for (const std::string& name : own)
+        if (!error) fs::create_directories(out_ / name, error);
       if (error)
         throw InputError(
             cat(out_.string(), " - cannot be written: ", error.message(), "; name another --out"));
