@@ -96,6 +96,7 @@ std::string recipe_text(const Recipe&);
 
 /// What a checkpoint must say so that its model can be built again; nothing that depends on the layout.
 nlohmann::json recipe_note(const Recipe&);
+
 /// The recipe as the Trainer takes it.
 TrainerOptions trainer_options(const Recipe&);
 

@@ -55,14 +55,14 @@ class TokenWriter final : public Writer {
   std::vector<FileRecord> finish() override {
     if (!tokens_) return {};
     flush();
-    tokens_->place(/*durable=*/true);
+    tokens_->place(/*starts_writing=*/true);
     record_.bytes = tokens_->size();
     record_.checksum = tokens_->checksum();
     const std::string name = data::lengths_file(record_.file);
     FileSink lengths(out_ / name);
     require(lengths.Write(lengths_.data(), static_cast<int64_t>(lengths_.size() * sizeof(uint32_t))),
             (out_ / name).string());
-    lengths.place(/*durable=*/true);
+    lengths.place(/*starts_writing=*/true);
     return {record_, {name, record_.rows, lengths.size(), lengths.checksum()}};
   }
 

@@ -39,7 +39,7 @@ class TokenizerWriter final : public Writer {
   FileRecord put(const std::string& name, const std::string& text, int64_t rows) const {
     FileSink file(out_ / name);
     require(file.Write(text.data(), static_cast<int64_t>(text.size())), (out_ / name).string());
-    file.place(/*durable=*/true);
+    file.place(/*starts_writing=*/true);
     return {name, rows, file.size(), file.checksum()};
   }
   FlowWrite sink_;
