@@ -259,7 +259,7 @@ void Connection::answered(bool client_left) {
   if (state_ == State::kGone) return;
   Error ignored;
   socket_.cancel(ignored);  // the watch
-  if (answer->keep_alive() && !client_left && !shared_.draining) return wait_for_request();
+  if (answer->keep_alive() && !client_left) return wait_for_request();  // as its head said, also in a drain
   linger();
 }
 

@@ -1,5 +1,6 @@
 // What clients may do, and what they get when they do more: keys, rates, queues, sizes, timeouts, hostile bytes.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
@@ -38,7 +39,7 @@ TEST(Limits, KeysAreAskedFor) {
 }
 
 TEST(Limits, KeysAreReadFromAFile) {
-  const std::string path = testing::TempDir() + "serve_keys";
+  const std::string path = testing::TempDir() + "serve_keys_" + std::to_string(getpid());
   std::ofstream(path) << "# ours\n\none \r\ntwo\n";
   EXPECT_EQ(read_keys(path), (std::vector<std::string>{"one", "two"}));
   std::ofstream(path) << "# none\n";
