@@ -1,7 +1,6 @@
 #include "flow/lines.h"
 
 #include <arrow/io/compressed.h>
-#include <arrow/io/file.h>
 #include <arrow/util/compression.h>
 
 #include <algorithm>
@@ -12,16 +11,14 @@
 
 namespace shoal::flow {
 namespace {
-constexpr size_t kBlock = size_t{1} << 19;
 }
 
 Lines::Lines(const SourceFile& file, int64_t begin) : file_(file), input_(file.path), buffer_begin_(begin) {
   expect_unchanged();
   if (file.packing != Packing::kNone) {
     const auto kind = file.packing == Packing::kGzip ? arrow::Compression::GZIP : arrow::Compression::ZSTD;
-    auto raw = value(arrow::io::ReadableFile::Open(file.path), file.path);
     const std::shared_ptr<arrow::util::Codec> codec = value(arrow::util::Codec::Create(kind), file.path);
-    unpacked_ = value(arrow::io::CompressedInputStream::Make(codec.get(), raw), file.path);
+    unpacked_ = value(arrow::io::CompressedInputStream::Make(codec.get(), input_.file()), file.path);
     buffer_begin_ = 0;
   } else if (begin > 0) {  // the line that runs into `begin` is not ours, unless it ends just before
     buffer_begin_ = begin - 1;
@@ -38,7 +35,7 @@ bool Lines::fill() {
   buffer_begin_ += static_cast<int64_t>(at_);
   at_ = 0;
   const size_t old = buffer_.size();
-  buffer_.resize(old + std::max(kBlock, old));  // doubles for a very long line
+  buffer_.resize(old + std::max(input_.block_bytes(), old));  // doubles for a very long line
   size_t got = 0;
   if (unpacked_) {
     const auto read = unpacked_->Read(static_cast<int64_t>(buffer_.size() - old), buffer_.data() + old);

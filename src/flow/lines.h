@@ -34,7 +34,7 @@ class Lines {
   bool fill();
 
   SourceFile file_;
-  data::InputFile input_;
+  Input input_;
   std::shared_ptr<arrow::io::InputStream> unpacked_;  // of a packed file
   std::string buffer_;
   size_t at_ = 0;         // in buffer_

@@ -13,8 +13,7 @@ namespace fs = std::filesystem;
 
 bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
-/// The regular files under a folder, hidden ones and links left out, by path. What a flow keeps beside its
-/// rows is no input.
+/// The regular files under a folder, hidden ones and links left out, by path.
 std::vector<std::string> files_under(const fs::path& folder, const std::string& place) {
   std::vector<std::string> found;
   std::error_code error;
@@ -24,9 +23,8 @@ std::vector<std::string> files_under(const fs::path& folder, const std::string& 
       if (entry->is_directory()) entry.disable_recursion_pending();
       continue;
     }
-    const std::string name = entry->path().filename().string();
-    if (name == "manifest.json" || name == "report.html" || name.starts_with("bad-")) continue;
-    if (entry->is_regular_file() && !entry->is_symlink()) found.push_back(entry->path().string());
+    if (is_input_name(entry->path().filename()) && entry->is_regular_file() && !entry->is_symlink())
+      found.push_back(entry->path().string());
   }
   if (error) throw InputError(cat(place, ": ", folder.string(), " cannot be read: ", error.message()));
   std::sort(found.begin(), found.end());
@@ -48,13 +46,21 @@ std::vector<std::string> matches(const fs::path& pattern) {
 
 }  // namespace
 
+bool is_input_name(const std::string& path) {
+  const std::string name = fs::path(path).filename();
+  return !path.starts_with('.') && path.find("/.") == std::string::npos && name != "manifest.json" &&
+         name != "report.html" && !name.starts_with("bad-");
+}
+
 std::vector<std::string> list_files(const std::vector<std::string>& paths, const std::string& place) {
   if (paths.empty()) throw InputError(cat(place, ": paths: got none, want files, folders or globs"));
   std::vector<std::string> files;
   for (const std::string& path : paths) {
     std::error_code error;
     std::vector<std::string> found;
-    if (fs::is_directory(path, error))
+    if (is_remote(path))
+      found = list_remote(path, place);
+    else if (fs::is_directory(path, error))
       found = files_under(path, place);
     else if (fs::is_regular_file(path, error))
       found = {path};

@@ -215,7 +215,8 @@ std::unique_ptr<Operator> Plan::operator_of(size_t s, const SchemaPtr& in) const
 
 /// The source's columns without which the output could not be made: from the last stage to those before it.
 Names Plan::needed_columns() const {
-  const auto all = [](const arrow::Schema& schema) {
+  const auto written = [this](const arrow::Schema& schema) {
+    if (flow.sink.format == "tokens") return Names{flow.sink.column};
     const std::vector<std::string> names = names_of(schema);
     return Names(names.begin(), names.end());
   };
@@ -223,7 +224,7 @@ Names Plan::needed_columns() const {
   Names needed;
   for (size_t s = stages.size(); s-- > 0;) {
     const Stage& stage = stages[s];
-    Names names = stage.exchange ? stage.exchange->needs(wanted[s]) : all(*stage.out_schema);
+    Names names = stage.exchange ? stage.exchange->needs(wanted[s]) : written(*stage.out_schema);
     for (auto op = stage.operators.rbegin(); op != stage.operators.rend(); ++op) names = (*op)->needs(names);
     if (stage.input >= 0)
       wanted[static_cast<size_t>(stage.input)].merge(names);

@@ -1,6 +1,5 @@
 // Parquet by row groups, Arrow IPC by batches. Dictionaries come as their values.
 #include <arrow/compute/api.h>
-#include <arrow/io/file.h>
 #include <arrow/ipc/api.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/file_reader.h>
@@ -14,9 +13,9 @@
 namespace shoal::flow {
 namespace {
 
-std::unique_ptr<parquet::arrow::FileReader> open_parquet(const std::string& path) {
+std::unique_ptr<parquet::arrow::FileReader> open_parquet(const std::string& path, const Input& input) {
   parquet::arrow::FileReaderBuilder builder;
-  if (const arrow::Status status = builder.OpenFile(path); !status.ok())
+  if (const arrow::Status status = builder.Open(input.file()); !status.ok())
     throw InputError(cat(path, " - not Parquet: ", reason(status)));
   parquet::ArrowReaderProperties properties(/*use_threads=*/false);
   properties.set_batch_size(16'384);
@@ -26,14 +25,13 @@ std::unique_ptr<parquet::arrow::FileReader> open_parquet(const std::string& path
   return value(builder.Build(), path);
 }
 
-std::shared_ptr<arrow::ipc::RecordBatchFileReader> open_ipc(const std::string& path,
+std::shared_ptr<arrow::ipc::RecordBatchFileReader> open_ipc(const std::string& path, const Input& input,
                                                             const std::vector<int>& columns = {}) {
-  auto file = value(arrow::io::ReadableFile::Open(path), path);
   arrow::ipc::IpcReadOptions options;
   options.use_threads = false;
   options.memory_pool = &memory();
   options.included_fields = columns;  // none: all
-  auto reader = arrow::ipc::RecordBatchFileReader::Open(file, options);
+  auto reader = arrow::ipc::RecordBatchFileReader::Open(input.file(), options);
   if (!reader.ok()) throw InputError(cat(path, " - not an Arrow IPC file: ", reason(reader.status())));
   return *reader;
 }
@@ -57,13 +55,13 @@ class ColumnarReader final : public Reader {
       : file_(file), input_(file.path), segment_(segment), schema_(kept) {
     input_.expect_unchanged(file.state);
     if (format == Format::kIpc) {
-      check(*plain_schema(*open_ipc(file.path)->schema()), *schema);
+      check(*plain_schema(*open_ipc(file.path, input_)->schema()), *schema);
       std::vector<int> columns;
       for (const auto& field : kept->fields()) columns.push_back(schema->GetFieldIndex(field->name()));
-      ipc_ = open_ipc(file.path, columns);
+      ipc_ = open_ipc(file.path, input_, columns);
       return;
     }
-    parquet_ = open_parquet(file.path);
+    parquet_ = open_parquet(file.path, input_);
     SchemaPtr found;
     require(parquet_->GetSchema(&found), file.path);
     check(*plain_schema(*found), *schema);
@@ -110,7 +108,7 @@ class ColumnarReader final : public Reader {
   }
 
   SourceFile file_;
-  data::InputFile input_;
+  Input input_;
   Segment segment_;
   SchemaPtr schema_;
   std::unique_ptr<parquet::arrow::FileReader> parquet_;
@@ -126,20 +124,20 @@ std::unique_ptr<Reader> read_columnar(const SourceFile& file, const Segment& seg
 }
 
 SchemaPtr schema_of_columnar(const SourceFile& file, Format format, const std::string& place) {
-  if (format == Format::kIpc) return plain_schema(*open_ipc(file.path)->schema());
+  if (format == Format::kIpc) return plain_schema(*open_ipc(file.path, Input(file.path))->schema());
   SchemaPtr found;
-  require(open_parquet(file.path)->GetSchema(&found), cat(place, ": ", file.path));
+  require(open_parquet(file.path, Input(file.path))->GetSchema(&found), cat(place, ": ", file.path));
   return plain_schema(*found);
 }
 
 std::vector<int64_t> sizes_of_columnar(const SourceFile& file, Format format) {
   std::vector<int64_t> sizes;
   if (format == Format::kIpc) {
-    const int count = open_ipc(file.path)->num_record_batches();
+    const int count = open_ipc(file.path, Input(file.path))->num_record_batches();
     sizes.assign(static_cast<size_t>(count), file.state.bytes / std::max(count, 1));
     return sizes;
   }
-  const auto reader = open_parquet(file.path);
+  const auto reader = open_parquet(file.path, Input(file.path));
   const auto metadata = reader->parquet_reader()->metadata();
   for (int group = 0; group < metadata->num_row_groups(); ++group)
     sizes.push_back(metadata->RowGroup(group)->total_byte_size());

@@ -18,7 +18,7 @@ class ImageReader final : public Reader {
   Batch next() override {
     if (done_) return nullptr;
     done_ = true;
-    const data::InputFile input(file_.path);
+    const Input input(file_.path);
     input.expect_unchanged(file_.state);
     std::vector<std::byte> bytes(static_cast<size_t>(file_.state.bytes));
     const size_t got = input.read(0, bytes);

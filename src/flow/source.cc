@@ -111,7 +111,7 @@ Source::Source(const FlowRead& spec, int64_t part_bytes, const std::string& plac
   for (const std::string& path : paths) {
     const Packing packing =
         is_columnar(format_) || format_ == Format::kImages ? Packing::kNone : packing_of(path);
-    files_.push_back({path, data::InputFile(path).state(), packing});
+    files_.push_back({path, Input(path).state(), packing});
   }
   if (is_columnar(format_))
     schema_ = schema_of_columnar(files_.front(), format_, place);

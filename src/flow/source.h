@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "data/files.h"
 #include "flow/arrow.h"
+#include "flow/input.h"
 #include "shoal/flow.h"
 
 namespace shoal::flow {
@@ -18,7 +18,7 @@ enum class Packing { kNone, kGzip, kZstd };
 
 struct SourceFile {
   std::string path;
-  data::InputFile::State state;
+  Input::State state;
   Packing packing = Packing::kNone;
 };
 
@@ -84,6 +84,10 @@ class Source {
   std::vector<SourceFile> files_;
   std::vector<SourcePart> parts_;
 };
+
+/// Whether what has this path within a folder is an input: not hidden, and nothing that a flow keeps beside its
+/// rows.
+bool is_input_name(const std::string& path);
 
 /// The paths that are meant, in order: folders and globs give their files by path. Throws InputError for what
 /// is not there.
