@@ -31,6 +31,7 @@ ArrayPtr build(const Order& order, const Append& append) {
 class Count final : public Accumulator {
  public:
   void resize(int64_t groups) override { counts_.resize(static_cast<size_t>(groups)); }
+  void clear() override { counts_.clear(); }
   void add(const arrow::Array* column, const Groups& groups) override {
     for (size_t row = 0; row < groups.size(); ++row)
       if (!column || column->IsValid(static_cast<int64_t>(row))) ++counts_[static_cast<size_t>(groups[row])];
@@ -54,6 +55,7 @@ class Sum final : public Accumulator {
  public:
   Sum(bool real, bool mean, std::string place) : real_(real), mean_(mean), place_(std::move(place)) {}
   void resize(int64_t groups) override { totals_.resize(static_cast<size_t>(groups)); }
+  void clear() override { totals_.clear(); }
   void add(const arrow::Array* column, const Groups& groups) override {
     const auto type = real_ ? arrow::float64() : arrow::int64();
     ArrayPtr cast;
@@ -147,6 +149,10 @@ class Extreme final : public Accumulator {
         encoder_(schema_, {{"x"}}, place),
         largest_(largest) {}
   void resize(int64_t groups) override { best_.resize(static_cast<size_t>(groups)); }
+  void clear() override {
+    best_.clear();
+    extra_ = 0;
+  }
   void add(const arrow::Array* column, const Groups& groups) override {
     const Keys keys = encode(*column);
     for (size_t row = 0; row < groups.size(); ++row)
@@ -193,10 +199,8 @@ class NumberExtreme final : public Accumulator {
  public:
   NumberExtreme(const std::shared_ptr<arrow::DataType>& type, bool largest)
       : encoder_(arrow::schema({arrow::field("x", type)}), {{"x"}}, "group_by"), largest_(largest) {}
-  void resize(int64_t groups) override {
-    best_.resize(static_cast<size_t>(groups));
-    any_.resize(static_cast<size_t>(groups));
-  }
+  void resize(int64_t groups) override { best_.resize(static_cast<size_t>(groups)); }
+  void clear() override { best_.clear(); }
   void add(const arrow::Array* column, const Groups& groups) override {
     const auto& array = static_cast<const ArrayType&>(*column);
     const bool has_nulls = array.null_count() > 0;
@@ -212,23 +216,26 @@ class NumberExtreme final : public Accumulator {
   std::vector<ArrayPtr> partial(const Order& order) const override { return {final(order)}; }
   ArrayPtr final(const Order& order) const override {
     std::vector<std::string> keys;
-    for (const int64_t group : order)
-      keys.push_back(any_[static_cast<size_t>(group)] ? number_key(best_[static_cast<size_t>(group)])
-                                                      : std::string(kNullKey));
+    for (const int64_t group : order) {
+      const Best& best = best_[static_cast<size_t>(group)];
+      keys.push_back(best.any ? number_key(best.bits) : std::string(kNullKey));
+    }
     return encoder_.decode(std::vector<std::string_view>(keys.begin(), keys.end()))[0];
   }
 
  private:
+  struct Best {
+    uint64_t bits = 0;
+    bool any = false;
+  };
   void see(int64_t group, uint64_t bits) {
-    const size_t g = static_cast<size_t>(group);
-    if (any_[g] && (largest_ ? bits <= best_[g] : bits >= best_[g])) return;
-    best_[g] = bits;
-    any_[g] = 1;
+    Best& best = best_[static_cast<size_t>(group)];
+    if (best.any && (largest_ ? bits <= best.bits : bits >= best.bits)) return;
+    best = {bits, true};
   }
   KeyEncoder encoder_;
   bool largest_;
-  std::vector<uint64_t> best_;
-  std::vector<char> any_;
+  std::vector<Best> best_;
 };
 
 /// count_distinct: the values of each group as a set of keys; on the way as their keys one after the other,
@@ -238,6 +245,10 @@ class CountDistinct final : public Accumulator {
   CountDistinct(const std::shared_ptr<arrow::DataType>& type, const std::string& place)
       : schema_(arrow::schema({arrow::field("x", type)})), encoder_(schema_, {{"x"}}, place) {}
   void resize(int64_t groups) override { sets_.resize(static_cast<size_t>(groups)); }
+  void clear() override {
+    sets_.clear();
+    extra_ = 0;
+  }
   void add(const arrow::Array* column, const Groups& groups) override {
     const Keys keys = encoder_.encode(
         *arrow::RecordBatch::Make(schema_, column->length(), {arrow::MakeArray(column->data())}));

@@ -15,6 +15,8 @@ class Accumulator {
   virtual ~Accumulator() = default;
   /// There are this many groups from here on; new ones are empty.
   virtual void resize(int64_t num_groups) = 0;
+  /// There is none any more; memory is kept for the next.
+  virtual void clear() = 0;
   /// Rows of input; null for count() of rows. groups[row] is the row's group.
   virtual void add(const arrow::Array* column, const std::vector<int64_t>& groups) = 0;
   /// The partial results of rows [begin, end), all of one group, in order of their runs.

@@ -53,6 +53,10 @@ class Groups {
   }
   Accumulator& accumulator(size_t i) { return *accumulators_[i]; }
   int64_t size() const { return table_.size(); }
+  void clear() {
+    table_.clear();
+    for (auto& accumulator : accumulators_) accumulator->clear();
+  }
   int64_t bytes() const {
     int64_t bytes = table_.bytes() + table_.size() * 32 * static_cast<int64_t>(columns_.size());
     for (const auto& accumulator : accumulators_) bytes += accumulator->extra_bytes();
@@ -72,28 +76,46 @@ class Groups {
   std::vector<std::unique_ptr<Accumulator>> accumulators_;
 };
 
+/// The groups of a run that is written are those of the next one: the system gives new memory with zeros in it,
+/// and a table that is large already need not grow. One thread.
+class SpareGroups {
+ public:
+  explicit SpareGroups(const std::vector<Column>& columns) : columns_(columns) {}
+  std::shared_ptr<Groups> take() {
+    if (!spare_) spare_ = std::make_unique<Groups>(columns_);
+    return {spare_.release(), [this](Groups* groups) {
+              groups->clear();
+              spare_.reset(groups);
+            }};
+  }
+  void release() { spare_.reset(); }
+
+ private:
+  const std::vector<Column>& columns_;
+  std::unique_ptr<Groups> spare_;
+};
+
 class GroupRuns final : public RunMaker {
  public:
-  GroupRuns(const KeyEncoder& encoder, const std::vector<Column>& columns, SchemaPtr run_schema)
-      : encoder_(encoder),
-        columns_(columns),
-        run_schema_(std::move(run_schema)),
-        groups_(std::make_shared<Groups>(columns)) {}
+  GroupRuns(const KeyEncoder& encoder, const std::vector<Column>& columns, SchemaPtr run_schema,
+            SpareGroups& spare)
+      : encoder_(encoder), columns_(columns), run_schema_(std::move(run_schema)), spare_(spare) {}
 
   void add(const Batch& batch) override {
     if (batch->num_rows() == 0) return;
+    if (!groups_) groups_ = spare_.take();
     const Keys keys = encoder_.encode(*batch);
-    std::vector<int64_t> group_of;
-    groups_->find_or_add_all(keys, group_of);
+    groups_->find_or_add_all(keys, group_of_);
     groups_->resize();
     for (size_t c = 0; c < columns_.size(); ++c)
       groups_->accumulator(c).add(columns_[c].index < 0 ? nullptr : batch->column(columns_[c].index).get(),
-                                  group_of);
+                                  group_of_);
   }
 
-  int64_t bytes() const override { return groups_->size() == 0 ? 0 : groups_->bytes(); }
+  int64_t bytes() const override { return groups_ ? groups_->bytes() : 0; }
 
   SortedRows finish() override {
+    if (!groups_) groups_ = spare_.take();
     const std::vector<int64_t> order = groups_->order();
     std::vector<std::string_view> keys;
     for (const int64_t group : order) keys.push_back(groups_->key(group));
@@ -101,8 +123,7 @@ class GroupRuns final : public RunMaker {
     for (size_t c = 0; c < columns_.size(); ++c)
       for (ArrayPtr& partial : groups_->accumulator(c).partial(order)) arrays.push_back(std::move(partial));
     SortedRows run{arrow::RecordBatch::Make(run_schema_, static_cast<int64_t>(order.size()), arrays),
-                   std::move(keys), groups_};
-    groups_ = std::make_shared<Groups>(columns_);
+                   std::move(keys), std::move(groups_)};
     return run;
   }
 
@@ -110,7 +131,9 @@ class GroupRuns final : public RunMaker {
   const KeyEncoder& encoder_;
   const std::vector<Column>& columns_;
   SchemaPtr run_schema_;
-  std::shared_ptr<Groups> groups_;
+  SpareGroups& spare_;
+  std::shared_ptr<Groups> groups_;  // none before the first row
+  std::vector<int64_t> group_of_;   // of a batch's rows
 };
 
 class GroupByExchange final : public Exchange {
@@ -155,11 +178,12 @@ class GroupByExchange final : public Exchange {
   Names needs(const Names&) const override { return needs_; }
   bool shrinks() const override { return true; }
   std::unique_ptr<RunMaker> make_runs(int64_t) const override {
-    return std::make_unique<GroupRuns>(encoder_, columns_, run_schema_);
+    return std::make_unique<GroupRuns>(encoder_, columns_, run_schema_, spare_);
   }
   size_t whole_prefix(std::string_view key) const override { return key.size(); }
 
   Batch reduce(const SortedRows& sorted, bool is_only_partition) const override {
+    spare_.release();
     Groups groups(columns_);
     if (encoder_.num_columns() == 0 && is_only_partition)
       groups.find_or_add("");  // of no rows too there is one sum
@@ -195,6 +219,7 @@ class GroupByExchange final : public Exchange {
   std::vector<Column> columns_;
   SchemaPtr out_schema_, run_schema_;
   Names needs_;
+  mutable SpareGroups spare_{columns_};
 };
 
 }  // namespace

@@ -1,7 +1,10 @@
 // Keys to numbers 0, 1, 2, ... in the order in which they are first seen.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,9 +20,17 @@ class GroupTable {
     const size_t i = static_cast<size_t>(group);
     return std::string_view(bytes_).substr(offsets_[i], offsets_[i + 1] - offsets_[i]);
   }
+  /// What its keys need, whatever is kept besides: where a run ends must not depend on those before it.
   int64_t bytes() const {
-    return static_cast<int64_t>(bytes_.size() + slots_.size() * sizeof(Slot) +
+    return static_cast<int64_t>(bytes_.size() + slots_for(offsets_.size() - 1) * sizeof(Slot) +
                                 offsets_.size() * sizeof(size_t));
+  }
+
+  /// No key any more; memory is kept for the next.
+  void clear() {
+    bytes_.clear();
+    offsets_.resize(1);
+    std::fill(slots_.begin(), slots_.end(), Slot());
   }
 
   /// The number of the key, or -1.
@@ -60,8 +71,11 @@ class GroupTable {
     size_t begin = 0, length = 0;  // of the key: the slot is what the cache has
   };
 
+  /// At most half of the slots are taken.
+  static size_t slots_for(size_t keys) { return keys == 0 ? 0 : std::max<size_t>(64, std::bit_ceil(2 * (keys + 1))); }
+
   int64_t find_or_add(std::string_view key, uint64_t hash) {
-    if ((offsets_.size() + 1) * 2 > slots_.size()) grow();
+    if (slots_for(offsets_.size()) > slots_.size()) grow();
     size_t at = hash & (slots_.size() - 1);
     while (slots_[at].group >= 0) {
       if (is(slots_[at], hash, key)) return slots_[at].group;
@@ -74,11 +88,24 @@ class GroupTable {
   }
 
   bool is(const Slot& slot, uint64_t hash, std::string_view key) const {
-    return slot.hash == hash && std::string_view(bytes_.data() + slot.begin, slot.length) == key;
+    return slot.hash == hash && slot.length == key.size() && equal(bytes_.data() + slot.begin, key.data(), key.size());
+  }
+
+  /// Keys are short: by words, the last of which may cover the one before, and without a call.
+  static bool equal(const char* a, const char* b, size_t bytes) {
+    const auto word = [](const char* from) {
+      uint64_t bits;
+      std::memcpy(&bits, from, sizeof bits);
+      return bits;
+    };
+    if (bytes < sizeof(uint64_t)) return std::memcmp(a, b, bytes) == 0;
+    for (size_t at = 0; at + sizeof(uint64_t) < bytes; at += sizeof(uint64_t))
+      if (word(a + at) != word(b + at)) return false;
+    return word(a + bytes - sizeof(uint64_t)) == word(b + bytes - sizeof(uint64_t));
   }
 
   void grow() {
-    std::vector<Slot> old(slots_.empty() ? 64 : slots_.size() * 2);
+    std::vector<Slot> old(slots_for(offsets_.size()));
     old.swap(slots_);
     for (const Slot& slot : old) {
       if (slot.group < 0) continue;

@@ -79,6 +79,10 @@ class Quantile final : public Accumulator {
   Quantile(double fraction, std::string place) : fraction_(fraction), place_(std::move(place)) {}
 
   void resize(int64_t groups) override { ends_.resize(static_cast<size_t>(groups)); }
+  void clear() override {
+    ends_.clear();
+    counts_ = Counts();
+  }
 
   void add(const arrow::Array* column, const std::vector<int64_t>& groups) override {
     const ArrayPtr cast =

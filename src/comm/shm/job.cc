@@ -95,10 +95,11 @@ class Job {
   Ending run() {
     start();
     std::optional<Clock::time_point> deadline;
-    for (int signal = 0; alive_ > 0; signal = signals_.next()) {
+    for (int signal = 0;; signal = signals_.next()) {
       if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) stop(signal);
       if (signal == SIGTSTP) suspend();
       reap();
+      if (alive_ == 0) break;
       if (!deadline && memory_.failed_rank()) deadline = Clock::now() + kGrace;
       if (deadline && Clock::now() > *deadline) signal_all(SIGKILL);
     }
