@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kWidth = 16;
 constexpr int kTokensAtOnce = 2;   // 16 accumulators and 8 words of weights
 constexpr int kPlainTokens = 6;    // by four rows of weights
-constexpr int kQueriesAtOnce = 4;  // of attention, by four elements
+constexpr int kQueriesAtOnce = 6;  // of attention, by four elements
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 

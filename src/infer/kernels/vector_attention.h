@@ -28,16 +28,20 @@ struct Bundle {
   const CacheView* cache;
   const int32_t* pages;
   int64_t head, base, begin, end;
+  int64_t all_begin, all_end;  // tokens that all of them see
   bool first;  // of its head: keys and values come from far away
 };
 
-/// Scores of kWidth tokens of a page: 32 chains over the elements, added as sum_chains does.
-template <CacheType kType, int kQueries>
-inline void scores_of(const Bundle& b, const std::byte* keys, int64_t lane, const Query* queries,
-                      Floats scale, int64_t at) {
+/// Scores of kWidth tokens of a page: 32 chains over the elements, added as sum_chains does. kPadded: how many
+/// elements, or 0 where that is not known here.
+template <CacheType kType, int kQueries, int64_t kPadded>
+__attribute__((always_inline)) inline void scores_of(const Bundle& b, const std::byte* keys, int64_t lane,
+                                                     const Query* queries, Floats scale, int64_t at) {
+  const int64_t padded = kPadded > 0 ? kPadded : b.cache->padded;
   const auto chain = [&](int64_t c, Floats * sums) __attribute__((always_inline)) {
     for (int q = 0; q < kQueries; ++q) sums[q] = all(0.0f);
-    for (int64_t e = c; e < b.cache->padded; e += kChains) {
+#pragma GCC unroll 4
+    for (int64_t e = c; e < padded; e += kChains) {
       const Floats key = load_cache<kType>(keys, e * kPageTokens + lane);
       for (int q = 0; q < kQueries; ++q) sums[q] = fma_of(all(queries[q].values[e]), key, sums[q]);
     }
@@ -101,36 +105,37 @@ inline void softmax(const Query& query, int64_t base, int64_t count) {
 /// kElements elements of the results from `i` on: 32 chains over the tokens, a register of them after the
 /// other.
 template <CacheType kType, int kQueries, int kElements>
-inline void values_of(const Bundle& b, const Query* queries, int64_t i) {
+__attribute__((always_inline)) inline void values_of(const Bundle& b, const Query* queries, int64_t i) {
   Floats chains[kQueries][kElements][kChainRegisters];
   for (int64_t c = 0; c < kChainRegisters; ++c) {
     Floats acc[kQueries][kElements];
     for (int q = 0; q < kQueries; ++q)
       for (int e = 0; e < kElements; ++e) acc[q][e] = all(0.0f);
-    for (int64_t first = b.base + c * kWidth; first < b.end; first += kChains) {
-      if (first + kWidth <= b.begin) continue;  // there may be no page any more
-      const std::byte* const values = b.cache->values(b.pages[first / kPageTokens], b.head);
-      const int64_t lane = first % kPageTokens;
-      bool whole = true;
-      Floats weights[kQueries];
-      for (int q = 0; q < kQueries; ++q) {
-        weights[q] = load(queries[q].weights + (first - b.base));
-        whole &= first >= queries[q].begin && first + kWidth <= queries[q].end;
-      }
-      if (whole) {
+    int64_t first = b.base + c * kWidth;
+    for (; first < b.end; first += kChains) {
+      for (; first >= b.all_begin && first + kWidth <= b.all_end; first += kChains) {
+        const std::byte* const values = b.cache->values(b.pages[first / kPageTokens], b.head);
+        const int64_t lane = first % kPageTokens;
+        Floats weights[kQueries];
+        for (int q = 0; q < kQueries; ++q) weights[q] = load(queries[q].weights + (first - b.base));
         for (int e = 0; e < kElements; ++e) {
           const Floats value = load_cache<kType>(values, (i + e) * kPageTokens + lane);
           for (int q = 0; q < kQueries; ++q) acc[q][e] = fma_of(weights[q], value, acc[q][e]);
         }
-        continue;
       }
-      for (int q = 0; q < kQueries;
-           ++q) {  // of a token that is not seen anything may stand there, even no number
-        const Ints seen = seen_lanes(first, queries[q].begin, queries[q].end);
-        for (int e = 0; e < kElements; ++e) {
-          const Floats value = load_cache<kType>(values, (i + e) * kPageTokens + lane);
-          acc[q][e] = fma_of(weights[q], seen != 0 ? value : all(0.0f), acc[q][e]);
-        }
+      if (first >= b.end || first + kWidth <= b.begin) continue;  // there may be no page any more
+      const std::byte* const values = b.cache->values(b.pages[first / kPageTokens], b.head);
+      const int64_t lane = first % kPageTokens;
+      Floats weights[kQueries];
+      Ints seen[kQueries];
+      for (int q = 0; q < kQueries; ++q) {
+        weights[q] = load(queries[q].weights + (first - b.base));
+        seen[q] = seen_lanes(first, queries[q].begin, queries[q].end);
+      }
+      for (int e = 0; e < kElements; ++e) {
+        const Floats value = load_cache<kType>(values, (i + e) * kPageTokens + lane);
+        for (int q = 0; q < kQueries; ++q)  // what is not seen may be anything, even no number
+          acc[q][e] = fma_of(weights[q], seen[q] != 0 ? value : all(0.0f), acc[q][e]);
       }
     }
     for (int q = 0; q < kQueries; ++q)
@@ -159,8 +164,14 @@ void attend(const Bundle& b, const Query* queries) {
     for (int64_t lane = 0; lane < kPageTokens; lane += kWidth) {
       const int64_t first = page * kPageTokens + lane;
       if (first >= b.end || first + kWidth <= b.begin) continue;
-      scores_of<kType, kQueries>(b, b.cache->keys(b.pages[page], b.head), lane, queries, scale,
-                                 first - b.base);
+      const std::byte* const keys = b.cache->keys(b.pages[page], b.head);
+      const int64_t at = first - b.base;
+      if (b.cache->padded == 64)
+        scores_of<kType, kQueries, 64>(b, keys, lane, queries, scale, at);
+      else if (b.cache->padded == 128)
+        scores_of<kType, kQueries, 128>(b, keys, lane, queries, scale, at);
+      else
+        scores_of<kType, kQueries, 0>(b, keys, lane, queries, scale, at);
     }
   }
   for (int q = 0; q < kQueries; ++q) softmax<kType>(queries[q], b.base, count);
@@ -169,18 +180,11 @@ void attend(const Bundle& b, const Query* queries) {
   for (; i < b.cache->head_width; ++i) values_of<kType, kQueries, 1>(b, queries, i);
 }
 
-template <CacheType kType>
+template <CacheType kType, int kMost = kQueriesAtOnce>
 void attend_some(int queries, const Bundle& b, const Query* all_queries) {
-  switch (queries) {
-    case 1:
-      return attend<kType, 1>(b, all_queries);
-    case 2:
-      return attend<kType, 2>(b, all_queries);
-    case 3:
-      return attend<kType, 3>(b, all_queries);
-    default:
-      return attend<kType, 4>(b, all_queries);
-  }
+  if constexpr (kMost > 1)
+    if (queries < kMost) return attend_some<kType, kMost - 1>(queries, b, all_queries);
+  attend<kType, kMost>(b, all_queries);
 }
 
 template <CacheType kType>
@@ -193,7 +197,8 @@ void attention_of(const CacheView& cache, const AttentionRows& s, const float* q
       const int64_t left = s.rows * group - next;
       const int count = static_cast<int>(left < kQueriesAtOnce ? left : kQueriesAtOnce);
       Query bundle[kQueriesAtOnce];
-      Bundle b{&cache, s.pages, head, 0, s.length, 0, next == 0};
+      Bundle b{.cache = &cache, .pages = s.pages, .head = head, .base = 0, .begin = s.length, .end = 0,
+               .all_begin = 0, .all_end = s.length, .first = next == 0};
       for (int q = 0; q < count; ++q) {
         const int64_t row = (next + q) / group, h = head * group + (next + q) % group;
         float* const values = room + q * (cache.padded + weights_each);
@@ -208,6 +213,8 @@ void attention_of(const CacheView& cache, const AttentionRows& s, const float* q
                      end};
         b.begin = begin < b.begin ? begin : b.begin;
         b.end = end > b.end ? end : b.end;
+        b.all_begin = begin > b.all_begin ? begin : b.all_begin;
+        b.all_end = end < b.all_end ? end : b.all_end;
       }
       b.base = b.begin / kChains * kChains;
       attend_some<kType>(count, b, bundle);
