@@ -23,6 +23,7 @@ struct Recipe {
     double dropout = 0;
     int64_t kv_heads = 0, hidden = 0;
     bool tied_head = false;
+    int64_t end_of_document = -1;
     double rope_base = 1e4, norm_eps = 1e-5;
     int64_t inputs = 32, outputs = 10;
     int64_t stages = 3, image = 32;

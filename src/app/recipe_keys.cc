@@ -53,6 +53,8 @@ std::vector<Key> make_keys() {
        "tokens of a sample, and the most that the model looks back"},
       {"model", "tied_head", FlagField{[](R& r) -> auto& { return r.model.tied_head; }}, kOptional, "model.name", {"gpt", "llama"},
        "the output layer is the token embedding"},
+      {"model", "end_of_document", WholeField{[](R& r) -> auto& { return r.model.end_of_document; }, -1, 1 << 24}, kOptional, "model.name", {"gpt", "llama"},
+       "the token that ends a document (256 in a store of bytes): attention stays within one; -1 lets it see all of the sample"},
       {"model", "rope_base", RealField{[](R& r) -> auto& { return r.model.rope_base; }, 1, 1e12}, kOptional, "model.name", {"llama"},
        "of the rotary frequencies: the pair i of a head of S numbers turns by position / rope_base^(2i/S)"},
       {"model", "norm_eps", RealField{[](R& r) -> auto& { return r.model.norm_eps; }, 0, 1}, kOptional, "model.name", {"llama"},

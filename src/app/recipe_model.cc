@@ -14,7 +14,8 @@ models::GptConfig gpt_config(const Recipe::Model& model) {
           .heads = model.heads,
           .context = model.context,
           .dropout = model.dropout,
-          .tied_head = model.tied_head};
+          .tied_head = model.tied_head,
+          .end_of_document = model.end_of_document};
 }
 
 models::LlamaConfig llama_config(const Recipe::Model& model) {
@@ -26,7 +27,8 @@ models::LlamaConfig llama_config(const Recipe::Model& model) {
           .hidden = model.hidden,
           .tied_head = model.tied_head,
           .rope_base = model.rope_base,
-          .norm_eps = model.norm_eps};
+          .norm_eps = model.norm_eps,
+          .end_of_document = model.end_of_document};
 }
 
 namespace {

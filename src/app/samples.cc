@@ -46,6 +46,11 @@ Samples text_samples(const Recipe& recipe) {
   Samples samples;
   if (recipe.data.source == "store") {
     const auto store = std::make_shared<data::TokenStore>(recipe.data.path);
+    const int64_t end = store->manifest().tokenizer.end_of_document, wanted = recipe.model.end_of_document;
+    if (wanted >= 0 && wanted != end)
+      throw InputError(cat(recipe.place("model.end_of_document"), " - model.end_of_document: got ", wanted, ", want ",
+                           end < 0 ? std::string("-1: documents of ") : cat(end, ", which ends the documents of "),
+                           recipe.data.path, end < 0 ? " have no end" : ""));
     source = std::make_shared<data::StoreSource>(store, context, seed);
     samples.identity = cat("the store with hash ", hash_hex(data::to_json(store->manifest())));
     samples.description = cat("the token store ", recipe.data.path, ": ",

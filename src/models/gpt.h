@@ -18,12 +18,14 @@ struct GptConfig {
   int64_t context = 256;
   double dropout = 0;
   bool tied_head = false;  // the head's weight is the token embedding
+  int64_t end_of_document = -1;  // attention stays between two such tokens; -1: it sees all that came before
 };
 
 class GptBlockImpl : public torch::nn::Module {
  public:
   explicit GptBlockImpl(const GptConfig& config);
-  torch::Tensor forward(torch::Tensor x_BTD);
+  /// mask: bool, [B,1,T,T]; undefined: each token sees all before it.
+  torch::Tensor forward(torch::Tensor x_BTD, const torch::Tensor& mask);
 
  private:
   int64_t heads_;
@@ -41,6 +43,7 @@ class GptImpl : public torch::nn::Module {
 
  private:
   double dropout_;
+  int64_t end_of_document_;
   torch::nn::Embedding tokens_{nullptr}, positions_{nullptr};
   torch::nn::ModuleList blocks_{nullptr};
   torch::nn::LayerNorm norm_{nullptr};

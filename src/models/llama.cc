@@ -6,6 +6,8 @@
 
 #include <cmath>
 
+#include "models/documents.h"
+
 namespace shoal::models {
 
 namespace nn = torch::nn;
@@ -60,7 +62,8 @@ LlamaBlockImpl::LlamaBlockImpl(const LlamaConfig& config)
   down_ = register_module("down", linear(hidden, D));
 }
 
-torch::Tensor LlamaBlockImpl::forward(torch::Tensor x_BTD, const Rotation& rotation) {
+torch::Tensor LlamaBlockImpl::forward(torch::Tensor x_BTD, const Rotation& rotation,
+                                      const torch::Tensor& mask) {
   const int64_t B = x_BTD.size(0), T = x_BTD.size(1), D = x_BTD.size(2), S = D / heads_;
   const auto normed = norm1_(x_BTD);
   const auto by_heads = [&](nn::Linear& project, int64_t heads) {
@@ -68,8 +71,8 @@ torch::Tensor LlamaBlockImpl::forward(torch::Tensor x_BTD, const Rotation& rotat
   };
   const auto attended = torch::scaled_dot_product_attention(
       rotate(by_heads(q_, heads_), rotation), rotate(by_heads(k_, kv_heads_), rotation),
-      by_heads(v_, kv_heads_), /*attn_mask=*/{}, /*dropout_p=*/0.0, /*is_causal=*/true,
-      /*scale=*/std::nullopt, /*enable_gqa=*/kv_heads_ != heads_);
+      by_heads(v_, kv_heads_), mask.defined() ? std::optional(mask) : std::nullopt, /*dropout_p=*/0.0,
+      /*is_causal=*/!mask.defined(), /*scale=*/std::nullopt, /*enable_gqa=*/kv_heads_ != heads_);
   const auto x = x_BTD + projection_(attended.transpose(1, 2).reshape({B, T, D}));
   const auto normed2 = norm2_(x);
   return x + down_(torch::silu(gate_(normed2)) * up_(normed2));
@@ -96,7 +99,9 @@ LlamaImpl::LlamaImpl(const LlamaConfig& config) : config_(config) {
 torch::Tensor LlamaImpl::forward(torch::Tensor tokens_BT) {
   auto x = tokens_(tokens_BT);
   const Rotation rotation = rotation_of(config_, tokens_BT.size(1), x.scalar_type());
-  for (const auto& block : *blocks_) x = block->as<LlamaBlock>()->forward(x, rotation);
+  const auto mask =
+      config_.end_of_document < 0 ? torch::Tensor() : document_mask(tokens_BT, config_.end_of_document);
+  for (const auto& block : *blocks_) x = block->as<LlamaBlock>()->forward(x, rotation, mask);
   return torch::linear(norm_(x), head_ ? head_->weight : tokens_->weight);
 }
 

@@ -20,6 +20,7 @@ struct LlamaConfig {
   bool tied_head = false;  // the head's weight is the token embedding
   double rope_base = 1e4;  // of the rotary frequencies
   double norm_eps = 1e-5;
+  int64_t end_of_document = -1;  // attention stays between two such tokens; -1: it sees all that came before
 };
 
 /// x / rms(x) * weight over the last dim, worked out in fp32 (Zhang and Sennrich, "Root mean square layer
@@ -43,7 +44,8 @@ struct Rotation {
 class LlamaBlockImpl : public torch::nn::Module {
  public:
   explicit LlamaBlockImpl(const LlamaConfig& config);
-  torch::Tensor forward(torch::Tensor x_BTD, const Rotation& rotation);
+  /// mask: bool, [B,1,T,T]; undefined: each token sees all before it.
+  torch::Tensor forward(torch::Tensor x_BTD, const Rotation& rotation, const torch::Tensor& mask);
 
  private:
   int64_t heads_, kv_heads_;

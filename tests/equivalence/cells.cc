@@ -36,6 +36,7 @@ const models::LlamaConfig kLlamaKv2{.vocabulary = 1032, .layers = 2, .width = 64
 const models::MlpConfig kMlpIn4{.inputs = 24, .width = 304, .layers = 2, .outputs = 8, .dropout = 0.1};
 const models::ResnetConfig kResnetIn4{.stages = 2, .layers = 1, .width = 8, .outputs = 8};
 constexpr int64_t kSamples = 2;  // in a microbatch
+constexpr int64_t kEnd = 6;      // of documents
 
 Batch batch_of(const Cell& cell, int64_t step, int64_t microbatch) {
   if (cell.model == Model::kResnet) {
@@ -47,6 +48,10 @@ Batch batch_of(const Cell& cell, int64_t step, int64_t microbatch) {
     const auto tokens = random_tokens(step, microbatch, kSamples, 3 * 8 * 8, 1000);
     return {(tokens[0].to(torch::kFloat) / 500.0 - 1.0).view({kSamples, 3, 8, 8}),
             tokens[1].slice(1, 0, 64).remainder(5).view({kSamples, 8, 8})};
+  }
+  if (cell.model == Model::kGptOfDocuments) {  // of three or so tokens each
+    const auto batch = random_tokens(step, microbatch, kSamples, kGpt.context, kGpt.vocabulary);
+    return {batch[0].masked_fill(batch[0].remainder(3).eq(0), kEnd), batch[1]};
   }
   if (cell.model != Model::kMlp)
     return random_tokens(step, microbatch, kSamples, kGpt.context, kGpt.vocabulary);
@@ -83,6 +88,7 @@ Trainer make_trainer(World& world, const Cell& cell, const Layout& layout) {
     return Trainer(world, describe([] { return models::Llama(kLlamaKv2); }), loss, options);
   models::GptConfig config = cut ? kGptIn4 : kGpt;
   config.tied_head = cell.model == Model::kTiedGpt;
+  if (cell.model == Model::kGptOfDocuments) config.end_of_document = kEnd;
   return Trainer(world, describe([&] { return models::Gpt(config); }), loss, options);
 }
 
@@ -97,7 +103,7 @@ std::string bits_of(float loss) {
 }  // namespace
 
 std::string Cell::name() const {
-  const char* models[] = {"mlp", "gpt", "gpt-tied", "llama", "resnet", "llama-kv2", "unet"};
+  const char* models[] = {"mlp", "gpt", "gpt-tied", "llama", "resnet", "llama-kv2", "unet", "gpt-documents"};
   return cat(models[static_cast<int>(model)], bf16 ? " bf16" : " fp32", " M=", microbatches, " C=", chunks);
 }
 
@@ -115,6 +121,8 @@ std::vector<Cell> all_cells() {
       for (const auto& [microbatches, chunks] : {std::pair{8, 1}, {6, 1}, {4, 1}, {4, 4}})
         cells.push_back({model, bf16, microbatches, chunks});
   for (bool bf16 : {false, true}) cells.push_back({Model::kLlamaKv2, bf16, 4, 4});
+  for (const auto& [microbatches, chunks] : {std::pair{6, 1}, {4, 4}})
+    cells.push_back({Model::kGptOfDocuments, chunks == 4, microbatches, chunks});
   return cells;
 }
 

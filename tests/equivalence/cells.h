@@ -12,7 +12,7 @@
 namespace shoal::test {
 
 // The first three with dropout. kLlamaKv2 has fewer heads of keys and values than tensor chunks.
-enum class Model { kMlp, kGpt, kTiedGpt, kLlama, kResnet, kLlamaKv2, kUnet };
+enum class Model { kMlp, kGpt, kTiedGpt, kLlama, kResnet, kLlamaKv2, kUnet, kGptOfDocuments };
 
 struct Cell {
   Model model;

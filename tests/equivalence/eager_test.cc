@@ -65,6 +65,12 @@ TEST_P(EagerTest, GptTrainsToTheSameBits) {
   expect_same_training_on_tokens(GetParam(), [&] { return Gpt(config); });
 }
 
+TEST_P(EagerTest, GptOfDocumentsTrainsToTheSameBits) {
+  const GptConfig config{
+      .vocabulary = 61, .layers = 2, .width = 48, .heads = 4, .context = 16, .end_of_document = 7};
+  expect_same_training_on_tokens(GetParam(), [&] { return Gpt(config); });
+}
+
 TEST_P(EagerTest, LlamaTrainsToTheSameBits) {
   for (const int64_t kv_heads : {1, 2, 4}) {
     SCOPED_TRACE(kv_heads);

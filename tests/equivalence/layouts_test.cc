@@ -173,7 +173,7 @@ TEST(Layouts, GiveOneAnswerInStages) {
                      {.recompute = Recompute::kAll},
                      {.servers = 1, .pp = 3}},
                     over_threads);
-  EXPECT_EQ(run, 274);
+  EXPECT_EQ(run, 299);
 }
 
 TEST(Layouts, GiveOneAnswerInStagesWithTensorChunks) {
@@ -185,7 +185,7 @@ TEST(Layouts, GiveOneAnswerInStagesWithTensorChunks) {
                      {.dp = 2, .tp = 2, .recompute = Recompute::kSelective},
                      {.tp = 4, .pp = 2, .schedule = Schedule::kZeroBubble}},
                     over_threads);
-  EXPECT_EQ(run, 120);
+  EXPECT_EQ(run, 129);
 }
 
 TEST(Layouts, GiveOneAnswerInStagesOverSharedMemory) {
