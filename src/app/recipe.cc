@@ -348,11 +348,16 @@ bool is_noted(const Key& key) {
 }  // namespace
 
 nlohmann::json recipe_note(const Recipe& recipe) {
-  Recipe values = recipe;  // the fields give references that can be written
+  Recipe values = recipe, defaults;  // the fields give references that can be written
   nlohmann::json note;
   for (const Key& key : recipe_keys())
     if (is_noted(key) && applies(key, recipe))
-      std::visit([&](const auto& field) { note[key.section][key.name] = field.at(values); }, key.field);
+      std::visit(
+          [&](const auto& field) {
+            if (is_noted_when_set(key) && field.at(values) == field.at(defaults)) return;
+            note[key.section][key.name] = field.at(values);
+          },
+          key.field);
   return note;
 }
 

@@ -154,6 +154,11 @@ std::string real_text(double value) {
   return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;  // "inf" and "nan" need none
 }
 
+bool is_noted_when_set(const Key& key) {
+  return key.section == "model" &&
+         (key.name == "rope_base" || key.name == "norm_eps" || key.name == "end_of_document");
+}
+
 std::string wanted(const Field& field) {
   return std::visit(
       Overloaded{

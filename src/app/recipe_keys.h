@@ -52,6 +52,10 @@ std::string real_text(double);
 /// Whether the key has a meaning in this recipe.
 bool applies(const Key&, const Recipe&);
 
+/// A key that came after checkpoints that do not know it: one that has its default is not noted in a checkpoint,
+/// so that a run's content hash is what it was before the key.
+bool is_noted_when_set(const Key&);
+
 /// "a whole number from 1 to 64".
 std::string wanted(const Field&);
 /// The value as TOML.

@@ -40,6 +40,10 @@ json value_in(const state::Contents& contents, const Key& key) {
   if (!contents.run.is_object()) return {};
   const json note = contents.run.value(json::json_pointer("/notes/recipe"), json::object());
   if (note.contains(key.section) && note[key.section].contains(key.name)) return note[key.section][key.name];
+  if (is_noted_when_set(key) && note.contains(key.section)) {
+    Recipe defaults;
+    return std::visit([&](const auto& field) { return json(field.at(defaults)); }, key.field);
+  }
   if (const auto place = kPlaces.find(key.full_name()); place != kPlaces.end())
     return contents.run.value(json::json_pointer(place->second), json());
   if (key.full_name() == "train.global_batch" && contents.step > 0 && contents.samples % contents.step == 0)

@@ -310,6 +310,9 @@ TEST_F(RecipeTest, ANoteHasTheModelAndNothingOfTheLayout) {
   EXPECT_EQ(recipe_note(one), recipe_note(two));
   EXPECT_EQ(recipe_note(two)["model"]["width"], 64);
   EXPECT_EQ(recipe_note(two)["train"]["precision"], "bf16");
+  // Part of a run's content hash: what a key that came later leaves as it was is not in it.
+  EXPECT_FALSE(recipe_note(one)["model"].contains("end_of_document"));
+  EXPECT_EQ(recipe_note(load(kGpt, {"model.end_of_document=256"}))["model"]["end_of_document"], 256);
 }
 
 TEST_F(RecipeTest, TheLearningRateRisesAndFalls) {
