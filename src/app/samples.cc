@@ -42,6 +42,10 @@ std::string counted_tokens(int64_t tokens) {
 Samples text_samples(const Recipe& recipe) {
   const int64_t context = recipe.model.context;
   const uint64_t seed = static_cast<uint64_t>(recipe.train.seed);
+  if (recipe.model.end_of_document >= recipe.model.vocabulary)
+    throw InputError(cat(recipe.place("model.end_of_document"), " - model.end_of_document: got ",
+                         recipe.model.end_of_document, ", want a token, below ", recipe.model.vocabulary,
+                         ", or -1"));
   std::shared_ptr<const SampleSource> source;
   Samples samples;
   if (recipe.data.source == "store") {

@@ -297,6 +297,11 @@ TEST_F(RecipeTest, TheDataMustSuitTheModel) {
   EXPECT_EQ(data_refusal({"data.source=store", path, "model.vocabulary=256"}),
             cat("--set model.vocabulary=256 - model.vocabulary: got 256, want at least 257, the tokens of ",
                 pipeline.out.string()));
+  EXPECT_EQ(data_refusal({"data.source=store", path, "model.end_of_document=5"}),
+            cat("--set model.end_of_document=5 - model.end_of_document: got 5, want 256, which ends the documents of ",
+                pipeline.out.string()));
+  EXPECT_EQ(data_refusal({"data.source=store", path, "model.end_of_document=257"}),
+            "--set model.end_of_document=257 - model.end_of_document: got 257, want a token, below 257, or -1");
   EXPECT_EQ(data_refusal({"data.source=store", path, "model.context=501"}),
             cat(pipeline.out.string(),
                 " - train split too short: got 501 tokens, want at least 502 (the context and one more); add "
