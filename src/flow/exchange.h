@@ -65,9 +65,9 @@ std::unique_ptr<Exchange> make_group_by(const flow_steps::GroupBy&, const Schema
 /// "sum(x)": {"sum", "x"}; "count()": {"count", ""}. Throws InputError "place: ...".
 std::pair<std::string, std::string> parse_call(const std::string& text, const std::string& place);
 
-/// Keeps rows as they are, under (key, place in the input), so that no two keys are equal. What sort,
-/// distinct and window make runs by; `only_first` drops rows whose key was there before in the run.
-std::unique_ptr<RunMaker> collect_rows(const KeyEncoder&, const SchemaPtr&, int64_t part, bool only_first,
+/// Keeps rows as they are, under (key, place in the input), so that no two keys are equal. What sort, window,
+/// shuffle and joins make runs by.
+std::unique_ptr<RunMaker> collect_rows(const KeyEncoder&, const SchemaPtr&, int64_t part,
                                        const std::string& place);
 inline constexpr int kRowBits = 40;  // of a place: the part above, the row in the part below
 

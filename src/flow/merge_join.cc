@@ -34,7 +34,7 @@ class JoinSide final : public Exchange {
   const SchemaPtr& run_schema() const override { return schema_; }
   Names needs(const Names& wanted) const override { return shape_.needs_of_left(wanted); }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
-    return collect_rows(is_left_ ? shape_.left : shape_.right, schema_, part, false, place_);
+    return collect_rows(is_left_ ? shape_.left : shape_.right, schema_, part, place_);
   }
   Batch reduce(const SortedRows& sorted, bool) const override { return sorted.rows; }
   size_t whole_prefix(std::string_view key) const override {
@@ -59,7 +59,7 @@ class BackToOrder final : public Exchange {
   const SchemaPtr& run_schema() const override { return run_schema_; }
   Names needs(const Names& wanted) const override { return wanted; }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
-    return collect_rows(encoder_, run_schema_, part, false, place_);
+    return collect_rows(encoder_, run_schema_, part, place_);
   }
   Batch reduce(const SortedRows& sorted, bool) const override {
     arrow::ArrayVector columns = sorted.rows->columns();

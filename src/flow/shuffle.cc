@@ -18,7 +18,7 @@ class ShuffleRuns final : public RunMaker {
         run_schema_(run_schema),
         place_(place),
         part_(static_cast<uint64_t>(part)),
-        inner_(collect_rows(draws, run_schema, part, false, place)) {}
+        inner_(collect_rows(draws, run_schema, part, place)) {}
 
   void add(const Batch& batch) override {
     arrow::Int64Builder draws;

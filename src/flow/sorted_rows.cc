@@ -9,20 +9,31 @@
 namespace shoal::flow {
 namespace {
 
+/// Keys without the places behind them.
+struct WithoutPlaces {
+  const Keys& keys;
+  int64_t size() const { return keys.size(); }
+  std::string_view operator[](int64_t row) const {
+    return keys[row].substr(0, keys[row].size() - kPlaceBytes);
+  }
+};
+
 class Collector final : public RunMaker {
  public:
-  Collector(const KeyEncoder& encoder, SchemaPtr schema, int64_t part, bool only_first, std::string place)
+  /// With `firsts`, of equal rows only the first; it is the table for them between runs, so that its memory is
+  /// had once.
+  Collector(const KeyEncoder& encoder, SchemaPtr schema, int64_t part, GroupTable* firsts, std::string place)
       : encoder_(encoder),
         schema_(std::move(schema)),
         next_(part << kRowBits),
-        only_first_(only_first),
+        firsts_(firsts),
         place_(std::move(place)) {}
 
   void add(const Batch& batch) override {
     if (batch->num_rows() == 0) return;
     const auto keys = std::make_shared<const Keys>(encoder_.encode(*batch, next_));
     next_ += batch->num_rows();
-    if (only_first_) return add_firsts(batch, *keys);
+    if (firsts_) return add_firsts(batch, *keys);
     for (int64_t row = 0; row < keys->size(); ++row) add_row((*keys)[row], row);
     bytes_ += num_bytes(*batch) + keys->bytes();
     batches_.push_back(batch);
@@ -47,7 +58,8 @@ class Collector final : public RunMaker {
     views_.clear();
     places_.clear();
     bytes_ = 0;
-    seen_ = GroupTable();
+    seen_.clear();
+    if (firsts_) std::swap(seen_, *firsts_);
     return run;
   }
 
@@ -59,12 +71,15 @@ class Collector final : public RunMaker {
 
   /// Only what is new is held: of a key that is there a million times one row.
   void add_firsts(const Batch& batch, const Keys& keys) {
+    if (seen_.size() == 0) std::swap(seen_, *firsts_);
     std::vector<int64_t> kept;
     const auto bytes = std::make_shared<std::string>();
     std::vector<size_t> ends = {0};
+    int64_t known = seen_.size();
+    seen_.find_or_add_all(WithoutPlaces{keys}, number_of_);
     for (int64_t row = 0; row < keys.size(); ++row) {
-      const int64_t known = seen_.size();
-      if (seen_.find_or_add(keys[row].substr(0, keys[row].size() - kPlaceBytes)) != known) continue;
+      if (number_of_[static_cast<size_t>(row)] != known) continue;  // new ones get the next numbers
+      ++known;
       kept.push_back(row);
       bytes->append(keys[row]);
       ends.push_back(bytes->size());
@@ -82,7 +97,7 @@ class Collector final : public RunMaker {
   const KeyEncoder& encoder_;
   SchemaPtr schema_;
   int64_t next_;
-  bool only_first_;
+  GroupTable* firsts_;
   std::string place_;
   std::vector<Batch> batches_;
   std::vector<std::shared_ptr<const void>> keys_;
@@ -90,6 +105,7 @@ class Collector final : public RunMaker {
   std::vector<RowPlace> places_;
   int64_t bytes_ = 0;
   GroupTable seen_;
+  std::vector<int64_t> number_of_;  // of a batch's rows
 };
 
 class SortExchange final : public Exchange {
@@ -106,7 +122,7 @@ class SortExchange final : public Exchange {
     return names;
   }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
-    return collect_rows(encoder_, schema_, part, false, place_);
+    return collect_rows(encoder_, schema_, part, place_);
   }
   Batch reduce(const SortedRows& sorted, bool) const override { return sorted.rows; }
   size_t whole_prefix(std::string_view key) const override { return key.size(); }
@@ -132,11 +148,12 @@ class DistinctExchange final : public Exchange {
   }
   bool shrinks() const override { return true; }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
-    return collect_rows(encoder_, schema_, part, true, place_);
+    return std::make_unique<Collector>(encoder_, schema_, part, &firsts_, place_);
   }
   size_t whole_prefix(std::string_view key) const override { return key.size() - kPlaceBytes; }
 
   Batch reduce(const SortedRows& sorted, bool) const override {
+    firsts_ = GroupTable();  // no more runs are made
     std::vector<int64_t> firsts;
     std::string_view last;
     for (int64_t row = 0; row < sorted.rows->num_rows(); ++row) {
@@ -152,13 +169,14 @@ class DistinctExchange final : public Exchange {
   SchemaPtr schema_;
   std::string place_;
   KeyEncoder encoder_;
+  mutable GroupTable firsts_;  // empty, between runs
 };
 
 }  // namespace
 
 std::unique_ptr<RunMaker> collect_rows(const KeyEncoder& encoder, const SchemaPtr& schema, int64_t part,
-                                       bool only_first, const std::string& place) {
-  return std::make_unique<Collector>(encoder, schema, part, only_first, place);
+                                       const std::string& place) {
+  return std::make_unique<Collector>(encoder, schema, part, nullptr, place);
 }
 
 std::unique_ptr<Exchange> make_sort(const flow_steps::Sort& step, const SchemaPtr& schema,

@@ -53,7 +53,7 @@ class WindowExchange final : public Exchange {
     return names;
   }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
-    return collect_rows(encoder_, schema_, part, false, place_);
+    return collect_rows(encoder_, schema_, part, place_);
   }
   size_t whole_prefix(std::string_view key) const override { return encoder_.prefix_length(key, num_by_); }
 
