@@ -13,8 +13,8 @@ struct RowPlace {
   int32_t batch, row;
 };
 
-/// The rows with these numbers, in this order; null for kNoRow.
 inline constexpr int64_t kNoRow = -1;
+/// The rows with these numbers, in this order; null for kNoRow.
 ArrayPtr take_or_null(const ArrayPtr& column, const std::vector<int64_t>& rows, const std::string& place);
 
 /// The rows at these places, in this order. The batches have the schema.

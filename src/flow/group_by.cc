@@ -6,6 +6,7 @@
 #include "flow/group_table.h"
 #include "flow/key_order.h"
 #include "flow/rows.h"
+#include "flow/spare.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -76,29 +77,10 @@ class Groups {
   std::vector<std::unique_ptr<Accumulator>> accumulators_;
 };
 
-/// The groups of a run that is written are those of the next one: the system gives new memory with zeros in it,
-/// and a table that is large already need not grow. One thread.
-class SpareGroups {
- public:
-  explicit SpareGroups(const std::vector<Column>& columns) : columns_(columns) {}
-  std::shared_ptr<Groups> take() {
-    if (!spare_) spare_ = std::make_unique<Groups>(columns_);
-    return {spare_.release(), [this](Groups* groups) {
-              groups->clear();
-              spare_.reset(groups);
-            }};
-  }
-  void release() { spare_.reset(); }
-
- private:
-  const std::vector<Column>& columns_;
-  std::unique_ptr<Groups> spare_;
-};
-
 class GroupRuns final : public RunMaker {
  public:
   GroupRuns(const KeyEncoder& encoder, const std::vector<Column>& columns, SchemaPtr run_schema,
-            SpareGroups& spare)
+            Spare<Groups>& spare)
       : encoder_(encoder), columns_(columns), run_schema_(std::move(run_schema)), spare_(spare) {}
 
   void add(const Batch& batch) override {
@@ -122,16 +104,15 @@ class GroupRuns final : public RunMaker {
     std::vector<ArrayPtr> arrays;
     for (size_t c = 0; c < columns_.size(); ++c)
       for (ArrayPtr& partial : groups_->accumulator(c).partial(order)) arrays.push_back(std::move(partial));
-    SortedRows run{arrow::RecordBatch::Make(run_schema_, static_cast<int64_t>(order.size()), arrays),
-                   std::move(keys), std::move(groups_)};
-    return run;
+    return {arrow::RecordBatch::Make(run_schema_, static_cast<int64_t>(order.size()), arrays),
+            std::move(keys), std::move(groups_)};
   }
 
  private:
   const KeyEncoder& encoder_;
   const std::vector<Column>& columns_;
   SchemaPtr run_schema_;
-  SpareGroups& spare_;
+  Spare<Groups>& spare_;
   std::shared_ptr<Groups> groups_;  // none before the first row
   std::vector<int64_t> group_of_;   // of a batch's rows
 };
@@ -183,7 +164,7 @@ class GroupByExchange final : public Exchange {
   size_t whole_prefix(std::string_view key) const override { return key.size(); }
 
   Batch reduce(const SortedRows& sorted, bool is_only_partition) const override {
-    spare_.release();
+    spare_.release();  // no more runs are made
     Groups groups(columns_);
     if (encoder_.num_columns() == 0 && is_only_partition)
       groups.find_or_add("");  // of no rows too there is one sum
@@ -219,7 +200,7 @@ class GroupByExchange final : public Exchange {
   std::vector<Column> columns_;
   SchemaPtr out_schema_, run_schema_;
   Names needs_;
-  mutable SpareGroups spare_{columns_};
+  mutable Spare<Groups> spare_{[this] { return std::make_unique<Groups>(columns_); }};
 };
 
 }  // namespace

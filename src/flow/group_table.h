@@ -72,10 +72,12 @@ class GroupTable {
   };
 
   /// At most half of the slots are taken.
-  static size_t slots_for(size_t keys) { return keys == 0 ? 0 : std::max<size_t>(64, std::bit_ceil(2 * (keys + 1))); }
+  static size_t slots_for(size_t keys) {
+    return keys == 0 ? 0 : std::max<size_t>(64, std::bit_ceil(2 * (keys + 1)));
+  }
 
   int64_t find_or_add(std::string_view key, uint64_t hash) {
-    if (slots_for(offsets_.size()) > slots_.size()) grow();
+    if ((offsets_.size() + 1) * 2 > slots_.size()) grow();
     size_t at = hash & (slots_.size() - 1);
     while (slots_[at].group >= 0) {
       if (is(slots_[at], hash, key)) return slots_[at].group;
@@ -88,7 +90,8 @@ class GroupTable {
   }
 
   bool is(const Slot& slot, uint64_t hash, std::string_view key) const {
-    return slot.hash == hash && slot.length == key.size() && equal(bytes_.data() + slot.begin, key.data(), key.size());
+    return slot.hash == hash && slot.length == key.size() &&
+           equal(bytes_.data() + slot.begin, key.data(), key.size());
   }
 
   /// Keys are short: by words, the last of which may cover the one before, and without a call.

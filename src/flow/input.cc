@@ -7,7 +7,6 @@
 #include <fnmatch.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <mutex>
 
@@ -54,7 +53,8 @@ FileSystem file_system(const std::string& path) {
   const std::string bucket = object.substr(0, object.find('/'));
   const size_t key = bucket.find('@');
   if (key != std::string::npos)
-    throw InputError(cat("s3://...", bucket.substr(key), " - paths: got a key in the path, which is kept beside what is written; "
+    throw InputError(cat("s3://...", bucket.substr(key),
+                         " - paths: got a key in the path, which is kept beside what is written; "
                          "want it in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
   if (bucket.empty()) throw InputError(cat(path, " - paths: got no bucket, want s3://BUCKET/KEY"));
   const std::lock_guard lock(mutex);
@@ -96,18 +96,15 @@ std::vector<std::string> list_remote(const std::string& path, const std::string&
   const FileSystem system = file_system(path);
   std::string object = object_of(path);
   while (object.ends_with('/')) object.pop_back();
-  const auto found = [&](const std::string& what) {
-    auto infos = system->GetFileInfo(std::vector<std::string>{what});
-    if (!infos.ok()) throw InputError(cat(place, ": paths: ", path, " cannot be read: ", reason(infos.status())));
-    return infos->front();
+  const auto told = [&](auto answer) {
+    if (answer.ok()) return std::move(answer).ValueUnsafe();
+    throw InputError(cat(place, ": paths: ", path, " cannot be read: ", reason(answer.status())));
   };
   const auto listed = [&](const std::string& folder, bool recursive) {
     arrow::fs::FileSelector selector;
     selector.base_dir = folder;
     selector.recursive = recursive;
-    auto infos = system->GetFileInfo(selector);
-    if (!infos.ok()) throw InputError(cat(place, ": paths: ", path, " cannot be read: ", reason(infos.status())));
-    return *infos;
+    return told(system->GetFileInfo(selector));
   };
   const size_t slash = object.rfind('/');
   std::vector<std::string> files;
@@ -115,11 +112,12 @@ std::vector<std::string> list_remote(const std::string& path, const std::string&
     for (const auto& info : listed(object.substr(0, slash), false))
       if (info.IsFile() && ::fnmatch(object.c_str() + slash + 1, info.base_name().c_str(), FNM_PERIOD) == 0)
         files.push_back(cat(kScheme, info.path()));
-  } else if (const arrow::fs::FileInfo info = found(object); info.IsFile()) {
+  } else if (const arrow::fs::FileInfo info = told(system->GetFileInfo(object)); info.IsFile()) {
     files.push_back(cat(kScheme, info.path()));
   } else if (info.IsDirectory()) {
     for (const auto& one : listed(object, true))
-      if (one.IsFile() && is_input_name(one.path().substr(object.size() + 1))) files.push_back(cat(kScheme, one.path()));
+      if (one.IsFile() && is_input_name(one.path().substr(object.size() + 1)))
+        files.push_back(cat(kScheme, one.path()));
   } else {
     throw InputError(cat(place, ": paths: ", path, " is no object or folder; name one that is there"));
   }
@@ -140,7 +138,8 @@ Input::State Input::state() const { return remote_ ? state_of(*remote_, path_) :
 
 size_t Input::read(int64_t offset, std::span<std::byte> bytes) const {
   if (local_) return local_->read(offset, bytes);
-  return static_cast<size_t>(value(remote_->ReadAt(offset, static_cast<int64_t>(bytes.size()), bytes.data()), path_));
+  const auto got = remote_->ReadAt(offset, static_cast<int64_t>(bytes.size()), bytes.data());
+  return static_cast<size_t>(value(got, path_));
 }
 
 size_t Input::block_bytes() const { return remote_ ? kRemoteBlock : kLocalBlock; }

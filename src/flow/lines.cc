@@ -10,9 +10,6 @@
 #include "shoal/error.h"
 
 namespace shoal::flow {
-namespace {
-}
-
 Lines::Lines(const SourceFile& file, int64_t begin) : file_(file), input_(file.path), buffer_begin_(begin) {
   expect_unchanged();
   if (file.packing != Packing::kNone) {

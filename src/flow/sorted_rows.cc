@@ -4,6 +4,7 @@
 #include "flow/gather.h"
 #include "flow/group_table.h"
 #include "flow/key_order.h"
+#include "flow/spare.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -20,27 +21,27 @@ struct WithoutPlaces {
 
 class Collector final : public RunMaker {
  public:
-  /// With `firsts`, of equal rows only the first; it is the table for them between runs, so that its memory is
-  /// had once.
-  Collector(const KeyEncoder& encoder, SchemaPtr schema, int64_t part, GroupTable* firsts, std::string place)
+  /// With `tables`, of equal rows only the first.
+  Collector(const KeyEncoder& encoder, SchemaPtr schema, int64_t part, Spare<GroupTable>* tables,
+            std::string place)
       : encoder_(encoder),
         schema_(std::move(schema)),
         next_(part << kRowBits),
-        firsts_(firsts),
+        tables_(tables),
         place_(std::move(place)) {}
 
   void add(const Batch& batch) override {
     if (batch->num_rows() == 0) return;
     const auto keys = std::make_shared<const Keys>(encoder_.encode(*batch, next_));
     next_ += batch->num_rows();
-    if (firsts_) return add_firsts(batch, *keys);
+    if (tables_) return add_firsts(batch, *keys);
     for (int64_t row = 0; row < keys->size(); ++row) add_row((*keys)[row], row);
     bytes_ += num_bytes(*batch) + keys->bytes();
     batches_.push_back(batch);
     keys_.push_back(keys);
   }
 
-  int64_t bytes() const override { return seen_.size() == 0 ? bytes_ : bytes_ + seen_.bytes(); }
+  int64_t bytes() const override { return seen_ ? bytes_ + seen_->bytes() : bytes_; }
 
   SortedRows finish() override {
     std::vector<RowPlace> order;
@@ -58,8 +59,7 @@ class Collector final : public RunMaker {
     views_.clear();
     places_.clear();
     bytes_ = 0;
-    seen_.clear();
-    if (firsts_) std::swap(seen_, *firsts_);
+    seen_.reset();
     return run;
   }
 
@@ -71,12 +71,12 @@ class Collector final : public RunMaker {
 
   /// Only what is new is held: of a key that is there a million times one row.
   void add_firsts(const Batch& batch, const Keys& keys) {
-    if (seen_.size() == 0) std::swap(seen_, *firsts_);
+    if (!seen_) seen_ = tables_->take();
     std::vector<int64_t> kept;
     const auto bytes = std::make_shared<std::string>();
     std::vector<size_t> ends = {0};
-    int64_t known = seen_.size();
-    seen_.find_or_add_all(WithoutPlaces{keys}, number_of_);
+    int64_t known = seen_->size();
+    seen_->find_or_add_all(WithoutPlaces{keys}, number_of_);
     for (int64_t row = 0; row < keys.size(); ++row) {
       if (number_of_[static_cast<size_t>(row)] != known) continue;  // new ones get the next numbers
       ++known;
@@ -97,14 +97,14 @@ class Collector final : public RunMaker {
   const KeyEncoder& encoder_;
   SchemaPtr schema_;
   int64_t next_;
-  GroupTable* firsts_;
+  Spare<GroupTable>* tables_;
   std::string place_;
   std::vector<Batch> batches_;
   std::vector<std::shared_ptr<const void>> keys_;
   std::vector<std::string_view> views_;  // of the keys of rows that are kept, and where those are
   std::vector<RowPlace> places_;
   int64_t bytes_ = 0;
-  GroupTable seen_;
+  std::shared_ptr<GroupTable> seen_;  // none before the first row
   std::vector<int64_t> number_of_;  // of a batch's rows
 };
 
@@ -148,12 +148,12 @@ class DistinctExchange final : public Exchange {
   }
   bool shrinks() const override { return true; }
   std::unique_ptr<RunMaker> make_runs(int64_t part) const override {
-    return std::make_unique<Collector>(encoder_, schema_, part, &firsts_, place_);
+    return std::make_unique<Collector>(encoder_, schema_, part, &tables_, place_);
   }
   size_t whole_prefix(std::string_view key) const override { return key.size() - kPlaceBytes; }
 
   Batch reduce(const SortedRows& sorted, bool) const override {
-    firsts_ = GroupTable();  // no more runs are made
+    tables_.release();  // no more runs are made
     std::vector<int64_t> firsts;
     std::string_view last;
     for (int64_t row = 0; row < sorted.rows->num_rows(); ++row) {
@@ -169,7 +169,7 @@ class DistinctExchange final : public Exchange {
   SchemaPtr schema_;
   std::string place_;
   KeyEncoder encoder_;
-  mutable GroupTable firsts_;  // empty, between runs
+  mutable Spare<GroupTable> tables_{[] { return std::make_unique<GroupTable>(); }};
 };
 
 }  // namespace
