@@ -348,16 +348,13 @@ bool is_noted(const Key& key) {
 }  // namespace
 
 nlohmann::json recipe_note(const Recipe& recipe) {
-  Recipe values = recipe, defaults;  // the fields give references that can be written
   nlohmann::json note;
-  for (const Key& key : recipe_keys())
-    if (is_noted(key) && applies(key, recipe))
-      std::visit(
-          [&](const auto& field) {
-            if (is_noted_when_set(key) && field.at(values) == field.at(defaults)) return;
-            note[key.section][key.name] = field.at(values);
-          },
-          key.field);
+  for (const Key& key : recipe_keys()) {
+    if (!is_noted(key) || !applies(key, recipe)) continue;
+    const nlohmann::json value = json_value(key.field, recipe);
+    if (key.noted_when_set && value == json_value(key.field, {})) continue;
+    note[key.section][key.name] = value;
+  }
   return note;
 }
 

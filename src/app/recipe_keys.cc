@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdio>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "base/text.h"
 #include "comm/launch.h"
@@ -54,11 +55,11 @@ std::vector<Key> make_keys() {
       {"model", "tied_head", FlagField{[](R& r) -> auto& { return r.model.tied_head; }}, kOptional, "model.name", {"gpt", "llama"},
        "the output layer is the token embedding"},
       {"model", "end_of_document", WholeField{[](R& r) -> auto& { return r.model.end_of_document; }, -1, 1 << 24}, kOptional, "model.name", {"gpt", "llama"},
-       "the token that ends a document (256 in a store of bytes): attention stays within one; -1 lets it see all of the sample"},
+       "the token that ends a document (256 in a store of bytes): attention stays within one; -1 lets it see all of the sample", true},
       {"model", "rope_base", RealField{[](R& r) -> auto& { return r.model.rope_base; }, 1, 1e12}, kOptional, "model.name", {"llama"},
-       "of the rotary frequencies: the pair i of a head of S numbers turns by position / rope_base^(2i/S)"},
+       "of the rotary frequencies: the pair i of a head of S numbers turns by position / rope_base^(2i/S)", true},
       {"model", "norm_eps", RealField{[](R& r) -> auto& { return r.model.norm_eps; }, 0, 1}, kOptional, "model.name", {"llama"},
-       "added to the mean square in the norms"},
+       "added to the mean square in the norms", true},
       {"model", "inputs", WholeField{[](R& r) -> auto& { return r.model.inputs; }, 1, 1 << 20}, kOptional, "model.name", {"mlp"},
        "numbers of a sample"},
       {"model", "outputs", WholeField{[](R& r) -> auto& { return r.model.outputs; }, 2, 1 << 20}, kOptional, "model.name", {"mlp", "resnet"},
@@ -154,11 +155,6 @@ std::string real_text(double value) {
   return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;  // "inf" and "nan" need none
 }
 
-bool is_noted_when_set(const Key& key) {
-  return key.section == "model" &&
-         (key.name == "rope_base" || key.name == "norm_eps" || key.name == "end_of_document");
-}
-
 std::string wanted(const Field& field) {
   return std::visit(
       Overloaded{
@@ -198,6 +194,11 @@ std::string value_text(const Field& field, const Recipe& recipe) {
                         [&](const TextField& f) { return in_quotes(f.at(values)); },
                     },
                     field);
+}
+
+nlohmann::json json_value(const Field& field, const Recipe& recipe) {
+  Recipe values = recipe;  // the fields give references that can be written
+  return std::visit([&](const auto& f) { return nlohmann::json(f.at(values)); }, field);
 }
 
 std::string recipe_reference() {

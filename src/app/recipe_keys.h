@@ -41,6 +41,9 @@ struct Key {
   std::string only_key;  // has a meaning only where that key has one of these values; empty: always
   std::vector<std::string> only_values;
   std::string meaning;
+  /// It came after checkpoints that do not know it: noted in one only where it is not the default, so that a run's
+  /// content hash is what it was before the key.
+  bool noted_when_set = false;
 
   std::string full_name() const { return section + "." + name; }
 };
@@ -52,14 +55,11 @@ std::string real_text(double);
 /// Whether the key has a meaning in this recipe.
 bool applies(const Key&, const Recipe&);
 
-/// A key that came after checkpoints that do not know it: one that has its default is not noted in a checkpoint,
-/// so that a run's content hash is what it was before the key.
-bool is_noted_when_set(const Key&);
-
 /// "a whole number from 1 to 64".
 std::string wanted(const Field&);
-/// The value as TOML.
+/// The value as TOML, and as JSON.
 std::string value_text(const Field&, const Recipe&);
+nlohmann::json json_value(const Field&, const Recipe&);
 
 /// All keys as Markdown, a table for each section: the body of docs/recipe.md.
 std::string recipe_reference();

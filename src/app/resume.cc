@@ -40,10 +40,7 @@ json value_in(const state::Contents& contents, const Key& key) {
   if (!contents.run.is_object()) return {};
   const json note = contents.run.value(json::json_pointer("/notes/recipe"), json::object());
   if (note.contains(key.section) && note[key.section].contains(key.name)) return note[key.section][key.name];
-  if (is_noted_when_set(key) && note.contains(key.section)) {
-    Recipe defaults;
-    return std::visit([&](const auto& field) { return json(field.at(defaults)); }, key.field);
-  }
+  if (key.noted_when_set && note.contains(key.section)) return json_value(key.field, {});
   if (const auto place = kPlaces.find(key.full_name()); place != kPlaces.end())
     return contents.run.value(json::json_pointer(place->second), json());
   if (key.full_name() == "train.global_batch" && contents.step > 0 && contents.samples % contents.step == 0)
@@ -52,11 +49,10 @@ json value_in(const state::Contents& contents, const Key& key) {
 }
 
 std::vector<session::Difference> differences(const Recipe& recipe, const state::Contents& contents) {
-  Recipe values = recipe;  // the fields give references that can be written
   std::vector<session::Difference> found;
   for (const Key& key : recipe_keys()) {
     const json theirs = value_in(contents, key);
-    const json ours = std::visit([&](const auto& field) { return json(field.at(values)); }, key.field);
+    const json ours = json_value(key.field, recipe);
     if (theirs.is_null() || theirs == ours || !applies(key, recipe)) continue;
     const bool is_given = recipe.places.contains(key.full_name());
     found.push_back(
