@@ -4,7 +4,8 @@
 
 namespace shoal::models {
 
-torch::Tensor document_mask(const torch::Tensor& tokens_BT, int64_t end_of_document) {
+std::optional<torch::Tensor> document_mask(const torch::Tensor& tokens_BT, int64_t end_of_document) {
+  if (end_of_document < 0) return std::nullopt;
   const auto ends_BT = tokens_BT.eq(end_of_document).to(at::kLong);
   const auto number_BT = ends_BT.cumsum(1) - ends_BT;  // how many documents ended before
   const auto place_T = at::arange(tokens_BT.size(1), tokens_BT.options());

@@ -6,7 +6,6 @@
 #include <torch/nn/init.h>
 
 #include <cmath>
-#include <optional>
 
 #include "models/documents.h"
 
@@ -24,14 +23,13 @@ GptBlockImpl::GptBlockImpl(const GptConfig& config) : heads_(config.heads), drop
   down_ = register_module("down", nn::Linear(4 * width, width));
 }
 
-torch::Tensor GptBlockImpl::forward(torch::Tensor x_BTD, const torch::Tensor& mask) {
+torch::Tensor GptBlockImpl::forward(torch::Tensor x_BTD, const std::optional<torch::Tensor>& mask) {
   const int64_t B = x_BTD.size(0), T = x_BTD.size(1), D = x_BTD.size(2);
   // One product for query, key and value, ordered (head, q|k|v, dim), so that a run of rows is a run of
   // heads.
   const auto qkv = qkv_(norm1_(x_BTD)).view({B, T, heads_, 3, D / heads_}).permute({3, 0, 2, 1, 4}).unbind(0);
-  const auto attended = torch::scaled_dot_product_attention(
-      qkv[0], qkv[1], qkv[2], mask.defined() ? std::optional(mask) : std::nullopt, /*dropout_p=*/0.0,
-      /*is_causal=*/!mask.defined());
+  const auto attended = torch::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], mask, /*dropout_p=*/0.0,
+                                                            /*is_causal=*/!mask);
   const auto mixed = projection_(attended.transpose(1, 2).reshape({B, T, D}));
   const auto x = x_BTD + torch::dropout(mixed, dropout_, is_training());
   return x + torch::dropout(down_(torch::gelu(up_(norm2_(x)), "tanh")), dropout_, is_training());
@@ -62,7 +60,7 @@ GptImpl::GptImpl(const GptConfig& config)
 torch::Tensor GptImpl::forward(torch::Tensor tokens_BT) {
   auto x = tokens_(tokens_BT) + positions_(torch::arange(tokens_BT.size(1), tokens_BT.options()));
   x = torch::dropout(x, dropout_, is_training());
-  const torch::Tensor mask = end_of_document_ < 0 ? torch::Tensor() : document_mask(tokens_BT, end_of_document_);
+  const auto mask = document_mask(tokens_BT, end_of_document_);
   for (const auto& block : *blocks_) x = block->as<GptBlock>()->forward(x, mask);
   return torch::linear(norm_(x), head_ ? head_->weight : tokens_->weight);
 }

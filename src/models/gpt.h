@@ -8,6 +8,8 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
+#include <optional>
+
 namespace shoal::models {
 
 struct GptConfig {
@@ -24,8 +26,8 @@ struct GptConfig {
 class GptBlockImpl : public torch::nn::Module {
  public:
   explicit GptBlockImpl(const GptConfig& config);
-  /// mask: bool, [B,1,T,T]; undefined: each token sees all before it.
-  torch::Tensor forward(torch::Tensor x_BTD, const torch::Tensor& mask);
+  /// mask: bool, [B,1,T,T]; none: each token sees all before it.
+  torch::Tensor forward(torch::Tensor x_BTD, const std::optional<torch::Tensor>& mask);
 
  private:
   int64_t heads_;

@@ -63,7 +63,7 @@ LlamaBlockImpl::LlamaBlockImpl(const LlamaConfig& config)
 }
 
 torch::Tensor LlamaBlockImpl::forward(torch::Tensor x_BTD, const Rotation& rotation,
-                                      const torch::Tensor& mask) {
+                                      const std::optional<torch::Tensor>& mask) {
   const int64_t B = x_BTD.size(0), T = x_BTD.size(1), D = x_BTD.size(2), S = D / heads_;
   const auto normed = norm1_(x_BTD);
   const auto by_heads = [&](nn::Linear& project, int64_t heads) {
@@ -71,8 +71,8 @@ torch::Tensor LlamaBlockImpl::forward(torch::Tensor x_BTD, const Rotation& rotat
   };
   const auto attended = torch::scaled_dot_product_attention(
       rotate(by_heads(q_, heads_), rotation), rotate(by_heads(k_, kv_heads_), rotation),
-      by_heads(v_, kv_heads_), mask.defined() ? std::optional(mask) : std::nullopt, /*dropout_p=*/0.0,
-      /*is_causal=*/!mask.defined(), /*scale=*/std::nullopt, /*enable_gqa=*/kv_heads_ != heads_);
+      by_heads(v_, kv_heads_), mask, /*dropout_p=*/0.0,
+      /*is_causal=*/!mask, /*scale=*/std::nullopt, /*enable_gqa=*/kv_heads_ != heads_);
   const auto x = x_BTD + projection_(attended.transpose(1, 2).reshape({B, T, D}));
   const auto normed2 = norm2_(x);
   return x + down_(torch::silu(gate_(normed2)) * up_(normed2));
@@ -99,8 +99,7 @@ LlamaImpl::LlamaImpl(const LlamaConfig& config) : config_(config) {
 torch::Tensor LlamaImpl::forward(torch::Tensor tokens_BT) {
   auto x = tokens_(tokens_BT);
   const Rotation rotation = rotation_of(config_, tokens_BT.size(1), x.scalar_type());
-  const auto mask =
-      config_.end_of_document < 0 ? torch::Tensor() : document_mask(tokens_BT, config_.end_of_document);
+  const auto mask = document_mask(tokens_BT, config_.end_of_document);
   for (const auto& block : *blocks_) x = block->as<LlamaBlock>()->forward(x, rotation, mask);
   return torch::linear(norm_(x), head_ ? head_->weight : tokens_->weight);
 }

@@ -8,6 +8,8 @@
 #include <torch/nn/modules/embedding.h>
 #include <torch/nn/modules/linear.h>
 
+#include <optional>
+
 namespace shoal::models {
 
 struct LlamaConfig {
@@ -44,8 +46,9 @@ struct Rotation {
 class LlamaBlockImpl : public torch::nn::Module {
  public:
   explicit LlamaBlockImpl(const LlamaConfig& config);
-  /// mask: bool, [B,1,T,T]; undefined: each token sees all before it.
-  torch::Tensor forward(torch::Tensor x_BTD, const Rotation& rotation, const torch::Tensor& mask);
+  /// mask: bool, [B,1,T,T]; none: each token sees all before it.
+  torch::Tensor forward(torch::Tensor x_BTD, const Rotation& rotation,
+                        const std::optional<torch::Tensor>& mask);
 
  private:
   int64_t heads_, kv_heads_;

@@ -172,7 +172,8 @@ TEST(Interleavings, DevicesThatAreKilledChangeNothing) {
         // Something goes on in between: more failures in a row would be too many. Steps are those of all replicas,
         // so with several each is killed in its turn, and much goes on.
         const EngineState state = engine.state();
-        if ((dp > 1 || kills % 2 == 1) && state.steps < steps + (dp > 1 ? 12 : 3)) continue;
+        const int64_t least = dp > 1 ? 12 : kills % 2 == 1 ? 3 : 0;
+        if (state.steps < steps + least) continue;
         ++kills, steps = state.steps;
         const std::vector<pid_t> devices = devices_of_this_process();
         if (!devices.empty()) kill(devices[(dp > 1 ? static_cast<size_t>(kills) : when()) % devices.size()], SIGKILL);

@@ -14,7 +14,7 @@ using torch::indexing::Slice;
 
 TEST(Documents, EachTokenSeesItsOwnUpToItself) {
   const auto tokens = torch::tensor({5, 9, 9, 5, 5, 9, 5}).unsqueeze(0);  // 9 ends: 5 9 | 9 | 5 5 9 | 5
-  const auto mask = models::document_mask(tokens, 9);
+  const auto mask = models::document_mask(tokens, 9).value();
   ASSERT_EQ(mask.sizes(), (std::vector<int64_t>{1, 1, 7, 7}));
   const std::vector<int64_t> document = {0, 0, 1, 2, 2, 2, 3};
   for (int64_t t = 0; t < 7; ++t)
