@@ -195,9 +195,9 @@ class Lowering {
       for (int64_t m = 0; m < count; ++m) turns_.push_back({0, m, 0});
     } else {
       schedule_ = &grids_.of(count);
-      splits_backward_ = splits_backward(schedule_->grid);
+      splits_first_ = splits_first_stage(schedule_->grid);
       for (const Turn& turn : schedule_->grid[static_cast<size_t>(role_.pp)])
-        for (const Stages::Place& place : places_of(turn, splits_backward_)) {
+        for (const Stages::Place& place : places_of(turn, splits_first_)) {
           const auto block = std::ranges::find_if(local_.blocks, [&](const StageBlock& each) {
             return each.stage == place.stage && each.work == place.work;
           });
@@ -235,7 +235,7 @@ class Lowering {
       if (schedule_) {
         const auto& [grid, line] = *schedule_;
         const auto sends = [&](const Turn& turn) {
-          const std::vector<Stages::Place> places = places_of(turn, splits_backward_);
+          const std::vector<Stages::Place> places = places_of(turn, splits_first_);
           return std::ranges::find(places, local_.transfers[i].made_in) != places.end();
         };
         transfer.slots = std::max(in_flight(grid[receiver]) + 1, most_sent_ahead(grid, line, sender, receiver, sends));
@@ -326,7 +326,7 @@ class Lowering {
   int dp_ = -1, tp_ = -1;  // groups
   std::vector<std::vector<Action>> actions_;  // by block
   const Grids::Timed* schedule_ = nullptr;  // of the pipeline, in training
-  bool splits_backward_ = false;
+  bool splits_first_ = false;
   std::vector<BlockTurn> turns_;
   int num_frames_ = 0;
   std::deque<BegunBucket> begun_;

@@ -111,9 +111,9 @@ int64_t num_microbatches(const Grid& grid) {
   return count;
 }
 
-bool splits_backward(const Grid& grid) {
+bool splits_first_stage(const Grid& grid) {
   return std::ranges::any_of(grid, [](const auto& turns) {
-    return std::ranges::count(turns, Pass::kInputGradient, &Turn::pass) > 0;
+    return std::ranges::any_of(turns, [](const Turn& turn) { return turn.stage == 0 && turn.pass == Pass::kInputGradient; });
   });
 }
 
@@ -202,7 +202,8 @@ Timeline simulate(const Grid& grid, const Layout& layout, int64_t n, const TurnC
         const double cost = cost_of(turn);
         line.begins[d].push_back(begin);
         line.busy[d] += cost;
-        ends[awaited(turn)] = now[d] = begin + cost;
+        now[d] = begin + cost;
+        ends[awaited(turn)] = turn.pass == Pass::kBackward ? begin + cost_of(awaited(turn)) : now[d];
         line.ends[d].push_back(now[d]);
         line.length = std::max(line.length, now[d]);
         goes_on = true;

@@ -18,7 +18,7 @@ namespace shoal::lower {
 struct Turn {
   enum class Pass {
     kForward,         // F
-    kBackward,        // B  all of it
+    kBackward,        // B  all of it: I, then W
     kInputGradient,   // I  what earlier stages wait for
     kWeightGradient,  // W  the rest of backward
   };
@@ -40,8 +40,9 @@ double unit_cost(const Turn&);
 /// The layout's schedule for `microbatches` of one pipeline. A zero-bubble schedule goes by what passes cost.
 Grid schedule_pipeline(const Layout&, int64_t microbatches, const TurnCost& = unit_cost);
 int64_t num_microbatches(const Grid&);
-/// Whether backward comes in two, I and W, anywhere.
-bool splits_backward(const Grid&);
+/// Whether the first stage's backward comes in two, I and W. Nobody waits for its I, so that a grid decides; that of later
+/// stages always does, and what earlier stages wait for is sent between the two, also in a B.
+bool splits_first_stage(const Grid&);
 /// The turns of one microbatch, in order.
 std::vector<Turn> turns_of_microbatch(const Grid&, int device, int64_t microbatch);
 

@@ -12,12 +12,12 @@ void order_blocks(StagedGraph& model, const Ownership& ownership) {
   Grid grid;
   if (model.stages.count > 1)
     grid = ownership.grid().empty() ? schedule_pipeline(ownership.layout(), 1) : ownership.grid();
-  const bool splits = splits_backward(grid);
-  model.blocks = model.stages.blocks(splits);
+  const bool splits_first = splits_first_stage(grid);
+  model.blocks = model.stages.blocks(splits_first);
   for (int device = 0; device < std::ssize(grid); ++device) {
     std::vector<int>& order = model.orders.emplace_back();
     for (const Turn& turn : turns_of_microbatch(grid, device, 0))
-      for (const Stages::Place& place : places_of(turn, splits)) order.push_back(model.stages.block_of(place));
+      for (const Stages::Place& place : places_of(turn, splits_first)) order.push_back(model.stages.block_of(place));
   }
 }
 

@@ -315,14 +315,14 @@ TurnCost turn_cost(std::vector<StageCost> costs) {
   };
 }
 
-std::vector<int> Stages::blocks(bool splits_backward) const {
+std::vector<int> Stages::blocks(bool splits_first) const {
   std::vector<int> all;
-  for (const Place& place : nodes)
-    all.push_back(block_of({place.stage, place.work == Work::kForward || splits_backward ? place.work : Work::kBackward}));
+  for (const auto& [stage, work] : nodes)
+    all.push_back(block_of({stage, work == Work::kWeightGradient && stage == 0 && !splits_first ? Work::kBackward : work}));
   return all;
 }
 
-std::vector<Stages::Place> places_of(const Turn& turn, bool splits) {
+std::vector<Stages::Place> places_of(const Turn& turn, bool splits_first) {
   switch (turn.pass) {
     case Turn::Pass::kForward:
       return {{turn.stage, Work::kForward}};
@@ -333,7 +333,8 @@ std::vector<Stages::Place> places_of(const Turn& turn, bool splits) {
       break;
   }
   std::vector<Stages::Place> places = {{turn.stage, Work::kBackward}};
-  if (splits && turn.pass == Turn::Pass::kBackward) places.push_back({turn.stage, Work::kWeightGradient});
+  if (turn.pass == Turn::Pass::kBackward && (turn.stage > 0 || splits_first))
+    places.push_back({turn.stage, Work::kWeightGradient});
   return places;
 }
 

@@ -35,14 +35,15 @@ struct Stages {
   int of_result = 0;         // where the loss is made
 
   /// By node: the pass of a stage that has it, counted in the order in which a microbatch goes through them: forward
-  /// of each stage, then from the last to the first backward and, where it `splits_backward`, weight gradients.
-  std::vector<int> blocks(bool splits_backward) const;
+  /// of each stage, then from the last to the first backward and weight gradients; of the first stage these are one,
+  /// unless the grid `splits_first`.
+  std::vector<int> blocks(bool splits_first) const;
   int block_of(Place) const;
   Place place_of(int block) const;
 };
 
-/// What a turn computes: where some turn `splits` backward, all of backward is both its passes.
-std::vector<Stages::Place> places_of(const Turn&, bool splits);
+/// What a turn computes: all of backward is both its passes, where its stage has two.
+std::vector<Stages::Place> places_of(const Turn&, bool splits_first);
 
 /// Throws InputError when the graph reads the cut's parameters in another order.
 Stages assign_stages(const graph::Graph&, const StageCut&);

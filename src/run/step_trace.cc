@@ -42,10 +42,13 @@ const lower::StageBlock* block_of(const lower::Instruction& i, const Execution& 
   }
 }
 
-Pass pass_of(Work work, bool splits_backward) {
-  if (work == Work::kForward) return Pass::kForward;
-  if (work == Work::kWeightGradient) return Pass::kWeightGradient;
-  return splits_backward ? Pass::kInputGradient : Pass::kBackward;
+// Backward is of input gradients alone where the stage has a block for those of weights.
+Pass pass_of(const lower::StageBlock& block, const std::vector<lower::StageBlock>& all) {
+  if (block.work == Work::kForward) return Pass::kForward;
+  if (block.work == Work::kWeightGradient) return Pass::kWeightGradient;
+  const bool is_split = std::ranges::any_of(
+      all, [&](const lower::StageBlock& each) { return each.stage == block.stage && each.work == Work::kWeightGradient; });
+  return is_split ? Pass::kInputGradient : Pass::kBackward;
 }
 
 }  // namespace
@@ -88,8 +91,6 @@ void StepTrace::begin(int64_t step, const Execution& execution) {
   num_run_ = 0;
   instructions_.clear();
   std::vector<int64_t> microbatches(execution.num_frames(), -1);  // by frame
-  const bool splits_backward =
-      std::ranges::count(execution.local.blocks, Work::kWeightGradient, &lower::StageBlock::work) > 0;
   for (const lower::Instruction& i : execution.program.instructions) {
     TracedInstruction& traced = instructions_.emplace_back();
     traced.text = print(i, execution.program);
@@ -100,7 +101,7 @@ void StepTrace::begin(int64_t step, const Execution& execution) {
     if (block == nullptr) continue;
     traced.stage = block->stage;
     if (i.kind == Kind::kRun)
-      traced.turn = {pass_of(block->work, splits_backward), block->stage, traced.microbatch};
+      traced.turn = {pass_of(*block, execution.local.blocks), block->stage, traced.microbatch};
   }
 }
 

@@ -53,11 +53,11 @@ class TraceTest(CommandBase):
             for event in row:
                 if "pass" in event["args"] and event["cat"] == "compute":
                     about = event["args"]
-                    letter = {"forward": "F", "backward": "B"}[about["pass"]]
+                    letter = {"forward": "F", "backward": "B", "input gradients": "I", "weight gradients": "W"}[about["pass"]]
                     self.assertEqual(event["name"], f"run {about['stage']}{letter}{about['microbatch']}")
                     passes[about["stage"], about["pass"]].add((about["step"], about["microbatch"]))
         self.assertEqual({place: len(of) for place, of in passes.items()},
-                         {(stage, way): 6 * len(steps) for stage in (0, 1) for way in ("forward", "backward")})
+                         {place: 6 * len(steps) for place in ((0, "forward"), (0, "backward"), (1, "forward"), (1, "input gradients"), (1, "weight gradients"))})
         whom = {event["name"] for row in rows.values() for event in row if event["cat"] == "wait"}
         self.assertEqual(whom & {"wait for all", "wait for rank 0", "wait for rank 2"}, {"wait for all", "wait for rank 0", "wait for rank 2"})
         self.assertEqual({event["cat"] for event in rows[0]}, {"compute", "wait", "reduce", "update", "gather"})

@@ -53,9 +53,17 @@ void expect_passes(const StepTrace& trace, const lower::Program& program) {
   if (program.layout.pp > 1) {
     const lower::Grid grid = lower::schedule_pipeline(program.layout, std::ssize(mine));
     const auto place = static_cast<size_t>(mesh::role_of(program.layout, program.rank).pp);
-    for (const lower::Turn& turn : grid.at(place))
-      if (!is_empty(turn))
-        want.push_back(lower::print({turn.pass, turn.stage, mine[static_cast<size_t>(turn.microbatch)]}));
+    for (const lower::Turn& turn : grid.at(place)) {
+      const auto expect = [&](lower::Turn::Pass pass) {
+        want.push_back(lower::print({pass, turn.stage, mine[static_cast<size_t>(turn.microbatch)]}));
+      };
+      if (turn.pass == lower::Turn::Pass::kBackward && turn.stage > 0) {  // what the stage before waits for goes first
+        expect(lower::Turn::Pass::kInputGradient);
+        expect(lower::Turn::Pass::kWeightGradient);
+      } else if (!is_empty(turn)) {
+        expect(turn.pass);
+      }
+    }
   }
   for (const TracedInstruction& traced : trace.instructions()) {
     if (!traced.turn) continue;
