@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "flow/group_table.h"
+#include "flow/keeping_pool.h"
 #include "flow/key.h"
 #include "flow/quantile.h"
 #include "shoal/error.h"
@@ -22,40 +23,43 @@ using Partials = std::vector<const arrow::Array*>;
 
 template <class Builder, class Append>
 ArrayPtr build(const Order& order, const Append& append) {
-  Builder builder;
+  Builder builder(&memory());
   require(builder.Reserve(static_cast<int64_t>(order.size())), "group_by");
-  for (const int64_t group : order) append(builder, static_cast<size_t>(group));
+  for (const int64_t group : order) append(builder, group);
   return value(builder.Finish(), "group_by");
 }
 
 class Count final : public Accumulator {
  public:
-  void resize(int64_t groups) override { counts_.resize(static_cast<size_t>(groups)); }
-  void clear() override { counts_.clear(); }
+  explicit Count(GroupStates& states) : states_(states) {}
   void add(const arrow::Array* column, const Groups& groups) override {
+    const auto counts = states_.column(place_);
+    const bool has_nulls = column && column->null_count() > 0;
     for (size_t row = 0; row < groups.size(); ++row)
-      if (!column || column->IsValid(static_cast<int64_t>(row))) ++counts_[static_cast<size_t>(groups[row])];
+      if (!has_nulls || column->IsValid(static_cast<int64_t>(row))) ++counts[groups[row]];
   }
   void merge(const Partials& partial, int64_t begin, int64_t end, int64_t group) override {
+    const auto counts = states_.column(place_);
     for (int64_t row = begin; row < end; ++row)
-      counts_[static_cast<size_t>(group)] += static_cast<const arrow::Int64Array&>(*partial[0]).Value(row);
+      counts[group] += static_cast<const arrow::Int64Array&>(*partial[0]).Value(row);
   }
   std::vector<ArrayPtr> partial(const Order& order) const override { return {final(order)}; }
   ArrayPtr final(const Order& order) const override {
-    return build<arrow::Int64Builder>(order, [&](auto& out, size_t g) { out.UnsafeAppend(counts_[g]); });
+    const auto counts = states_.column(place_);
+    return build<arrow::Int64Builder>(order, [&](auto& out, int64_t g) { out.UnsafeAppend(counts[g]); });
   }
 
  private:
-  std::vector<int64_t> counts_;
+  GroupStates& states_;
+  GroupStates::Place<int64_t> place_ = states_.add_column<int64_t>();
 };
 
 /// sum and mean. Whole numbers exactly, an overflow stops the run; fractions in the order of rows within a
 /// run, by the tree over runs.
 class Sum final : public Accumulator {
  public:
-  Sum(bool real, bool mean, std::string place) : real_(real), mean_(mean), place_(std::move(place)) {}
-  void resize(int64_t groups) override { totals_.resize(static_cast<size_t>(groups)); }
-  void clear() override { totals_.clear(); }
+  Sum(bool real, bool mean, std::string place, GroupStates& states)
+      : real_(real), mean_(mean), place_(std::move(place)), states_(states) {}
   void add(const arrow::Array* column, const Groups& groups) override {
     const auto type = real_ ? arrow::float64() : arrow::int64();
     ArrayPtr cast;
@@ -75,7 +79,7 @@ class Sum final : public Accumulator {
   }
   void merge(const Partials& partial, int64_t begin, int64_t end, int64_t group) override {
     const auto& counts = static_cast<const arrow::Int64Array&>(*partial[1]);
-    Total& total = totals_[static_cast<size_t>(group)];
+    Total& total = states_.column(column_)[group];
     terms_.clear();
     for (int64_t row = begin; row < end; ++row) {
       if (counts.Value(row) == 0) continue;
@@ -88,34 +92,37 @@ class Sum final : public Accumulator {
     if (!terms_.empty()) total.real = tree_sum(terms_.data(), static_cast<int64_t>(terms_.size()));
   }
   std::vector<ArrayPtr> partial(const Order& order) const override {
-    return {totals(order, false), build<arrow::Int64Builder>(order, [&](auto& out, size_t g) {
-              out.UnsafeAppend(totals_[g].count);
+    const auto all = states_.column(column_);
+    return {totals(order, false), build<arrow::Int64Builder>(order, [&](auto& out, int64_t g) {
+              out.UnsafeAppend(all[g].count);
             })};
   }
   ArrayPtr final(const Order& order) const override {
     if (!mean_) return totals(order, true);
-    return build<arrow::DoubleBuilder>(order, [&](auto& out, size_t g) {
-      const Total& total = totals_[g];
+    const auto all = states_.column(column_);
+    return build<arrow::DoubleBuilder>(order, [&](auto& out, int64_t g) {
+      const Total& total = all[g];
       const double sum = real_ ? total.real : static_cast<double>(total.whole);
       total.count == 0 ? out.UnsafeAppendNull() : out.UnsafeAppend(sum / static_cast<double>(total.count));
     });
   }
 
  private:
-  struct Total {  // side by side: a group is one visit to memory
+  struct Total {
     union {
-      int64_t whole = 0;  // +0.0 as a fraction too
+      int64_t whole;  // zero bits: +0.0 as a fraction too
       double real;
     };
-    int64_t count = 0;
+    int64_t count;
   };
 
   template <class Add>
   void add_all(const arrow::Array& column, const Groups& groups, const Add& add_one) {
+    const auto totals = states_.column(column_);
     const bool has_nulls = column.null_count() > 0;
     for (size_t row = 0; row < groups.size(); ++row) {
       if (has_nulls && column.IsNull(static_cast<int64_t>(row))) continue;
-      Total& total = totals_[static_cast<size_t>(groups[row])];
+      Total& total = totals[groups[row]];
       ++total.count;
       add_one(total, row);
     }
@@ -126,18 +133,19 @@ class Sum final : public Accumulator {
           cat(place_, ": a sum of whole numbers does not fit into 64 bits; make the column a float first"));
   }
   ArrayPtr totals(const Order& order, bool null_if_none) const {
-    const auto append = [&](auto& out, size_t g, auto total) {
-      null_if_none&& totals_[g].count == 0 ? out.UnsafeAppendNull() : out.UnsafeAppend(total);
+    const auto all = states_.column(column_);
+    const auto append = [&](auto& out, int64_t g, auto total) {
+      null_if_none&& all[g].count == 0 ? out.UnsafeAppendNull() : out.UnsafeAppend(total);
     };
     if (real_)
-      return build<arrow::DoubleBuilder>(order,
-                                         [&](auto& out, size_t g) { append(out, g, totals_[g].real); });
-    return build<arrow::Int64Builder>(order, [&](auto& out, size_t g) { append(out, g, totals_[g].whole); });
+      return build<arrow::DoubleBuilder>(order, [&](auto& out, int64_t g) { append(out, g, all[g].real); });
+    return build<arrow::Int64Builder>(order, [&](auto& out, int64_t g) { append(out, g, all[g].whole); });
   }
 
   bool real_, mean_;
   std::string place_;
-  std::vector<Total> totals_;
+  GroupStates& states_;
+  GroupStates::Place<Total> column_ = states_.add_column<Total>();
   std::vector<double> terms_;
 };
 
@@ -197,45 +205,46 @@ class Extreme final : public Accumulator {
 template <class ArrayType>
 class NumberExtreme final : public Accumulator {
  public:
-  NumberExtreme(const std::shared_ptr<arrow::DataType>& type, bool largest)
-      : encoder_(arrow::schema({arrow::field("x", type)}), {{"x"}}, "group_by"), largest_(largest) {}
-  void resize(int64_t groups) override { best_.resize(static_cast<size_t>(groups)); }
-  void clear() override { best_.clear(); }
+  NumberExtreme(bool largest, GroupStates& states) : largest_(largest), states_(states) {}
   void add(const arrow::Array* column, const Groups& groups) override {
     const auto& array = static_cast<const ArrayType&>(*column);
+    const auto best = states_.column(column_);
     const bool has_nulls = array.null_count() > 0;
     for (size_t row = 0; row < groups.size(); ++row)
       if (!has_nulls || array.IsValid(static_cast<int64_t>(row)))
-        see(groups[row], order_bits(array.Value(static_cast<int64_t>(row))));
+        see(best[groups[row]], order_bits(array.Value(static_cast<int64_t>(row))));
   }
   void merge(const Partials& partial, int64_t begin, int64_t end, int64_t group) override {
     const auto& array = static_cast<const ArrayType&>(*partial[0]);
+    Best& best = states_.column(column_)[group];
     for (int64_t row = begin; row < end; ++row)
-      if (array.IsValid(row)) see(group, order_bits(array.Value(row)));
+      if (array.IsValid(row)) see(best, order_bits(array.Value(row)));
   }
   std::vector<ArrayPtr> partial(const Order& order) const override { return {final(order)}; }
   ArrayPtr final(const Order& order) const override {
-    std::vector<std::string> keys;
-    for (const int64_t group : order) {
-      const Best& best = best_[static_cast<size_t>(group)];
-      keys.push_back(best.any ? number_key(best.bits) : std::string(kNullKey));
-    }
-    return encoder_.decode(std::vector<std::string_view>(keys.begin(), keys.end()))[0];
+    const auto all = states_.column(column_);
+    return build<typename arrow::TypeTraits<typename ArrayType::TypeClass>::BuilderType>(order, [&](auto& out, int64_t g) {
+      if (!all[g].any)
+        out.UnsafeAppendNull();
+      else if constexpr (std::is_same_v<ArrayType, arrow::DoubleArray>)
+        out.UnsafeAppend(real_of_bits(all[g].bits));
+      else
+        out.UnsafeAppend(whole_of_bits(all[g].bits));
+    });
   }
 
  private:
   struct Best {
-    uint64_t bits = 0;
-    bool any = false;
+    uint64_t bits;
+    bool any;
   };
-  void see(int64_t group, uint64_t bits) {
-    Best& best = best_[static_cast<size_t>(group)];
+  void see(Best& best, uint64_t bits) const {
     if (best.any && (largest_ ? bits <= best.bits : bits >= best.bits)) return;
     best = {bits, true};
   }
-  KeyEncoder encoder_;
   bool largest_;
-  std::vector<Best> best_;
+  GroupStates& states_;
+  GroupStates::Place<Best> column_ = states_.add_column<Best>();
 };
 
 /// count_distinct: the values of each group as a set of keys; on the way as their keys one after the other,
@@ -281,7 +290,9 @@ class CountDistinct final : public Accumulator {
     return {value(out.Finish(), "count_distinct")};
   }
   ArrayPtr final(const Order& order) const override {
-    return build<arrow::Int64Builder>(order, [&](auto& out, size_t g) { out.UnsafeAppend(sets_[g].size()); });
+    return build<arrow::Int64Builder>(order, [&](auto& out, int64_t g) {
+      out.UnsafeAppend(sets_[static_cast<size_t>(g)].size());
+    });
   }
   int64_t extra_bytes() const override { return extra_; }
 
@@ -331,16 +342,16 @@ AggregateKind aggregate_kind(const std::string& function, const std::shared_ptr<
 
 std::unique_ptr<Accumulator> make_accumulator(const std::string& function,
                                               const std::shared_ptr<arrow::DataType>& column, double fraction,
-                                              const std::string& place) {
+                                              const std::string& place, GroupStates& states) {
   if (function == "approx_quantile") return make_quantile(fraction, place);
-  if (function == "count") return std::make_unique<Count>();
+  if (function == "count") return std::make_unique<Count>(states);
   if (function == "sum" || function == "mean")
-    return std::make_unique<Sum>(arrow::is_floating(column->id()), function == "mean", place);
+    return std::make_unique<Sum>(arrow::is_floating(column->id()), function == "mean", place, states);
   if (function == "count_distinct") return std::make_unique<CountDistinct>(column, place);
   if (column->id() == arrow::Type::INT64)
-    return std::make_unique<NumberExtreme<arrow::Int64Array>>(column, function == "max");
+    return std::make_unique<NumberExtreme<arrow::Int64Array>>(function == "max", states);
   if (column->id() == arrow::Type::DOUBLE)
-    return std::make_unique<NumberExtreme<arrow::DoubleArray>>(column, function == "max");
+    return std::make_unique<NumberExtreme<arrow::DoubleArray>>(function == "max", states);
   return std::make_unique<Extreme>(column, function == "max", place);
 }
 

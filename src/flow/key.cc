@@ -179,13 +179,10 @@ ArrayPtr decode_column(std::vector<std::string_view>& keys, const std::shared_pt
     else if (is_null)
       require(is_real(id) ? real.AppendNull() : whole.AppendNull(), kPlace);
     else if (is_real(id)) {
-      const uint64_t bits = get_big_endian(key);
-      require(real.Append(std::bit_cast<double>(bits >> 63 ? bits & ~(uint64_t{1} << 63) : ~bits)), kPlace);
+      require(real.Append(real_of_bits(get_big_endian(key))), kPlace);
     } else {
       const uint64_t bits = get_big_endian(key);
-      require(
-          whole.Append(static_cast<int64_t>(id == arrow::Type::UINT64 ? bits : bits ^ (uint64_t{1} << 63))),
-          kPlace);
+      require(whole.Append(id == arrow::Type::UINT64 ? static_cast<int64_t>(bits) : whole_of_bits(bits)), kPlace);
     }
   }
   namespace ac = arrow::compute;
@@ -285,12 +282,6 @@ std::string place_bytes(int64_t place) {
   std::string bytes(kPlaceBytes, '\0');
   put(bytes.data(), static_cast<uint64_t>(place));
   return bytes;
-}
-
-std::string number_key(uint64_t bits) {
-  std::string key(1 + sizeof bits, kValue);
-  put(key.data() + 1, bits);
-  return key;
 }
 
 }  // namespace shoal::flow

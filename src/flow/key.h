@@ -38,8 +38,11 @@ inline uint64_t order_bits(double number) {
   const uint64_t bits = std::bit_cast<uint64_t>(number);
   return bits >> 63 ? ~bits : bits | uint64_t{1} << 63;
 }
-/// The key of such a number.
-std::string number_key(uint64_t bits);
+/// The numbers of such bits.
+inline int64_t whole_of_bits(uint64_t bits) { return static_cast<int64_t>(bits ^ (uint64_t{1} << 63)); }
+inline double real_of_bits(uint64_t bits) {
+  return std::bit_cast<double>(bits >> 63 ? bits & ~(uint64_t{1} << 63) : ~bits);
+}
 
 /// "-x": x, descending.
 std::vector<KeyColumn> key_columns(const std::vector<std::string>& names);

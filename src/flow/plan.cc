@@ -117,19 +117,19 @@ int64_t part_bytes_of(const FlowSettings& settings, const std::string& place) {
   return settings.part_bytes;
 }
 
-/// A first stage that shrinks its rows gives a run for each part, so that few parts are less work; enough for
-/// eight devices to share. Who sets part_bytes has said what a part is.
-int64_t most_parts(const Flow& flow) {
-  if (flow.settings.part_bytes != 0) return INT64_MAX;
+/// A first stage that shrinks its rows gives a run for each part, so that few parts are less work. Who sets part_bytes
+/// has said what a part is.
+bool may_be_larger(const Flow& flow) {
+  if (flow.settings.part_bytes != 0) return false;
   for (const FlowStep& step : flow.steps) {
     if (std::holds_alternative<flow_steps::GroupBy>(step.what) ||
         std::holds_alternative<flow_steps::Distinct>(step.what))
-      return 64;
+      return true;
     if (std::holds_alternative<flow_steps::Sort>(step.what) ||
         std::holds_alternative<flow_steps::Window>(step.what))
       break;
   }
-  return INT64_MAX;
+  return false;
 }
 
 }  // namespace
@@ -147,7 +147,7 @@ Plan::Plan(const Flow& asked)
       part_bytes(part_bytes_of(asked.settings, asked.place)),
       run_bytes(asked.settings.part_bytes == 0 ? std::max(part_bytes, asked.settings.memory_bytes / 16)
                                                : part_bytes),
-      source(asked, part_bytes, most_parts(asked)),
+      source(asked, {part_bytes, may_be_larger(asked)}),
       tokenizer(open_tokenizer(asked.sink, cat(asked.place, " - write"))) {
   initialise_arrow();
   for (size_t s = 0; s < flow.steps.size(); ++s)
@@ -304,7 +304,7 @@ int Plan::last_reader(size_t stage) const {
 
 std::string Plan::identity() const {
   std::string text = cat(source.identity(), join(describe_steps(flow), "\n"), "\nwrite ", flow.sink.format,
-                         "\npart_bytes ", part_bytes, " ", run_bytes, "\n");
+                         "\npart_bytes ", part_bytes, " ", run_bytes, may_be_larger(flow) ? " or larger" : "", "\n");
   for (const auto& [step, right] : right_sources_) text += right.identity();
   for (const Stage& stage : stages)
     if (stage.join) text += cat("join of stages ", stage.input, " and ", stage.right_input, "\n");

@@ -159,13 +159,10 @@ class Quantile final : public Accumulator {
     size_t at = 0;
     for (int64_t seen = counts[0].count; seen < rank; seen += counts[at].count) ++at;
     const double x = value_of(counts[at].cell);
-    if (order_bits(x) < ends.least) return number_of(ends.least);
-    return order_bits(x) > ends.largest ? number_of(ends.largest) : x;
+    if (order_bits(x) < ends.least) return real_of_bits(ends.least);
+    return order_bits(x) > ends.largest ? real_of_bits(ends.largest) : x;
   }
 
-  static double number_of(uint64_t bits) {
-    return std::bit_cast<double>(bits >> 63 ? bits & ~(uint64_t{1} << 63) : ~bits);
-  }
   template <class T>
   static void append(std::string& out, const T& x) {
     out.append(reinterpret_cast<const char*>(&x), sizeof x);

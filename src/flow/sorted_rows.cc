@@ -76,7 +76,7 @@ class Collector final : public RunMaker {
     const auto bytes = std::make_shared<std::string>();
     std::vector<size_t> ends = {0};
     int64_t known = seen_->size();
-    seen_->find_or_add_all(WithoutPlaces{keys}, number_of_);
+    seen_->find_or_add_all(WithoutPlaces{keys}, 0, keys.size(), number_of_);
     for (int64_t row = 0; row < keys.size(); ++row) {
       if (number_of_[static_cast<size_t>(row)] != known) continue;  // new ones get the next numbers
       ++known;

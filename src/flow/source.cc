@@ -61,10 +61,15 @@ Format format_of(const std::string& named, const std::string& first_path, const 
 /// next ones.
 class Cutter {
  public:
-  explicit Cutter(int64_t part_bytes) : part_bytes_(part_bytes) {}
+  Cutter(const PartSize& size, int64_t total) : size_(size), total_(total), part_bytes_(size.at(0, total)) {}
+  /// What fits into a part that begins here.
+  int64_t next_bytes() const { return size_.at(done_, total_); }
   void add(Segment segment, int64_t bytes) {
-    if (parts_.empty() || (parts_.back().bytes > 0 && parts_.back().bytes + bytes > part_bytes_))
+    if (parts_.empty() || (parts_.back().bytes > 0 && parts_.back().bytes + bytes > part_bytes_)) {
       parts_.emplace_back();
+      part_bytes_ = next_bytes();
+    }
+    done_ += bytes;
     SourcePart& part = parts_.back();
     if (!part.segments.empty() && part.segments.back().file == segment.file &&
         part.segments.back().end == segment.begin)
@@ -76,7 +81,9 @@ class Cutter {
   std::vector<SourcePart> parts() { return parts_.empty() ? std::vector<SourcePart>(1) : std::move(parts_); }
 
  private:
-  int64_t part_bytes_;
+  const PartSize size_;
+  const int64_t total_;
+  int64_t part_bytes_, done_ = 0;
   std::vector<SourcePart> parts_;
 };
 
@@ -102,7 +109,12 @@ void BadRecords::add(const std::string& path, int64_t line, int64_t byte, const 
   lines += "}\n";
 }
 
-Source::Source(const FlowRead& spec, int64_t part_bytes, const std::string& place, int64_t most_parts)
+int64_t PartSize::at(int64_t done, int64_t total) const {
+  constexpr int64_t kShare = 8, kMost = 64;  // of what is left; of the small ones at the end
+  return may_be_larger ? std::max({least, (total - done) / kShare, total / kMost}) : least;
+}
+
+Source::Source(const FlowRead& spec, const PartSize& part_size, const std::string& place)
     : spec_(spec), place_(place) {
   if (spec.bad_records != "stop" && spec.bad_records != "skip" && spec.bad_records != "collect")
     throw InputError(cat(place, ": bad_records: got ", spec.bad_records, ", want stop, skip or collect"));
@@ -135,8 +147,7 @@ Source::Source(const FlowRead& spec, int64_t part_bytes, const std::string& plac
     for (const int64_t size : sizes[f]) total += size;
     if (!is_columnar(format_)) total += files_[f].state.bytes;
   }
-  part_bytes = std::max(part_bytes, total / most_parts);
-  Cutter cutter(part_bytes);
+  Cutter cutter(part_size, total);
   for (int64_t f = 0; f < static_cast<int64_t>(files_.size()); ++f) {
     const SourceFile& file = files_[static_cast<size_t>(f)];
     if (is_columnar(format_)) {
@@ -147,8 +158,8 @@ Source::Source(const FlowRead& spec, int64_t part_bytes, const std::string& plac
     } else if (file.packing != Packing::kNone || format_ == Format::kImages) {
       cutter.add({f, 0, INT64_MAX}, file.state.bytes);
     } else {
-      for (int64_t begin = 0; begin < file.state.bytes; begin += part_bytes) {
-        const int64_t end = std::min(begin + part_bytes, file.state.bytes);
+      for (int64_t begin = 0, end = 0; begin < file.state.bytes; begin = end) {
+        end = std::min(begin + cutter.next_bytes(), file.state.bytes);
         cutter.add({f, begin, end}, end - begin);
       }
     }

@@ -53,12 +53,21 @@ class Reader {
   virtual Batch next() = 0;  // null at the end
 };
 
+/// How much input makes a part. Where parts may be larger, the first have a large share of what there is and each that
+/// follows a smaller one: so they are few, and devices that share them end together all the same.
+struct PartSize {
+  int64_t least;  // bytes
+  bool may_be_larger;
+  PartSize(int64_t least_bytes, bool larger = false) : least(least_bytes), may_be_larger(larger) {}
+  /// Of a part with so much before it.
+  int64_t at(int64_t done, int64_t total) const;
+};
+
 /// Immutable; any thread.
 class Source {
  public:
-  /// Lists the files, opens the first to know the columns. Parts grow beyond part_bytes where they would be
-  /// more than about `most_parts`. Throws InputError.
-  Source(const FlowRead&, int64_t part_bytes, const std::string& place, int64_t most_parts = INT64_MAX);
+  /// Lists the files, opens the first to know the columns. Throws InputError.
+  Source(const FlowRead&, const PartSize&, const std::string& place);
 
   /// Where the format lies in columns, only these are read from here on.
   void keep_columns(const Names&);

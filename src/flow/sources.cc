@@ -14,9 +14,9 @@ constexpr double kMostOften = 1000;
 
 }  // namespace
 
-Sources::Sources(const Flow& flow, int64_t part_bytes, int64_t most_parts) : seed_(flow.settings.seed) {
+Sources::Sources(const Flow& flow, const PartSize& part_size) : seed_(flow.settings.seed) {
   const auto add_read = [&](const FlowRead& read, double weight, const std::string& place) {
-    add(Source(read, part_bytes, place, most_parts), weight, place);
+    add(Source(read, part_size, place), weight, place);
   };
   add_read(flow.source, flow.weight, cat(flow.place, " - read"));
   for (size_t i = 0; i < flow.mixed.size(); ++i)

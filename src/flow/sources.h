@@ -15,7 +15,7 @@ namespace shoal::flow {
 class Sources {
  public:
   /// Throws InputError, also where the columns of one are not those of the first.
-  Sources(const Flow&, int64_t part_bytes, int64_t most_parts);
+  Sources(const Flow&, const PartSize&);
   /// One alone.
   explicit Sources(Source);
 

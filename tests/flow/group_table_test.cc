@@ -20,6 +20,21 @@ TEST(GroupTable, NumbersKeysInTheOrderInWhichTheyCome) {
   EXPECT_EQ(table.size(), 6);
 }
 
+// Slots have 16 bits for a length.
+TEST(GroupTable, TellsLongKeysApart) {
+  GroupTable table;
+  for (const size_t length : {65'534, 65'535, 65'536, 131'071, 200'000}) {
+    const std::string key(length, 'x'), other = std::string(length - 1, 'x') + "y";
+    const int64_t next = table.size();
+    EXPECT_EQ(table.find(key), -1) << length;
+    EXPECT_EQ(table.find_or_add(key), next);
+    EXPECT_EQ(table.find(other), -1) << length;
+    EXPECT_EQ(table.find_or_add(other), next + 1);
+    EXPECT_EQ(table.key(table.find(key)), key);
+  }
+  EXPECT_EQ(table.size(), 10);
+}
+
 // Where a run ends is decided by what its groups take, and must not depend on what a device did before.
 TEST(GroupTable, WhatItTakesIsWhatItsKeysTake) {
   const auto fill = [](GroupTable& table, int keys) {

@@ -5,8 +5,11 @@
 #include <arrow/util/compression.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
 #include <random>
 
+#include "base/text.h"
 #include "flow/tables.h"
 #include "flow/writers.h"
 #include "shoal/error.h"
@@ -231,12 +234,30 @@ TEST_F(Reading, OnlyTheColumnsThatAreNeeded) {
   }
 }
 
-/// Parts grow where there would be too many.
-TEST_F(Reading, NoMorePartsThanAsked) {
-  const auto read = file("a.txt", std::string(10'000, '\n'));
-  EXPECT_EQ(Source(read, 10, "read").parts().size(), 1000u);
-  EXPECT_EQ(Source(read, 10, "read", 8).parts().size(), 8u);
-  EXPECT_EQ(Source(read, 5000, "read", 8).parts().size(), 2u);
+/// Where parts may be larger they are few: each an eighth of what is left, down to a 64th of all.
+TEST_F(Reading, LargePartsComeFirst) {
+  const auto read = file("a.txt", std::string(6'400, '\n'));
+  const auto sizes = [](const Source& source) {
+    std::vector<int64_t> sizes;
+    for (const SourcePart& part : source.parts()) sizes.push_back(part.bytes);
+    return sizes;
+  };
+  EXPECT_EQ(sizes(Source(read, 3'000, "read")), (std::vector<int64_t>{3'000, 3'000, 400}));
+  EXPECT_EQ(sizes(Source(read, {3'000, true}, "read")), (std::vector<int64_t>{3'000, 3'000, 400}));
+  const std::vector<int64_t> large = sizes(Source(read, {10, true}, "read"));
+  EXPECT_EQ(large.front(), 800);
+  EXPECT_EQ(large[1], 700);
+  EXPECT_TRUE(std::is_sorted(large.rbegin(), large.rend()));
+  EXPECT_EQ(large[large.size() - 2], 100);
+  EXPECT_EQ(std::accumulate(large.begin(), large.end(), int64_t{0}), 6'400);
+  EXPECT_LT(large.size(), 30u);
+  // Small files stay whole, and share a part.
+  FlowRead many;
+  for (int i = 0; i < 64; ++i) many.paths.push_back(file(cat("b", 100 + i, ".txt"), std::string(100, '\n')).paths[0]);
+  const std::vector<int64_t> shared = sizes(Source(many, {10, true}, "read"));
+  EXPECT_EQ(shared.front(), 800);
+  EXPECT_EQ(shared[1], 700);
+  EXPECT_EQ(std::accumulate(shared.begin(), shared.end(), int64_t{0}), 6'400);
 }
 
 }  // namespace
