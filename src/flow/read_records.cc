@@ -18,14 +18,16 @@ char separator_of(Format format) { return format == Format::kTsv ? '\t' : ','; }
 class RecordReader final : public Reader {
  public:
   RecordReader(const SourceFile& file, const Segment& segment, Format format, const FlowRead& spec,
-               const SchemaPtr& schema, BadRecords& bad)
+               const SchemaPtr& schema, const SchemaPtr& kept, BadRecords& bad)
       : file_(file),
         end_(segment.end),
         format_(format),
         bad_(bad),
         lines_(file, segment.begin),
-        rows_(schema),
+        rows_(kept),
         schema_(schema) {
+    for (const auto& field : schema->fields())
+      columns_.push_back({field->name(), cell_type(*field->type()), kept->GetFieldIndex(field->name())});
     const bool is_csv = format == Format::kCsv || format == Format::kTsv;
     std::string_view line;
     if (is_csv && spec.header && segment.begin == 0 && lines_.next(line)) check_header(line);
@@ -53,13 +55,18 @@ class RecordReader final : public Reader {
   }
 
  private:
+  struct Column {
+    std::string name;
+    CellType type;
+    int place;  // among those that are kept; -1: none
+  };
+
   void check_header(std::string_view line) {
     if (line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
     size_t count = 0;
     split_csv(line, separator_of(format_), cells_, count);
-    bool equal = count == static_cast<size_t>(schema_->num_fields());
-    for (size_t c = 0; equal && c < count; ++c)
-      equal = cells_[c].text == schema_->field(static_cast<int>(c))->name();
+    bool equal = count == columns_.size();
+    for (size_t c = 0; equal && c < count; ++c) equal = cells_[c].text() == columns_[c].name;
     if (!equal)
       throw InputError(cat(file_.path, ":1 - header: got ", std::string(line.substr(0, 100)), ", want ",
                            join(names_of(*schema_), std::string(1, separator_of(format_))),
@@ -74,19 +81,20 @@ class RecordReader final : public Reader {
     return format_ == Format::kJsonl ? parse_json(line) : parse_csv(line);
   }
 
-  std::string put(int column, const Cell& cell) {
-    if (cell.is_null || rows_.set(column, cell.text)) return "";
-    const auto& field = *schema_->field(column);
-    return cat("column ", field.name(), ": got ", cell.text.substr(0, 40), ", want ",
-               wanted(cell_type(*field.type())));
+  // What is not kept may be wrong all the same.
+  std::string put(const Column& column, const Cell& cell) {
+    if (cell.is_null) return "";
+    const std::string_view text = cell.text();
+    if (column.place >= 0 ? rows_.set(column.place, text) : is_of_type(text, column.type)) return "";
+    return cat("column ", column.name, ": got ", text.substr(0, 40), ", want ", wanted(column.type));
   }
 
   std::string parse_csv(std::string_view line) {
     size_t count = 0;
     std::string wrong = split_csv(line, separator_of(format_), cells_, count);
-    if (wrong.empty() && count != static_cast<size_t>(schema_->num_fields()))
-      wrong = cat("got ", count, " cells, want ", schema_->num_fields());
-    for (size_t c = 0; wrong.empty() && c < count; ++c) wrong = put(static_cast<int>(c), cells_[c]);
+    if (wrong.empty() && count != columns_.size())
+      wrong = cat("got ", count, " cells, want ", columns_.size());
+    for (size_t c = 0; wrong.empty() && c < count; ++c) wrong = put(columns_[c], cells_[c]);
     return wrong;
   }
 
@@ -94,11 +102,11 @@ class RecordReader final : public Reader {
     size_t count = 0;
     std::string wrong = split_json(line, members_, count);
     for (size_t m = 0; wrong.empty() && m < count; ++m) {
-      const int expected = static_cast<int>(m);  // most often the members stand in the order of the columns
-      const bool as_expected =
-          expected < schema_->num_fields() && schema_->field(expected)->name() == members_[m].first;
-      const int column = as_expected ? expected : column_of(*schema_, members_[m].first);
-      if (column >= 0) wrong = put(column, members_[m].second);
+      const std::string_view name = members_[m].name.text();
+      auto column = columns_.begin() + static_cast<std::ptrdiff_t>(std::min(m, columns_.size()));
+      if (column == columns_.end() || column->name != name)  // most often they stand in the order of the columns
+        column = std::ranges::find(columns_, name, &Column::name);
+      if (column != columns_.end()) wrong = put(*column, members_[m].value);
     }
     return wrong;
   }
@@ -111,7 +119,8 @@ class RecordReader final : public Reader {
   RowBuilder rows_;
   SchemaPtr schema_;
   std::vector<Cell> cells_;
-  std::vector<std::pair<std::string, Cell>> members_;
+  std::vector<Column> columns_;
+  std::vector<Member> members_;
   bool ended_ = false;
 };
 
@@ -125,9 +134,9 @@ class Guess {
     double real;
     bool truth;
     const bool quoted = quotes_are_text && cell.is_quoted;
-    can_be_int_ = can_be_int_ && !quoted && parse_cell(cell.text, whole);
-    can_be_float_ = can_be_float_ && !quoted && parse_cell(cell.text, real);
-    can_be_bool_ = can_be_bool_ && !quoted && parse_cell(cell.text, truth);
+    can_be_int_ = can_be_int_ && !quoted && parse_cell(cell.text(), whole);
+    can_be_float_ = can_be_float_ && !quoted && parse_cell(cell.text(), real);
+    can_be_bool_ = can_be_bool_ && !quoted && parse_cell(cell.text(), truth);
   }
   CellType type() const {
     if (!seen_) return CellType::kText;
@@ -144,16 +153,16 @@ class Guess {
 using NameList = std::vector<std::string>;
 
 void see_json(Lines& lines, NameList& names, std::vector<Guess>& guesses) {
-  std::vector<std::pair<std::string, Cell>> members;
+  std::vector<Member> members;
   std::string_view line;
   for (int n = 0; n < kGuessedFrom && lines.next(line); ++n) {
     size_t count = 0;
     if (!split_json(line, members, count).empty()) continue;  // the reader says so later
     for (size_t m = 0; m < count; ++m) {
-      auto at = std::find(names.begin(), names.end(), members[m].first);
-      if (at == names.end()) at = names.insert(names.end(), members[m].first);
+      auto at = std::find(names.begin(), names.end(), members[m].name.text());
+      if (at == names.end()) at = names.insert(names.end(), std::string(members[m].name.text()));
       guesses.resize(names.size());
-      guesses[static_cast<size_t>(at - names.begin())].see(members[m].second, true);
+      guesses[static_cast<size_t>(at - names.begin())].see(members[m].value, true);
     }
   }
 }
@@ -166,7 +175,7 @@ void see_csv(Lines& lines, Format format, bool header, NameList& names, std::vec
     if (n == 0 && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
     if (!split_csv(line, separator_of(format), cells, count).empty()) continue;
     if (n == 0) {
-      for (size_t c = 0; c < count; ++c) names.push_back(header ? cells[c].text : cat("column_", c + 1));
+      for (size_t c = 0; c < count; ++c) names.push_back(header ? std::string(cells[c].text()) : cat("column_", c + 1));
       guesses.resize(count);
       if (header) continue;
     }
@@ -177,8 +186,9 @@ void see_csv(Lines& lines, Format format, bool header, NameList& names, std::vec
 }  // namespace
 
 std::unique_ptr<Reader> read_records(const SourceFile& file, const Segment& segment, Format format,
-                                     const FlowRead& spec, const SchemaPtr& schema, BadRecords& bad) {
-  return std::make_unique<RecordReader>(file, segment, format, spec, schema, bad);
+                                     const FlowRead& spec, const SchemaPtr& schema, const SchemaPtr& kept,
+                                     BadRecords& bad) {
+  return std::make_unique<RecordReader>(file, segment, format, spec, schema, kept, bad);
 }
 
 SchemaPtr schema_of_records(const SourceFile& file, Format format, const FlowRead& spec,

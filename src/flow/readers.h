@@ -7,9 +7,9 @@
 
 namespace shoal::flow {
 
-/// text, jsonl, csv, tsv.
+/// text, jsonl, csv, tsv: the columns `kept` of `schema`, whose others are read too, for they may be bad.
 std::unique_ptr<Reader> read_records(const SourceFile&, const Segment&, Format, const FlowRead&,
-                                     const SchemaPtr&, BadRecords&);
+                                     const SchemaPtr& schema, const SchemaPtr& kept, BadRecords&);
 /// fastq, fasta: columns id, comment, sequence, and of fastq quality.
 std::unique_ptr<Reader> read_sequences(const SourceFile&, const Segment&, Format, const SchemaPtr&,
                                        BadRecords&);

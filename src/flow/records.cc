@@ -60,17 +60,26 @@ class Json {
     return true;
   }
 
-  /// A text in quotes, unescaped into `out`.
-  bool text(std::string& out) {
-    out.clear();
+  /// A text in quotes.
+  bool text(Cell& cell) {
+    cell.is_null = cell.is_unescaped = false;
+    cell.is_quoted = true;
     if (!take('"')) return false;
     while (true) {
-      const size_t stop = text_.find_first_of("\"\\", at_);
+      const size_t begin = at_, stop = text_.find_first_of("\"\\", at_);
       if (stop == std::string_view::npos) return false;
-      out.append(text_.substr(at_, stop - at_));
+      const std::string_view plain = text_.substr(begin, stop - begin);
       at_ = stop + 1;
-      if (text_[stop] == '"') return true;
-      if (at_ >= text_.size() || !escape(out)) return false;
+      const bool ends = text_[stop] == '"';
+      if (ends && !cell.is_unescaped) {
+        cell.in_line = plain;
+        return true;
+      }
+      if (!cell.is_unescaped) cell.unescaped.clear();
+      cell.is_unescaped = true;
+      cell.unescaped.append(plain);
+      if (ends) return true;
+      if (at_ >= text_.size() || !escape(cell.unescaped)) return false;
     }
   }
 
@@ -98,13 +107,10 @@ class Json {
 
   bool any(Cell& cell) {
     skip_space();
-    cell.is_null = cell.is_quoted = false;
+    cell.is_null = cell.is_quoted = cell.is_unescaped = false;
     if (at_ >= text_.size()) return false;
     const char c = text_[at_];
-    if (c == '"') {
-      cell.is_quoted = true;
-      return text(cell.text);
-    }
+    if (c == '"') return text(cell);
     const size_t begin = at_;
     if (c == '{' || c == '[') {
       if (!skip_nested()) return false;
@@ -114,14 +120,15 @@ class Json {
                                     text_[at_] == '+' || text_[at_] == '-' || text_[at_] == '.'))
         ++at_;
     }
-    cell.text.assign(text_.substr(begin, at_ - begin));
-    if (cell.text == "null") cell.is_null = true;
+    cell.in_line = text_.substr(begin, at_ - begin);
+    cell.is_null = cell.in_line == "null";
     return at_ > begin;
   }
 
  private:
   bool skip_nested() {
-    std::string open, unused;
+    std::string open;
+    Cell unused;
     do {
       skip_space();
       if (at_ >= text_.size()) return false;
@@ -153,24 +160,30 @@ std::string split_csv(std::string_view line, char separator, std::vector<Cell>& 
     if (num_cells == cells.size()) cells.emplace_back();
     Cell& cell = cells[num_cells++];
     cell.is_quoted = at < line.size() && line[at] == '"';
-    cell.is_null = false;
+    cell.is_null = cell.is_unescaped = false;
     if (cell.is_quoted) {
-      cell.text.clear();
       ++at;
       while (true) {
-        const size_t quote = line.find('"', at);
+        const size_t begin = at, quote = line.find('"', at);
         if (quote == std::string_view::npos) return "a quote is not closed on its line";
-        cell.text.append(line.substr(at, quote - at));
         at = quote + 1;
-        if (at >= line.size() || line[at] != '"') break;
-        cell.text.push_back('"');
+        const bool ends = at >= line.size() || line[at] != '"';  // else two stand for one
+        const std::string_view plain = line.substr(begin, quote + (ends ? 0 : 1) - begin);
+        if (ends && !cell.is_unescaped) {
+          cell.in_line = plain;
+          break;
+        }
+        if (!cell.is_unescaped) cell.unescaped.clear();
+        cell.is_unescaped = true;
+        cell.unescaped.append(plain);
+        if (ends) break;
         ++at;
       }
       if (at < line.size() && line[at] != separator) return "text after a closed quote";
     } else {
       size_t end = line.find(separator, at);
       if (end == std::string_view::npos) end = line.size();
-      cell.text.assign(line.substr(at, end - at));
+      cell.in_line = line.substr(at, end - at);
       cell.is_null = end == at;
       at = end;
     }
@@ -179,8 +192,7 @@ std::string split_csv(std::string_view line, char separator, std::vector<Cell>& 
   }
 }
 
-std::string split_json(std::string_view line, std::vector<std::pair<std::string, Cell>>& members,
-                       size_t& num_members) {
+std::string split_json(std::string_view line, std::vector<Member>& members, size_t& num_members) {
   Json json(line);
   num_members = 0;
   if (!json.take('{')) return "not a JSON object";
@@ -230,7 +242,7 @@ void append_json_text(std::string& out, std::string_view text) {
 }
 
 bool is_utf8(std::string_view text) {
-  arrow::util::InitializeUTF8();
+  [[maybe_unused]] static const bool kIsReady = (arrow::util::InitializeUTF8(), true);
   return arrow::util::ValidateUTF8(reinterpret_cast<const uint8_t*>(text.data()),
                                    static_cast<int64_t>(text.size()));
 }

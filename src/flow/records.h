@@ -3,16 +3,22 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace shoal::flow {
 
-/// A cell of CSV or a member of a JSON object.
+/// A cell of CSV, or a name or value of a JSON object. Valid as long as its line is.
 struct Cell {
-  std::string text;
+  std::string_view in_line;
+  std::string unescaped;   // where what is meant does not stand in the line so
+  bool is_unescaped = false;
   bool is_null = false;    // nothing between the separators, without quotes; JSON's null
   bool is_quoted = false;  // text in quotes
+
+  std::string_view text() const { return is_unescaped ? unescaped : in_line; }
+};
+struct Member {
+  Cell name, value;
 };
 
 /// The cells of a line of CSV (RFC 4180; a quoted cell ends on its line). Returns what is wrong, or "".
@@ -20,9 +26,8 @@ struct Cell {
 std::string split_csv(std::string_view line, char separator, std::vector<Cell>& cells, size_t& num_cells);
 
 /// The members of a JSON object on one line; objects and arrays inside stay as their text. Returns what is
-/// wrong, or "".
-std::string split_json(std::string_view line, std::vector<std::pair<std::string, Cell>>& members,
-                       size_t& num_members);
+/// wrong, or "". The same.
+std::string split_json(std::string_view line, std::vector<Member>& members, size_t& num_members);
 
 /// Text as JSON writes it, with its quotes.
 void append_json_text(std::string& out, std::string_view text);

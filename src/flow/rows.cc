@@ -74,6 +74,23 @@ bool parse_cell(std::string_view text, bool& truth) {
   return truth || text == "false" || text == "False" || text == "FALSE";
 }
 
+bool is_of_type(std::string_view text, CellType type) {
+  int64_t whole;
+  double real;
+  bool truth;
+  switch (type) {
+    case CellType::kInt:
+      return parse_cell(text, whole);
+    case CellType::kFloat:
+      return parse_cell(text, real);
+    case CellType::kBool:
+      return parse_cell(text, truth);
+    case CellType::kText:
+      break;
+  }
+  return true;
+}
+
 RowBuilder::RowBuilder(SchemaPtr schema)
     : schema_(std::move(schema)), cells_(static_cast<size_t>(schema_->num_fields())) {
   for (const auto& field : schema_->fields()) {
@@ -107,33 +124,44 @@ void RowBuilder::clear() {
   for (Cell& cell : cells_) cell.is_set = false;
 }
 
+void RowBuilder::reserve() {
+  constexpr int64_t kRows = 1024;
+  if (rows_ % kRows != 0) return;
+  static const std::string kPlace = "rows";
+  for (const auto& builder : builders_) require(builder->Reserve(kRows), kPlace);
+}
+
 void RowBuilder::commit() {
+  reserve();
+  bytes_ += static_cast<int64_t>(8 * cells_.size());
   for (size_t c = 0; c < cells_.size(); ++c) {
-    const Cell& cell = cells_[c];
+    Cell& cell = cells_[c];
     arrow::ArrayBuilder& builder = *builders_[c];
-    bytes_ += 8;
-    if (!cell.is_set) {
-      require(builder.AppendNull(), "rows");
-      continue;
-    }
+    const auto append = [&]<class Builder>(Builder& to, const auto& value) {
+      cell.is_set ? to.UnsafeAppend(value) : to.UnsafeAppendNull();
+    };
     switch (types_[c]) {
       case CellType::kInt:
-        require(static_cast<arrow::Int64Builder&>(builder).Append(cell.whole), "rows");
+        append(static_cast<arrow::Int64Builder&>(builder), cell.whole);
         break;
       case CellType::kFloat:
-        require(static_cast<arrow::DoubleBuilder&>(builder).Append(cell.real), "rows");
+        append(static_cast<arrow::DoubleBuilder&>(builder), cell.real);
         break;
       case CellType::kBool:
-        require(static_cast<arrow::BooleanBuilder&>(builder).Append(cell.whole != 0), "rows");
+        append(static_cast<arrow::BooleanBuilder&>(builder), cell.whole != 0);
         break;
-      case CellType::kText:
-        require(static_cast<arrow::StringBuilder&>(builder).Append(cell.text), "rows");
-        bytes_ += static_cast<int64_t>(cell.text.size());
+      case CellType::kText: {
+        auto& texts = static_cast<arrow::StringBuilder&>(builder);
+        const int64_t bytes = cell.is_set ? static_cast<int64_t>(cell.text.size()) : 0;
+        if (const arrow::Status status = texts.ReserveData(bytes); !status.ok()) require(status, "rows");
+        append(texts, std::string_view(cell.text));
+        bytes_ += bytes;
         break;
+      }
     }
+    cell.is_set = false;
   }
   ++rows_;
-  clear();
 }
 
 Batch RowBuilder::finish() {

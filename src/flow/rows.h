@@ -24,6 +24,7 @@ const char* wanted(CellType);
 bool parse_cell(std::string_view text, int64_t& whole);
 bool parse_cell(std::string_view text, double& real);
 bool parse_cell(std::string_view text, bool& truth);
+bool is_of_type(std::string_view text, CellType);
 
 class RowBuilder {
  public:
@@ -51,6 +52,8 @@ class RowBuilder {
     double real = 0;
     std::string text;
   };
+  void reserve();
+
   SchemaPtr schema_;
   std::vector<CellType> types_;
   std::vector<Cell> cells_;

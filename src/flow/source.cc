@@ -168,7 +168,7 @@ Source::Source(const FlowRead& spec, const PartSize& part_size, const std::strin
 }
 
 void Source::keep_columns(const Names& names) {
-  if (!is_columnar(format_)) return;  // a line is read whole: its other cells may be bad
+  if (format_ == Format::kImages || format_ == Format::kFastq || format_ == Format::kFasta) return;
   arrow::FieldVector kept;
   for (const auto& field : file_schema_->fields())
     if (names.contains(field->name())) kept.push_back(field);
@@ -189,7 +189,7 @@ std::unique_ptr<Reader> Source::open(const Segment& segment, BadRecords& bad) co
   if (format_ == Format::kImages) return read_image(file, schema_, bad);
   if (format_ == Format::kFastq || format_ == Format::kFasta)
     return read_sequences(file, segment, format_, schema_, bad);
-  return read_records(file, segment, format_, spec_, schema_, bad);
+  return read_records(file, segment, format_, spec_, file_schema_, schema_, bad);
 }
 
 BadRecords Source::policy() const {

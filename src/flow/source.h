@@ -69,7 +69,7 @@ class Source {
   /// Lists the files, opens the first to know the columns. Throws InputError.
   Source(const FlowRead&, const PartSize&, const std::string& place);
 
-  /// Where the format lies in columns, only these are read from here on.
+  /// Only these are given from here on; not of sequences and images, which have few.
   void keep_columns(const Names&);
 
   const SchemaPtr& schema() const { return schema_; }
