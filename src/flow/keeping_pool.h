@@ -35,7 +35,7 @@ class KeepingPool final : public arrow::MemoryPool {
  private:
   void count(int64_t bytes);
   static constexpr size_t kClasses = 128;
-  arrow::MemoryPool* below_ = arrow::default_memory_pool();
+  arrow::MemoryPool* below_ = arrow::system_memory_pool();
   std::mutex mutex_;
   std::array<std::vector<uint8_t*>, kClasses> free_;  // by size class
   std::atomic<int64_t> most_kept_ = int64_t{64} << 20, kept_ = 0, in_use_ = 0, most_in_use_ = 0;

@@ -15,7 +15,7 @@ namespace {
 
 std::unique_ptr<parquet::arrow::FileReader> open_parquet(const std::string& path, const Input& input) {
   parquet::arrow::FileReaderBuilder builder;
-  if (const arrow::Status status = builder.Open(input.file()); !status.ok())
+  if (const arrow::Status status = builder.Open(input.file(), parquet::ReaderProperties(&memory())); !status.ok())
     throw InputError(cat(path, " - not Parquet: ", reason(status)));
   parquet::ArrowReaderProperties properties(/*use_threads=*/false);
   properties.set_batch_size(16'384);

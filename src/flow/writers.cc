@@ -48,7 +48,8 @@ class ParquetWriter final : public FileWriter {
   ParquetWriter(const SchemaPtr& schema, const std::filesystem::path& folder, const std::string& name)
       : FileWriter(folder, name) {
     const auto properties = parquet::WriterProperties::Builder()
-                                .compression(parquet::Compression::SNAPPY)
+                                .memory_pool(&memory())
+                                ->compression(parquet::Compression::SNAPPY)
                                 // a column with more values than this is written faster without
                                 ->dictionary_pagesize_limit(1 << 16)
                                 ->build();
