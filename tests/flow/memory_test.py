@@ -3,7 +3,7 @@
     memory_test.py FLOW_PROGRAM [--rows 2000000] [--all]
 
 Looked at every few milliseconds: the memory of each process that no file stands behind (RssAnon in /proc/PID/status), summed over the processes. It may be `memory`, and PROCESS
-for each: parts are as large as the limit allows, but what copies of them, Arrow's pools and libraries take is not counted. What is mapped of files is the system's cache. Needs
+for each, which libraries and small allocations take. What is mapped of files is the system's cache. Needs
 the Python of .deps/python."""
 import argparse
 import pathlib
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-PROCESS = 48  # MiB beside the limit, for each process; docs/limits.md says the same
+PROCESS = 16  # MiB beside the limit, for each process; docs/limits.md says the same
 STEPS = {
     "sort": 'sort = ["-x"]',
     "group": 'group_by = ["s"]\naggregates = { c = "count()", s2 = "sum(n)", m = "mean(x)" }',
