@@ -1,12 +1,14 @@
-"""Flows beside DuckDB, polars and GNU sort, in turns, two threads or devices each.
+"""Flows on two devices beside flows on one, DuckDB, polars, GNU sort, PySpark and fastp, in turns, two threads each.
 
     bench/flow.py FLOW_PROGRAM [--rows 5000000] [--rounds 3] [--folder /tmp/bench-flow]
 
-FLOW_PROGRAM is build/tests/flow_program (cmake --build build --target flow_program), or `build/shoal data`. Run it with the Python of .deps/python, which has DuckDB; polars
-is taken where it is installed. Every side reads the same files and writes Parquet (text for words). Prints the median seconds, the spread, and each peer's time over flow's."""
+FLOW_PROGRAM is build/tests/flow_program (cmake --build build --target flow_program), or `build/shoal data`. Run it with the Python of .deps/python, which has DuckDB; polars,
+PySpark and fastp are taken where they are installed. Every side reads the same files and writes Parquet (GNU sort: text; of reads: tab-separated text and FASTQ). Prints the
+median seconds, the spread, and each peer's time over flow's."""
 import argparse
 import os
 import pathlib
+import random
 import shlex
 import shutil
 import statistics
@@ -21,6 +23,15 @@ db.execute(sys.argv[1])
 """
 POLARS = """import polars as pl, sys
 exec(sys.argv[1])
+"""
+PYSPARK = """import os, pyspark, sys
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import explode, split
+
+spark = SparkSession.builder.master("local[2]").config("spark.driver.memory", "8g").config("spark.ui.enabled", "false").getOrCreate()
+lines = spark.read.text("t.txt")
+out = lines.select(explode(split("value", " ")).alias("text")).groupBy("text").count() if sys.argv[1] == "words" else lines.distinct()
+out.write.parquet("out")
 """
 QUERIES = {  # steps of flow, DuckDB's query, polars' expression
     "filter parquet": ("t.parquet", '[[step]]\nfilter = "n > 500 and x < 50.0"', "select * from 't.parquet' where n > 500 and x < 50",
@@ -37,6 +48,8 @@ QUERIES = {  # steps of flow, DuckDB's query, polars' expression
 WORDS = '[[step]]\nflat_map = { column = "text", by = "words" }\n[[step]]\ngroup_by = ["text"]\naggregates = { c = "count()" }'
 DISTINCT = '[[step]]\ndistinct = ["text"]'
 GNU_DISTINCT = "LC_ALL=C sort -u --parallel=2 t.txt > out"
+READS = '[[step]]\nfilter = "length(sequence) >= 50 and mean_quality(quality) >= 30.0"'
+FASTP = "fastp -i reads.fastq -o out -w 2 -A -G -u 100 -n 50 -l 50 --average_qual 30 -j /dev/null -h /dev/null"
 GNU_WORDS = "tr -s ' ' '\\n' < t.txt | LC_ALL=C sort --parallel=2 | uniq -c > out"
 
 
@@ -55,22 +68,45 @@ def make_data(folder, rows):
     db.execute(f"copy (select coalesce(s, 'none') || ' ' || u from t) to '{folder}/t.txt' (header false, quote '', delimiter '|')")
 
 
-def flow_command(program, folder, source, steps):
-    (folder / "p.toml").write_text(f'[read]\npaths = ["{source}"]\n{steps}\n[write]\nout = "out"\nformat = "parquet"\n')
-    return [*shlex.split(program), "p.toml", "-n", "2"]
+def make_reads(folder, rows):
+    """Reads of 150 bases, half of them of a quality that is too low."""
+    if (folder / "reads.fastq").exists():
+        return
+    pick = random.Random(1)
+    bases = ["".join(pick.choices("ACGT", k=150)) for _ in range(1000)]
+    qualities = ["".join(chr(33 + max(2, min(40, round(pick.gauss(mean, 5))))) for _ in range(150)) for mean in range(20, 40) for _ in range(50)]
+    with open(folder / "reads.fastq", "w") as out:
+        for i in range(rows):
+            out.write(f"@read{i}\n{bases[i * 7 % 1000]}\n+\n{qualities[i * 13 % 1000]}\n")
+
+
+def flow_command(program, folder, source, steps, devices=2, sink="parquet"):
+    (folder / "p.toml").write_text(f'[read]\npaths = ["{source}"]\n{steps}\n[write]\nout = "out"\nformat = "{sink}"\n')
+    return [*shlex.split(program), "p.toml", "-n", str(devices)]
 
 
 def sides(program, folder):
     """name: {side: (prepare, command)}"""
     python, tasks = sys.executable, {}
-    have_polars = subprocess.run([python, "-c", "import polars"], capture_output=True).returncode == 0
+    has = {module: subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode == 0 for module in ("polars", "pyspark")}
+
+    def flow(source, steps, **how):
+        return {"flow": lambda: flow_command(program, folder, source, steps, **how),
+                "flow on one": lambda: flow_command(program, folder, source, steps, devices=1, **how)}
+
     for name, (source, steps, sql, expression) in QUERIES.items():
-        tasks[name] = {"flow": lambda source=source, steps=steps: flow_command(program, folder, source, steps),
+        tasks[name] = {**flow(source, steps),
                        "duckdb": lambda sql=sql: [python, "-c", DUCKDB, f"copy ({sql}) to 'out' (format parquet)"]}
-        if have_polars:
+        if has["polars"]:
             tasks[name]["polars"] = lambda expression=expression: [python, "-c", POLARS, expression]
-    tasks["words of text"] = {"flow": lambda: flow_command(program, folder, "t.txt", WORDS), "sort | uniq": lambda: ["bash", "-c", GNU_WORDS]}
-    tasks["distinct text"] = {"flow": lambda: flow_command(program, folder, "t.txt", DISTINCT), "sort -u": lambda: ["bash", "-c", GNU_DISTINCT]}
+    tasks["words of text"] = {**flow("t.txt", WORDS), "sort | uniq": lambda: ["bash", "-c", GNU_WORDS]}
+    tasks["distinct text"] = {**flow("t.txt", DISTINCT), "sort -u": lambda: ["bash", "-c", GNU_DISTINCT]}
+    if has["pyspark"]:
+        tasks["words of text"]["pyspark"] = lambda: [python, "-c", PYSPARK, "words"]
+        tasks["distinct text"]["pyspark"] = lambda: [python, "-c", PYSPARK, "distinct"]
+    tasks["reads"] = flow("reads.fastq", READS, sink="tsv")
+    if shutil.which("fastp"):
+        tasks["reads"]["fastp"] = lambda: FASTP.split()
     return tasks
 
 
@@ -79,7 +115,7 @@ def measure(command, folder):
     shutil.rmtree(out, ignore_errors=True)
     out.unlink(missing_ok=True)
     begin = time.monotonic()
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"POLARS_MAX_THREADS": "2"})
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"POLARS_MAX_THREADS": "2"})
     return time.monotonic() - begin
 
 
@@ -107,6 +143,7 @@ def main():
     options.program = shlex.join([str(pathlib.Path(words[0]).resolve()), *words[1:]])
     options.folder.mkdir(exist_ok=True)
     make_data(options.folder, options.rows)
+    make_reads(options.folder, options.rows // 20)
     for name, commands in sides(options.program, options.folder).items():
         if options.only not in name:
             continue
