@@ -21,6 +21,7 @@ CASES = {  # name: what llama.cpp does, threads or devices, requests
     "prompt, 1 core": ("prompt", 1, 1),
     "prompt, 2 cores": ("prompt", 2, 1),
     "16 answers, 1 core": ("batch", 1, 16),
+    "16 answers, 2 cores": ("batch", 2, 16),
 }
 
 
@@ -98,8 +99,10 @@ def main():
         if llama:
             ratios = [a / b for a, b in zip(ours[name], theirs[name])]
             print(f"  llama.cpp {line('', theirs[name])[12:]}; ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-    one, many = statistics.median(ours["decode, 1 core"]), statistics.median(ours["16 answers, 1 core"])
-    print(f"16 answers at once: {many / one:.2f} x one")
+    one = statistics.median(ours["decode, 1 core"])
+    for cores in ("1 core", "2 cores"):
+        many = statistics.median(a / b for a, b in zip(ours[f"16 answers, {cores}"], ours[f"decode, {cores}"]))
+        print(f"16 answers at once, {cores}: {many:.2f} x one")
     if llama:
         speed = statistics.median(bandwidth)
         print(f"memory: {speed / 1e9:.1f} GB/s read by one core; one answer reads {one * flags.model.stat().st_size / 1e9:.1f} GB/s, "
