@@ -120,7 +120,8 @@ class Sum final : public Accumulator {
   void add_all(const arrow::Array& column, const Groups& groups, const Add& add_one) {
     const auto totals = states_.column(column_);
     const bool has_nulls = column.null_count() > 0;
-    for (size_t row = 0; row < groups.size(); ++row) {
+    const size_t rows = groups.size();
+    for (size_t row = 0; row < rows; ++row) {
       if (has_nulls && column.IsNull(static_cast<int64_t>(row))) continue;
       Total& total = totals[groups[row]];
       ++total.count;

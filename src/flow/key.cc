@@ -22,10 +22,18 @@ char* put(char* out, uint64_t bits) {
 }
 char* put(char* out, int64_t number) { return put(out, order_bits(number)); }
 char* put(char* out, double number) { return put(out, order_bits(number)); }
-char* put(char* out, std::string_view text) {
+/// Texts are short: by words, the last of which may cover the one before, and without a call.
+char* copy(char* out, std::string_view text) {
+  constexpr size_t kWord = sizeof(uint64_t), kShort = 64;
+  if (text.size() < kWord || text.size() > kShort) return std::copy_n(text.data(), text.size(), out);
+  for (size_t at = 0; at + kWord < text.size(); at += kWord) std::memcpy(out + at, text.data() + at, kWord);
+  std::memcpy(out + text.size() - kWord, text.data() + text.size() - kWord, kWord);
+  return out + text.size();
+}
+char* put(char* out, std::string_view text, bool may_have_zero) {
   while (true) {  // 0 is written as 0 255, the end as 0 0: no key is the beginning of another
-    const size_t zero = std::min(text.find('\0'), text.size());
-    out = std::copy_n(text.data(), zero, out);
+    const size_t zero = may_have_zero ? std::min(text.find('\0'), text.size()) : text.size();
+    out = copy(out, text.substr(0, zero));
     *out++ = '\0';
     if (zero == text.size()) break;
     *out++ = '\xff';
@@ -42,11 +50,17 @@ struct Cursor {
   char* has_null;
   const char* begin;
 };
-using Putter = void (*)(Cursor&, const arrow::Array&, int64_t first, int64_t last, bool descending);
+struct Values {
+  const arrow::Array* array;
+  bool descending;
+  bool has_zero;  // a text of it, perhaps
+};
+using Putter = void (*)(Cursor&, const Values&, int64_t first, int64_t last);
 
 template <class ArrayType, class As>
-void put_values(Cursor& to, const arrow::Array& array, int64_t first, int64_t last, bool descending) {
-  const bool has_nulls = array.null_count() > 0;
+void put_values(Cursor& to, const Values& from, int64_t first, int64_t last) {
+  const arrow::Array& array = *from.array;
+  const bool has_nulls = array.null_count() > 0, descending = from.descending, has_zero = from.has_zero;
   const auto& values = static_cast<const ArrayType&>(array);
   for (int64_t row = first; row < last; ++row) {
     if (has_nulls && array.IsNull(row)) {
@@ -56,7 +70,7 @@ void put_values(Cursor& to, const arrow::Array& array, int64_t first, int64_t la
       *to.out++ = kValue;
       char* const value_begin = to.out;
       if constexpr (std::is_same_v<As, std::string_view>)
-        to.out = put(to.out, std::string_view(values.GetView(row)));
+        to.out = put(to.out, std::string_view(values.GetView(row)), has_zero);
       else
         to.out = put(to.out, static_cast<As>(values.Value(row)));
       if (descending)
@@ -66,19 +80,23 @@ void put_values(Cursor& to, const arrow::Array& array, int64_t first, int64_t la
   }
 }
 
-/// The most bytes that a column can take in the keys.
-size_t most_bytes(const arrow::Array& array) {
+/// The most bytes that a column can take in the keys, and whether a text has a 0 in it.
+struct Room {
+  size_t bytes;
+  bool has_zero = false;
+};
+Room room_for(const arrow::Array& array) {
   const size_t rows = static_cast<size_t>(array.length());
-  const auto text_bytes = [&](const auto& texts) {
+  const auto for_texts = [&](const auto& texts) {
     const size_t bytes = static_cast<size_t>(texts.total_values_length());
     const bool has_zero = bytes > 0 && std::memchr(texts.raw_data() + texts.value_offset(0), 0, bytes);
-    return bytes * (has_zero ? 2 : 1) + 3 * rows;
+    return Room{bytes * (has_zero ? 2 : 1) + 3 * rows, has_zero};
   };
   if (arrow::is_binary_like(array.type_id()))
-    return text_bytes(static_cast<const arrow::BinaryArray&>(array));
+    return for_texts(static_cast<const arrow::BinaryArray&>(array));
   if (arrow::is_large_binary_like(array.type_id()))
-    return text_bytes(static_cast<const arrow::LargeBinaryArray&>(array));
-  return rows * (1 + sizeof(uint64_t));
+    return for_texts(static_cast<const arrow::LargeBinaryArray&>(array));
+  return {rows * (1 + sizeof(uint64_t))};
 }
 
 struct Kind {
@@ -249,22 +267,24 @@ std::vector<std::string> KeyEncoder::kinds() const {
 Keys KeyEncoder::encode(const arrow::RecordBatch& batch, std::optional<int64_t> first_place) const {
   const int64_t rows = batch.num_rows();
   size_t most = first_place ? static_cast<size_t>(rows) * kPlaceBytes : 0;
-  for (const int column : columns_) most += most_bytes(*batch.column(column));
+  std::vector<std::pair<Values, Putter>> sources;
+  for (size_t c = 0; c < columns_.size(); ++c) {
+    const arrow::Array& array = *batch.column(columns_[c]);
+    const Room room = room_for(array);
+    most += room.bytes;
+    sources.push_back({{&array, descending_[c], room.has_zero}, kind_of(*array.type()).putter});
+  }
   Keys keys;
   keys.bytes_ = std::make_unique_for_overwrite<char[]>(most);
   keys.offsets_.assign(static_cast<size_t>(rows) + 1, 0);
   keys.has_null_.assign(static_cast<size_t>(rows), 0);
   Cursor to{keys.bytes_.get(), keys.offsets_.data() + 1, keys.has_null_.data(), keys.bytes_.get()};
-  std::vector<std::pair<const arrow::Array*, Putter>> sources;
-  for (const int column : columns_)
-    sources.push_back({batch.column(column).get(), kind_of(*batch.column(column)->type()).putter});
   if (sources.size() == 1 && !first_place) {
-    sources[0].second(to, *sources[0].first, 0, rows, descending_[0]);
+    sources[0].second(to, sources[0].first, 0, rows);
     return keys;
   }
   for (int64_t row = 0; row < rows; ++row) {
-    for (size_t c = 0; c < sources.size(); ++c)
-      sources[c].second(to, *sources[c].first, row, row + 1, descending_[c]);
+    for (const auto& [values, put_into] : sources) put_into(to, values, row, row + 1);
     if (first_place) to.out = put(to.out, static_cast<uint64_t>(*first_place + row));
     to.ends[row] = static_cast<size_t>(to.out - to.begin);
   }
