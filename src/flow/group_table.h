@@ -35,34 +35,19 @@ class GroupTable {
   }
 
   /// The number of the key, or -1.
-  int64_t find(std::string_view key) const {
-    if (slots_.empty()) return -1;
-    const uint32_t hash = hash_of(key);
-    for (size_t at = hash & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
-      const Slot& slot = slots_[at];
-      if (slot.is_free()) return -1;
-      if (is(slot, hash, key)) return slot.group;
-    }
-  }
+  int64_t find(std::string_view key) const { return find(key, hash_of(key)); }
 
   int64_t find_or_add(std::string_view key) { return find_or_add(key, hash_of(key)); }
 
   /// groups[i] for each of keys[begin + i] below `end`: the same, without waiting for memory at each.
   template <class KeysType>
   void find_or_add_all(const KeysType& keys, int64_t begin, int64_t end, std::vector<int64_t>& groups) {
-    constexpr size_t kFar = 24, kNear = 10;  // rows ahead: the slot, then the key it names
-    const size_t rows = static_cast<size_t>(end - begin);
-    hashes_.resize(rows);
-    groups.resize(rows);
-    for (size_t row = 0; row < rows; ++row) hashes_[row] = hash_of(keys[begin + static_cast<int64_t>(row)]);
-    for (size_t row = 0; row < rows; ++row) {
-      if (!slots_.empty()) {
-        if (row + kFar < rows) __builtin_prefetch(&slots_[hashes_[row + kFar] & (slots_.size() - 1)]);
-        if (row + kNear < rows)
-          __builtin_prefetch(bytes_.data() + slots_[hashes_[row + kNear] & (slots_.size() - 1)].begin());
-      }
-      groups[row] = find_or_add(keys[begin + static_cast<int64_t>(row)], hashes_[row]);
-    }
+    for_all(keys, begin, end, groups, [this](std::string_view key, uint32_t hash) { return find_or_add(key, hash); });
+  }
+  /// The same of find().
+  template <class KeysType>
+  void find_all(const KeysType& keys, std::vector<int64_t>& groups) {
+    for_all(keys, 0, keys.size(), groups, [this](std::string_view key, uint32_t hash) { return find(key, hash); });
   }
 
  private:
@@ -87,6 +72,32 @@ class GroupTable {
   /// At most half of the slots are taken.
   static size_t slots_for(size_t keys) {
     return keys == 0 ? 0 : std::max<size_t>(64, std::bit_ceil(2 * (keys + 1)));
+  }
+
+  template <class KeysType, class Look>
+  void for_all(const KeysType& keys, int64_t begin, int64_t end, std::vector<int64_t>& groups, const Look& look) {
+    constexpr size_t kFar = 24, kNear = 10;  // rows ahead: the slot, then the key it names
+    const size_t rows = static_cast<size_t>(end - begin);
+    hashes_.resize(rows);
+    groups.resize(rows);
+    for (size_t row = 0; row < rows; ++row) hashes_[row] = hash_of(keys[begin + static_cast<int64_t>(row)]);
+    for (size_t row = 0; row < rows; ++row) {
+      if (!slots_.empty()) {
+        if (row + kFar < rows) __builtin_prefetch(&slots_[hashes_[row + kFar] & (slots_.size() - 1)]);
+        if (row + kNear < rows)
+          __builtin_prefetch(bytes_.data() + slots_[hashes_[row + kNear] & (slots_.size() - 1)].begin());
+      }
+      groups[row] = look(keys[begin + static_cast<int64_t>(row)], hashes_[row]);
+    }
+  }
+
+  int64_t find(std::string_view key, uint32_t hash) const {
+    if (slots_.empty()) return -1;
+    for (size_t at = hash & (slots_.size() - 1);; at = (at + 1) & (slots_.size() - 1)) {
+      const Slot& slot = slots_[at];
+      if (slot.is_free()) return -1;
+      if (is(slot, hash, key)) return slot.group;
+    }
   }
 
   int64_t find_or_add(std::string_view key, uint32_t hash) {

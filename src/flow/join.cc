@@ -25,9 +25,10 @@ class Join final : public Operator {
   Batch apply(const Batch& batch) override {
     if (!rows_) load();
     const Keys keys = shape_.left.encode(*batch);
+    table_.find_all(keys, groups_);
     std::vector<int64_t> left_rows, right_rows;
     for (int64_t row = 0; row < keys.size(); ++row) {
-      const int64_t group = keys.has_null(row) ? -1 : table_.find(keys[row]);
+      const int64_t group = keys.has_null(row) ? -1 : groups_[static_cast<size_t>(row)];
       if (group < 0) {
         if (shape_.keeps_left) left_rows.push_back(row), right_rows.push_back(kNoRow);
         continue;
@@ -76,6 +77,7 @@ class Join final : public Operator {
   Batch rows_;  // of the right
   GroupTable table_;
   std::vector<int64_t> first_, next_;  // rows of the right with one key, as chains
+  std::vector<int64_t> groups_;        // of a batch's rows
 };
 
 }  // namespace

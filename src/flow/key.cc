@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "flow/short_copy.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -22,18 +23,10 @@ char* put(char* out, uint64_t bits) {
 }
 char* put(char* out, int64_t number) { return put(out, order_bits(number)); }
 char* put(char* out, double number) { return put(out, order_bits(number)); }
-/// Texts are short: by words, the last of which may cover the one before, and without a call.
-char* copy(char* out, std::string_view text) {
-  constexpr size_t kWord = sizeof(uint64_t), kShort = 64;
-  if (text.size() < kWord || text.size() > kShort) return std::copy_n(text.data(), text.size(), out);
-  for (size_t at = 0; at + kWord < text.size(); at += kWord) std::memcpy(out + at, text.data() + at, kWord);
-  std::memcpy(out + text.size() - kWord, text.data() + text.size() - kWord, kWord);
-  return out + text.size();
-}
 char* put(char* out, std::string_view text, bool may_have_zero) {
   while (true) {  // 0 is written as 0 255, the end as 0 0: no key is the beginning of another
     const size_t zero = may_have_zero ? std::min(text.find('\0'), text.size()) : text.size();
-    out = copy(out, text.substr(0, zero));
+    out = short_copy(out, text.data(), zero);
     *out++ = '\0';
     if (zero == text.size()) break;
     *out++ = '\xff';
