@@ -33,6 +33,17 @@ lines = spark.read.text("t.txt")
 out = lines.select(explode(split("value", " ")).alias("text")).groupBy("text").count() if sys.argv[1] == "words" else lines.distinct()
 out.write.parquet("out")
 """
+PYSPARK_RDD = """import sys
+from operator import add
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.master("local[2]").config("spark.driver.memory", "8g").config("spark.ui.enabled", "false").getOrCreate()
+lines = spark.sparkContext.textFile("t.txt")
+if sys.argv[1] == "words":
+    lines.flatMap(lambda line: line.split(" ")).map(lambda word: (word, 1)).reduceByKey(add).saveAsTextFile("out")
+else:
+    lines.distinct().saveAsTextFile("out")
+"""
 QUERIES = {  # steps of flow, DuckDB's query, polars' expression
     "filter parquet": ("t.parquet", '[[step]]\nfilter = "n > 500 and x < 50.0"', "select * from 't.parquet' where n > 500 and x < 50",
                        "pl.scan_parquet('t.parquet').filter((pl.col('n') > 500) & (pl.col('x') < 50)).sink_parquet('out')"),
@@ -102,8 +113,9 @@ def sides(program, folder):
     tasks["words of text"] = {**flow("t.txt", WORDS), "sort | uniq": lambda: ["bash", "-c", GNU_WORDS]}
     tasks["distinct text"] = {**flow("t.txt", DISTINCT), "sort -u": lambda: ["bash", "-c", GNU_DISTINCT]}
     if has["pyspark"]:
-        tasks["words of text"]["pyspark"] = lambda: [python, "-c", PYSPARK, "words"]
-        tasks["distinct text"]["pyspark"] = lambda: [python, "-c", PYSPARK, "distinct"]
+        for task, what in (("words of text", "words"), ("distinct text", "distinct")):
+            tasks[task]["pyspark, SQL"] = lambda what=what: [python, "-c", PYSPARK, what]
+            tasks[task]["pyspark, RDD"] = lambda what=what: [python, "-c", PYSPARK_RDD, what]
     tasks["reads"] = flow("reads.fastq", READS, sink="tsv")
     if shutil.which("fastp"):
         tasks["reads"]["fastp"] = lambda: FASTP.split()
