@@ -30,7 +30,7 @@ Ownership own(const graph::Graph& divided, const Storage& storage, const Layout&
     if (!cut.empty()) throw InputError(cat("pipeline - stages: got ", cut[0], " without pp, want pp=2 or more with it"));
     return {storage, layout};
   }
-  if (cut.empty()) cut = balanced_cut(divided, layout, costs);
+  if (cut.empty()) cut = balanced_cut(divided, layout.stages(), costs);
   if (std::ssize(cut) + 1 != layout.stages())
     throw InputError(cat("pipeline - stages: got ", cut.size(), " parameters at which stages begin, want ", layout.stages() - 1));
   if (!grid.empty()) simulate(grid, layout, num_microbatches(grid));

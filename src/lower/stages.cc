@@ -4,11 +4,9 @@
 #include <limits>
 #include <map>
 #include <set>
-#include <tuple>
 
 #include "base/text.h"
 #include "graph/operator.h"
-#include "lower/graph_calls.h"
 #include "shoal/error.h"
 
 namespace shoal::lower {
@@ -25,6 +23,101 @@ using Work = Stages::Work;
 
 constexpr int kUnknown = -1;
 
+bool is_of_libtorch(const Node& node) { return !node.op.starts_with("shoal::"); }
+
+// By node of backward: the node of forward that it belongs to; kNoNode where autograd did not say. Of the nodes of
+// one call (what it is made of, how its inputs came together from parts) it is the one, none of our own if there is
+// another, that has most to do with what backward reads, or else with a parameter.
+std::vector<size_t> forward_nodes(const Graph& graph) {
+  struct Call {
+    size_t first = kNoNode, last = kNoNode;  // of forward
+    std::set<ValueId> read;                    // by its backward
+  };
+  std::map<int64_t, Call> calls;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    if (node.phase != Phase::kForward || node.call == 0) continue;
+    Call& call = calls[node.call];
+    if (call.first == kNoNode) call.first = n;
+    call.last = n;
+  }
+  std::vector<Call*> of(graph.nodes.size(), nullptr);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    if (node.phase == Phase::kForward || node.call == 0) continue;
+    const auto found = calls.lower_bound(node.call);
+    if (found == calls.end()) continue;
+    of[n] = &found->second;
+    if (is_of_libtorch(node)) graph::for_each_input(node, [&](ValueId id) { found->second.read.insert(id); });
+  }
+  std::set<ValueId> parameters;
+  for (const graph::Input& input : graph.inputs)
+    if (input.kind == graph::InputKind::kParameter) parameters.insert(input.value);
+  std::map<const Call*, size_t> nodes;
+  for (const auto& [number, call] : calls) {
+    int best = 0;
+    size_t& chosen = nodes[&call] = call.last;
+    for (size_t n = call.first; n <= call.last; ++n) {
+      const Node& node = graph.nodes[n];
+      if (node.call != number || node.phase != Phase::kForward) continue;
+      constexpr int kOfLibTorch = 1 << 20;
+      int score = is_of_libtorch(node) ? kOfLibTorch : 0;
+      const auto look = [&](ValueId id) { score += call.read.contains(id) ? 2 : parameters.contains(id) ? 1 : 0; };
+      graph::for_each_input(node, look);
+      for (const ValueId id : node.results) look(id);
+      if (score > best) best = score, chosen = n;
+    }
+  }
+  std::vector<size_t> all(graph.nodes.size(), kNoNode);
+  for (size_t n = 0; n < all.size(); ++n)
+    if (of[n]) all[n] = nodes.at(of[n]);
+  return all;
+}
+
+// Parameters by value, and what only looks at one in another shape (the transpose that a linear layer reads): it is where
+// it is read.
+struct Parameters {
+  std::map<ValueId, const std::string*> names;
+  std::vector<bool> looks;  // by node
+
+  explicit Parameters(const Graph& graph) : looks(graph.nodes.size(), false) {
+    for (const graph::Input& input : graph.inputs)
+      if (input.kind == graph::InputKind::kParameter) names[input.value] = &input.name;
+    for (size_t n = 0; n < graph.nodes.size(); ++n) {
+      const Node& node = graph.nodes[n];
+      if (node.phase != Phase::kForward || !graph::is_view(node)) continue;
+      std::set<ValueId> inputs;
+      graph::for_each_input(node, [&](ValueId id) { inputs.insert(id); });
+      const auto found = inputs.size() == 1 ? names.find(*inputs.begin()) : names.end();
+      if (found == names.end()) continue;
+      looks[n] = true;
+      const std::string* const name = found->second;
+      for (const ValueId id : node.results)
+        if (id != kNoValue) names[id] = name;
+    }
+  }
+};
+
+// Where forward first reads each parameter: the first node of the call that does, where backward has to do with it, since
+// what belongs to a call stays together (zeros that a batch norm begins with, a bias that is a node of its own).
+std::map<std::string, size_t> first_reads(const Graph& graph, const Parameters& parameters) {
+  std::set<int64_t> calls;  // of backward
+  for (const Node& node : graph.nodes)
+    if (node.phase == Phase::kBackward && node.call > 0) calls.insert(node.call);
+  std::map<std::string, size_t> first;
+  size_t begin = 0;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    if (node.phase != Phase::kForward || parameters.looks[n]) continue;
+    if (n == 0 || graph.nodes[n - 1].call != node.call || !calls.contains(node.call)) begin = n;
+    graph::for_each_input(node, [&](ValueId id) {
+      if (const auto found = parameters.names.find(id); found != parameters.names.end())
+        first.try_emplace(*found->second, begin);
+    });
+  }
+  return first;
+}
+
 bool has_parameter(const Graph& graph, const std::string& name) {
   return std::ranges::any_of(graph.inputs, [&](const graph::Input& input) {
     return input.kind == graph::InputKind::kParameter && input.name == name;
@@ -40,7 +133,7 @@ struct Candidates {
 
 Candidates candidates_of(const Graph& graph, const NodeCosts& costs) {
   const std::vector<size_t> forward = forward_nodes(graph);
-  const ParameterValues parameters(graph);
+  const Parameters parameters(graph);
   const std::vector<double> of_nodes = costs.of(graph);
   std::vector<double> seconds(graph.nodes.size(), 0);
   std::vector<size_t> last_read(graph.values.size(), 0);
@@ -79,47 +172,14 @@ Candidates candidates_of(const Graph& graph, const NodeCosts& costs) {
   return all;
 }
 
-// Moves where stages begin, two at a time, while that gives the busiest device less to do; stages stay nearly alike.
-void level_devices(const Layout& layout, std::vector<size_t>& begins, const auto& seconds) {
-  const auto cost = [&] {
-    std::vector<double> of_devices(static_cast<size_t>(layout.pp), 0);
-    double slowest = 0;
-    for (size_t s = 0; s + 1 < begins.size(); ++s) {
-      const double stage = seconds(begins[s], begins[s + 1]);
-      of_devices[static_cast<size_t>(device_of_stage(layout, static_cast<int>(s)))] += stage;
-      slowest = std::max(slowest, stage);
-    }
-    constexpr double kNearly = 1.06;
-    const double busiest = std::ranges::max(of_devices);
-    return std::pair(std::max(busiest / static_cast<double>(layout.stages_per_device), slowest / kNearly), busiest);
-  };
-  auto best = cost();
-  for (bool goes_on = true; goes_on;) {
-    goes_on = false;
-    for (size_t s = 1; s + 2 < begins.size(); ++s)
-      for (size_t t = s + 1; t + 1 < begins.size(); ++t) {
-        std::pair found(begins[s], begins[t]);
-        const size_t first = begins[s - 1] + 1, last = t == s + 1 ? begins[t + 1] - 1 : begins[s + 1];
-        const size_t after = begins[t - 1] + 1;
-        for (size_t p = first; p < last; ++p)
-          for (size_t q = t == s + 1 ? p + 1 : after; q < begins[t + 1]; ++q) {
-            begins[s] = p, begins[t] = q;
-            if (const auto now = cost(); now < best) best = now, found = {p, q}, goes_on = true;
-          }
-        std::tie(begins[s], begins[t]) = found;
-      }
-  }
-}
-
 }  // namespace
 
-StageCut balanced_cut(const Graph& graph, const Layout& layout, const NodeCosts& node_costs) {
-  const auto stages = static_cast<size_t>(layout.stages());
-  if (stages <= 1) return {};
+StageCut balanced_cut(const Graph& graph, int64_t count, const NodeCosts& node_costs) {
+  if (count <= 1) return {};
   const Candidates all = candidates_of(graph, node_costs);
-  const size_t places = all.names.size();
+  const size_t places = all.names.size(), stages = static_cast<size_t>(count);
   if (places + 1 < stages)
-    throw InputError(cat("layout - pp: got ", stages, " stages, want at most ", places + 1,
+    throw InputError(cat("layout - pp: got ", count, " stages, want at most ", places + 1,
                          ": the model is cut where it begins to use a parameter"));
   constexpr double kNever = std::numeric_limits<double>::infinity();
   const auto begin = [&](size_t place) { return place == 0 ? 0.0 : all.before[place - 1]; };  // 0: the model's start
@@ -139,23 +199,23 @@ StageCut balanced_cut(const Graph& graph, const Layout& layout, const NodeCosts&
   std::vector<std::vector<size_t>> from;
   const auto seconds = [&](size_t a, size_t b) { return all.before[b - 1] - begin(a); };
   const double slowest = solve(seconds, [](double a, double b) { return std::max(a, b); }, from);
-  constexpr double kNearly = 1.005;
+  constexpr double kNearly = 1.02;
   const auto bytes = [&](size_t a, size_t b) {
     return seconds(a, b) > slowest * kNearly ? kNever : a == 0 ? 0.0 : all.crossing[a - 1];
   };
   solve(bytes, [](double a, double b) { return a + b; }, from);
-  std::vector<size_t> begins(stages + 1, 0);  // the last: the model's end
-  begins[stages] = places + 1;
-  for (size_t s = stages - 1; s > 0; --s) begins[s] = from[s][begins[s + 1]];
-  if (layout.stages_per_device > 1) level_devices(layout, begins, seconds);
   StageCut cut;
-  for (size_t s = 1; s < stages; ++s) cut.push_back(all.names[begins[s] - 1]);
+  for (size_t s = stages - 1, p = places + 1; s > 0; --s) {
+    p = from[s][p];
+    cut.push_back(all.names[p - 1]);
+  }
+  std::ranges::reverse(cut);
   return cut;
 }
 
 Stages assign_stages(const Graph& graph, const StageCut& cut) {
   Stages stages{.count = static_cast<int>(cut.size()) + 1, .nodes = std::vector<Stages::Place>(graph.nodes.size())};
-  const ParameterValues parameters(graph);
+  const Parameters parameters(graph);
   const std::map<std::string, size_t> reads = first_reads(graph, parameters);
   std::vector<size_t> begins(cut.size(), graph.nodes.size());
   for (size_t s = cut.size(); s-- > 0;) {

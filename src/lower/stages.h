@@ -19,10 +19,9 @@ namespace shoal::lower {
 /// The parameters at which stages 1, 2, ... begin.
 using StageCut = std::vector<std::string>;
 
-/// The cut into the layout's stages whose slowest costs least; of cuts that are nearly as good the one over whose edges
-/// fewest bytes go; from there, where devices have several stages, the one whose busiest device has least to do. Costs
-/// count forward and backward. Throws InputError when the model has too few parameters.
-StageCut balanced_cut(const graph::Graph&, const Layout&, const NodeCosts& = {});
+/// The cut into `count` stages whose slowest costs least; of cuts that are nearly as good the one over whose edges
+/// fewest bytes go. Costs count forward and backward. Throws InputError when the model has too few parameters.
+StageCut balanced_cut(const graph::Graph&, int64_t count, const NodeCosts& = {});
 
 struct Stages {
   enum class Work { kForward, kBackward, kWeightGradient };  // the last: only gradients of parameters depend on it

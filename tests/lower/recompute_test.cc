@@ -122,8 +122,8 @@ TEST(RecomputeTest, RepeatsNodesOfForwardInTheirStage) {
                                                       session::shapes_of(image), Precision::kFP32, capture::Form::kWhole);
   for (const Recompute mode : {Recompute::kSelective, Recompute::kAll}) {
     expect_repeats(with_dropout, {}, mode);
-    expect_repeats(with_dropout, balanced_cut(with_dropout, {.pp = 4}), mode);
-    expect_repeats(unet, balanced_cut(unet, {.pp = 3}), mode);
+    expect_repeats(with_dropout, balanced_cut(with_dropout, 4), mode);
+    expect_repeats(unet, balanced_cut(unet, 3), mode);
   }
 }
 

@@ -70,8 +70,8 @@ TEST(MeasureNodes, StagesAreBalancedByTheClock) {
   std::map<std::string, double> seconds;
   for (const lower::KindOfNode& kind : lower::kinds_of_nodes(graph))
     seconds[kind.text] = kind.text.find("embedding") != std::string::npos ? 1 : 1e-9;
-  const lower::StageCut by_clock = lower::balanced_cut(graph, {.pp = 2}, lower::NodeCosts(seconds));
-  EXPECT_NE(by_clock, lower::balanced_cut(graph, {.pp = 2}));
+  const lower::StageCut by_clock = lower::balanced_cut(graph, 2, lower::NodeCosts(seconds));
+  EXPECT_NE(by_clock, lower::balanced_cut(graph, 2));
   EXPECT_EQ(by_clock[0], "tokens.weight");  // between the two embeddings, of which positions come first
 }
 
