@@ -95,7 +95,8 @@ std::string timeline_svg(const Drawing& drawing) {
     svg += box(x, 36, 14, 14, look.colour) + text_at(x + 19, 48, look.name);
     x += 40 + 6 * static_cast<double>(std::strlen(look.name));
   }
-  svg += box(x, 36, 14, 14, "#eeeeee") + text_at(x + 19, 48, "idle; numbers are microbatches");
+  svg += box(x, 36, 14, 14, "#eeeeee") + text_at(x + 19, 48, "idle");
+  svg += text_at(kWidth - 12, 24, "numbers are microbatches", " text-anchor=\"end\"");
   double y = kTop;
   for (const Drawing::Row& row : drawing.rows) {
     svg += text_at(12, y + kRow / 2 + 4, row.name) + box(kLeft, y, drawing.length * scale, kRow, "#eeeeee");
