@@ -147,7 +147,8 @@ Plan::Plan(const Flow& asked)
       part_bytes(part_bytes_of(asked.settings, asked.place)),
       run_bytes(asked.settings.part_bytes == 0 ? std::max(part_bytes, asked.settings.memory_bytes / 16)
                                                : part_bytes),
-      source(asked, {part_bytes, may_be_larger(asked)}),
+      source_part(part_bytes, may_be_larger(asked)),
+      source(asked, source_part),
       tokenizer(open_tokenizer(asked.sink, cat(asked.place, " - write"))) {
   initialise_arrow();
   for (size_t s = 0; s < flow.steps.size(); ++s)
@@ -304,7 +305,7 @@ int Plan::last_reader(size_t stage) const {
 
 std::string Plan::identity() const {
   std::string text = cat(source.identity(), join(describe_steps(flow), "\n"), "\nwrite ", flow.sink.format,
-                         "\npart_bytes ", part_bytes, " ", run_bytes, may_be_larger(flow) ? " or larger" : "", "\n");
+                         "\npart_bytes ", part_bytes, " ", run_bytes, source_part.may_be_larger ? " or larger" : "", "\n");
   for (const auto& [step, right] : right_sources_) text += right.identity();
   for (const Stage& stage : stages)
     if (stage.join) text += cat("join of stages ", stage.input, " and ", stage.right_input, "\n");

@@ -42,6 +42,7 @@ struct Plan {
   const Flow flow;  // with the steps that its sink needs
   int64_t part_bytes;
   int64_t run_bytes;  // what makes a run, where more rows make a run no larger (Exchange::shrinks)
+  PartSize source_part;
   Sources source;
   std::shared_ptr<const text::Tokenizer> tokenizer;  // of format tokens
   std::vector<Stage> stages;
