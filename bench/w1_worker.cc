@@ -84,6 +84,7 @@ bool reset_peak() { return static_cast<bool>(std::ofstream("/proc/self/clear_ref
 struct Settings {
   std::string precision = "fp32";
   std::string layout;  // "": every device takes its share of the microbatches
+  std::vector<std::string> stages;  // none: cut where the stages cost alike
   int64_t batch = kGlobalBatch, microbatches = 2, chunks = 1;
 };
 
@@ -160,7 +161,8 @@ class Worker {
          .microbatches = settings.microbatches,
          .precision = settings.precision == "bf16" ? shoal::Precision::kBF16 : shoal::Precision::kFP32,
          .tensor_chunks = settings.chunks,
-         .layout = layout});
+         .layout = layout,
+         .stages = settings.stages});
   }
 
   /// Every rank's value, by rank.
@@ -240,6 +242,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", settings.batch)->check(CLI::Range(int64_t{1}, kGlobalBatch));
   app.add_option("--microbatches", settings.microbatches)->check(CLI::PositiveNumber);
   app.add_option("--layout", settings.layout, "such as dp=2,zero=3");
+  app.add_option("--stages", settings.stages, "the parameters at which stages begin")->delimiter(',');
   app.add_option("--chunks", settings.chunks, "tensor_chunks of the run")->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   return shoal::guarded_main(argc, argv, [&](shoal::World& world) {

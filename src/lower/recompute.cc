@@ -86,9 +86,9 @@ class Pass {
 
 }  // namespace
 
-void recompute(Graph& graph, Stages& stages, Recompute mode) {
+void recompute(Graph& graph, Stages& stages, Recompute mode, const NodeCosts& costs) {
   if (mode == Recompute::kNone) return;
-  std::vector<bool> again = choose_recomputed(graph, stages, mode);
+  std::vector<bool> again = choose_recomputed(graph, stages, mode, costs);
   Pass(graph, stages, std::move(again)).run();
 }
 

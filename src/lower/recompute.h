@@ -6,6 +6,7 @@
 #pragma once
 
 #include "graph/graph.h"
+#include "lower/node_cost.h"
 #include "lower/stages.h"
 #include "shoal/layout.h"
 
@@ -14,6 +15,6 @@ namespace shoal::lower {
 /// Nodes that compute again stand in backward, before the first that reads them, and in `stages` with it. Nothing
 /// crosses a stage for them: a stage computes again what it computed. REQUIRES: `stages` are of the graph. Bits:
 /// preserving.
-void recompute(graph::Graph&, Stages& stages, Recompute);
+void recompute(graph::Graph&, Stages& stages, Recompute, const NodeCosts& = {});
 
 }  // namespace shoal::lower

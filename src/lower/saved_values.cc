@@ -34,8 +34,8 @@ struct Forward {
   std::vector<bool> can_repeat;    // by node
   std::vector<double> costs;       // by node
 
-  Forward(const Graph& graph_in, const Stages& stages_in)
-      : graph(graph_in), stages(stages_in), values(graph.values.size()), can_repeat(graph.nodes.size(), false), costs(NodeCosts().of(graph)) {
+  Forward(const Graph& graph_in, const Stages& stages_in, const NodeCosts& node_costs)
+      : graph(graph_in), stages(stages_in), values(graph.values.size()), can_repeat(graph.nodes.size(), false), costs(node_costs.of(graph)) {
     const std::vector<size_t> made_by = graph::makers(graph);
     for (size_t id = 0; id < graph.values.size(); ++id) memory_of.push_back(static_cast<ValueId>(id));
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -283,8 +283,8 @@ class Selection {
 
 }  // namespace
 
-std::vector<bool> choose_recomputed(const Graph& graph, const Stages& stages, Recompute mode) {
-  const Forward forward(graph, stages);
+std::vector<bool> choose_recomputed(const Graph& graph, const Stages& stages, Recompute mode, const NodeCosts& costs) {
+  const Forward forward(graph, stages, costs);
   std::vector<bool> again(graph.values.size(), false);
   if (mode == Recompute::kAll)
     for (int stage = 0; stage < stages.count; ++stage)

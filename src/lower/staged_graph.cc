@@ -28,7 +28,7 @@ Ownership own(const graph::Graph& divided, const Storage& storage, const Layout&
   if (layout.pp == 1) {
     if (!grid.empty()) throw InputError("pipeline - schedule: got a grid without pp, want pp=2 or more with it");
     if (!cut.empty()) throw InputError(cat("pipeline - stages: got ", cut[0], " without pp, want pp=2 or more with it"));
-    return {storage, layout};
+    return {storage, layout, std::move(costs)};
   }
   if (cut.empty()) cut = balanced_cut(divided, layout.stages(), costs);
   if (std::ssize(cut) + 1 != layout.stages())
@@ -42,7 +42,7 @@ StagedGraph stage_training(const graph::Graph& divided, const Ownership& ownersh
   const Recompute mode = ownership.layout().recompute;
   StagedGraph model{.graph = divided};
   if (!ownership.cut().empty() || mode != Recompute::kNone) model.stages = assign_stages(divided, ownership.cut());
-  recompute(model.graph, model.stages, mode);
+  recompute(model.graph, model.stages, mode, ownership.costs());
   if (!ownership.cut().empty()) model.costs = stage_costs(model.graph, model.stages, ownership.costs());
   order_blocks(model, ownership);
   return model;

@@ -9,7 +9,7 @@ namespace shoal::session {
 
 lower::NodeCosts measured_costs(const graph::Graph& divided, const Layout& layout, kernels::Device& device,
                                 comm::Group& group) {
-  if (layout.pp == 1) return {};
+  if (layout.pp == 1 && layout.recompute != Recompute::kSelective) return {};  // nothing is chosen by them
   const std::vector<lower::KindOfNode> kinds = lower::kinds_of_nodes(divided);
   std::vector<double> seconds(kinds.size(), 0);
   if (group.rank() == 0)

@@ -10,7 +10,7 @@
 namespace shoal::session {
 
 /// Measured on the group's first member; the others get its figures, since all must divide the work alike. By the
-/// rules where nothing is decided by costs: no pipeline. Collective.
+/// rules where nothing is decided by costs: no pipeline, nothing selective. Collective.
 lower::NodeCosts measured_costs(const graph::Graph& divided, const Layout&, kernels::Device&, comm::Group&);
 
 }  // namespace shoal::session

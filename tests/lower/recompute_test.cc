@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <map>
 #include <set>
 
 #include "capture/capture.h"
@@ -63,6 +64,27 @@ TEST(RecomputeTest, KeepsAFractionForAFractionOfTheStep) {
               100 * share_computed_again(graph, Recompute::kSelective), 100 * share_computed_again(graph, Recompute::kAll));
   EXPECT_LT(4 * all, none);
   EXPECT_LT(1.5 * selective, none);
+}
+
+// What is measured to cost much is kept, however small the rules say that it is.
+TEST(RecomputeTest, ChoosesByWhatWasMeasured) {
+  const graph::Graph graph = gpt(0);
+  const Stages stages = assign_stages(graph, {});
+  const auto again = [&](const char* op, const NodeCosts& costs) {
+    const std::vector<bool> values = choose_recomputed(graph, stages, Recompute::kSelective, costs);
+    int64_t found = 0;
+    for (const graph::Node& node : graph.nodes)
+      for (const graph::ValueId id : node.results)
+        found += node.op.starts_with(op) && id != graph::kNoValue && values.at(static_cast<size_t>(id));
+    return found;
+  };
+  std::map<std::string, double> measured;
+  for (const KindOfNode& kind : kinds_of_nodes(graph))
+    measured[kind.text] = kind.alone.nodes.at(0).op == "aten::gelu" ? 1.0 : 1e-3;
+  const NodeCosts dear_gelu(std::move(measured));
+  EXPECT_GT(again("aten::gelu", {}), 0);
+  EXPECT_EQ(again("aten::gelu", dear_gelu), 0);
+  EXPECT_GT(again("aten::native_layer_norm", dear_gelu), 0);
 }
 
 // Every node that computes again is a node of forward, in its stage, with its random numbers.
