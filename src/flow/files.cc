@@ -5,7 +5,10 @@
 
 #include <arrow/status.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <future>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -65,11 +68,13 @@ void FileSink::place(bool starts_writing) {
   if (const arrow::Status status = flush(); !status.ok())
     throw JobError(cat(path_.string(), " - ", status.message()));
   if (starts_writing)
-    ::sync_file_range(descriptor_, 0, 0, SYNC_FILE_RANGE_WRITE);  // in vain: sync_file() says so
+    ::sync_file_range(descriptor_, 0, 0, SYNC_FILE_RANGE_WRITE);  // in vain: sync_files() says so
   if (::close(std::exchange(descriptor_, -1)) != 0)
     throw JobError(cat(path_.string(), " - cannot be written: ", cause()));
   state::rename_path(part_, path_);
 }
+
+namespace {
 
 void sync_file(const std::filesystem::path& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -77,6 +82,19 @@ void sync_file(const std::filesystem::path& path) {
   const std::string why = cause();
   if (descriptor >= 0) ::close(descriptor);
   if (result != 0) throw JobError(cat(path.string(), " - cannot be written: ", why));
+}
+
+}  // namespace
+
+void sync_files(const std::vector<std::filesystem::path>& paths) {
+  constexpr size_t kAtOnce = 8;  // a disk's answers to those that wait together are one
+  std::atomic<size_t> next = 0;
+  std::vector<std::future<void>> workers;
+  for (size_t i = 0; i < std::min(kAtOnce, paths.size()); ++i)
+    workers.push_back(std::async(std::launch::async, [&] {
+      for (size_t at = next++; at < paths.size(); at = next++) sync_file(paths[at]);
+    }));
+  for (std::future<void>& worker : workers) worker.get();
 }
 
 std::string file_checksum(const std::filesystem::path& path) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/hash.h"
 
@@ -26,7 +27,7 @@ class FileSink final : public arrow::io::OutputStream {
   arrow::Result<int64_t> Tell() const override { return bytes_; }
   bool closed() const override { return descriptor_ < 0; }
 
-  /// The file is at PATH from here on, and on its way to the disk when `starts_writing`: sync_file() waits
+  /// The file is at PATH from here on, and on its way to the disk when `starts_writing`: sync_files() waits
   /// for less then. Throws JobError.
   void place(bool starts_writing);
   int64_t size() const { return bytes_; }
@@ -42,8 +43,8 @@ class FileSink final : public arrow::io::OutputStream {
   Hasher hasher_;
 };
 
-/// All of the file is on the disk. Throws JobError.
-void sync_file(const std::filesystem::path&);
+/// All of the files are on the disk. Throws JobError.
+void sync_files(const std::vector<std::filesystem::path>&);
 
 /// The checksum of a whole file; "" when it is not there.
 std::string file_checksum(const std::filesystem::path&);

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/hash.h"
+#include "flow/short_copy.h"
 
 namespace shoal::flow {
 
@@ -116,20 +116,7 @@ class GroupTable {
   bool is(const Slot& slot, uint32_t hash, std::string_view key) const {
     if (!slot.may_be(hash, key.size())) return false;
     if (key.size() >= Slot::kLong && this->key(slot.group).size() != key.size()) return false;
-    return equal(bytes_.data() + slot.begin(), key.data(), key.size());
-  }
-
-  /// Keys are short: by words, the last of which may cover the one before, and without a call.
-  static bool equal(const char* a, const char* b, size_t bytes) {
-    const auto word = [](const char* from) {
-      uint64_t bits;
-      std::memcpy(&bits, from, sizeof bits);
-      return bits;
-    };
-    if (bytes < sizeof(uint64_t)) return std::memcmp(a, b, bytes) == 0;
-    for (size_t at = 0; at + sizeof(uint64_t) < bytes; at += sizeof(uint64_t))
-      if (word(a + at) != word(b + at)) return false;
-    return word(a + bytes - sizeof(uint64_t)) == word(b + bytes - sizeof(uint64_t));
+    return short_equal(bytes_.data() + slot.begin(), key.data(), key.size());
   }
 
   void grow() {

@@ -17,7 +17,8 @@ struct Entry {
   int64_t row;
 };
 
-constexpr size_t kFew = 256;     // are sorted by comparing
+constexpr size_t kVeryFew = 6;   // are sorted by comparing
+constexpr size_t kFew = 256;     // by comparing their heads, and what follows where these are equal
 constexpr int kMostRounds = 64;  // deeper keys are compared: rounds stand on the stack
 
 class KeySorter {
@@ -46,7 +47,7 @@ class KeySorter {
   /// Of entries in order of their rows, whose keys have the first `depth` bytes in common.
   void sort(std::span<Entry> entries, size_t depth, int round) {
     if (std::is_sorted(entries.begin(), entries.end(), before(depth))) return;
-    if (entries.size() <= kFew || round > kMostRounds) return sort_by_comparing(entries, depth);
+    if (entries.size() <= kVeryFew || round > kMostRounds) return sort_by_comparing(entries, depth);
     depth = common_length(entries, depth);
     bool goes_on = false;
     for (Entry& entry : entries) {
@@ -59,6 +60,12 @@ class KeySorter {
       if constexpr (std::endian::native == std::endian::little) head = __builtin_bswap64(head);
       entry.head = head;
       goes_on = goes_on || text.size() > depth + sizeof head;
+    }
+    if (entries.size() <= kFew) {
+      std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
+        return a.head != b.head ? a.head < b.head : before(depth)(a, b);
+      });
+      return;
     }
     sort_by_heads(entries);
     for (size_t begin = 0; begin < entries.size();) {

@@ -10,6 +10,7 @@
 #include "flow/expression.h"
 #include "flow/keeping_pool.h"
 #include "flow/split.h"
+#include "flow/text_column.h"
 #include "shoal/error.h"
 #include "text/byte_pairs.h"
 #include "text/utf8.h"
@@ -148,23 +149,23 @@ class FlatMap final : public Operator {
   }
 
   Batch apply(const Batch& batch) override {
-    arrow::StringBuilder pieces(&memory());
+    const Batch others = target_ < 0 ? batch : value(batch->RemoveColumn(target_), place_);  // no piece of it is kept
+    const bool has_others = others->num_columns() > 0;
+    TextColumn pieces(place_);
     std::vector<int64_t> rows;
     const auto& texts = static_cast<const arrow::StringArray&>(*batch->column(column_));
     for (int64_t row = 0; row < batch->num_rows(); ++row) {
       if (texts.IsNull(row)) continue;  // no pieces
       cut(texts.GetView(row), [&](std::string_view piece) {
-        require(pieces.Append(piece), place_);
-        rows.push_back(row);
+        pieces.add(piece);
+        if (has_others) rows.push_back(row);
       });
     }
-    const ArrayPtr piece_column = value(pieces.Finish(), place_);
     std::vector<ArrayPtr> columns;
-    const Batch others =
-        target_ < 0 ? batch : value(batch->RemoveColumn(target_), place_);  // no piece of it is kept
-    if (others->num_columns() > 0) columns = take(others, rows, place_)->columns();
-    columns.insert(target_ < 0 ? columns.end() : columns.begin() + target_, piece_column);
-    return arrow::RecordBatch::Make(schema_, static_cast<int64_t>(rows.size()), columns);
+    if (has_others) columns = take(others, rows, place_)->columns();
+    const int64_t size = pieces.size();
+    columns.insert(target_ < 0 ? columns.end() : columns.begin() + target_, pieces.finish());
+    return arrow::RecordBatch::Make(schema_, size, columns);
   }
 
  private:

@@ -33,7 +33,9 @@ class RowBuilder {
   /// Cells of the row at hand; a cell that is not set is null. False: the text is not of the column's type.
   bool set(int column, std::string_view text);
   void set_text(int column, std::string_view text) {
-    cells_[static_cast<size_t>(column)] = {true, 0, 0, std::string(text)};
+    Cell& cell = cells_[static_cast<size_t>(column)];
+    cell.is_set = true;
+    cell.text.assign(text);
   }
   bool is_set(int column) const { return cells_[static_cast<size_t>(column)].is_set; }
   void clear();

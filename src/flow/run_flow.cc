@@ -299,10 +299,12 @@ class Runner {
     data::write_whole(folder.out() / "report.html", std::as_bytes(std::span(page)),
                       [](const std::string&) {});
     std::vector<std::string> wanted = {"report.html"};
+    std::vector<std::filesystem::path> written;
     for (const FileRecord& file : manifest.files) {
-      sync_file(folder.out() / file.file);  // only here: most of it is on the disk already
       wanted.push_back(file.file);
+      written.push_back(folder.out() / file.file);
     }
+    sync_files(written);  // only here: most of it is on the disk already
     folder.close(
         plan_.tokenizer ? token_manifest(manifest, *plan_.tokenizer, folder.out()) : to_json(manifest),
         wanted);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <fstream>
 #include <set>
 #include <system_error>
 
@@ -24,6 +25,39 @@ const data::OnStep kQuiet = [](const std::string&) {};
 
 void write_text(const fs::path& path, const std::string& text) {
   data::write_whole(path, std::as_bytes(std::span(text)), kQuiet);
+}
+
+/// The same for a process that is killed. Where the machine dies, the file may be without its text: it is sealed.
+void write_sealed(const fs::path& path, const std::string& text) {
+  FileSink file(path);
+  require(file.Write(cat(text, "\n", hash_hex(text), "\n")), path.string());
+  file.place(/*starts_writing=*/false);
+}
+/// "": it is not there, or not as it was written.
+std::string read_sealed(const fs::path& path) {
+  std::string text = data::read_whole(path);
+  const size_t end = text.find('\n');
+  if (end == std::string::npos || text.substr(end + 1) != hash_hex(text.substr(0, end)) + "\n") return "";
+  text.resize(end);
+  return text;
+}
+
+/// Of the machine, since it was started; "" where the system does not say.
+std::string boot_id() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(file, id);
+  return id;
+}
+
+/// A machine that died may have kept that runs were removed, and lost what was made of them.
+bool may_lack_runs(const fs::path& work) {
+  const std::string boot = boot_id();
+  if (!boot.empty() && data::read_whole(work / "boot") == boot) return false;
+  std::error_code error;
+  for (fs::directory_iterator entry(work, error), end; !error && entry != end; entry.increment(error))
+    if (entry->path().extension() == ".used") return true;
+  return false;
 }
 
 bool is_ours(const std::string& name, const std::vector<std::string>& own) {
@@ -87,8 +121,8 @@ WorkFolder::WorkFolder(comm::Group& group, fs::path out, const std::string& iden
     lock_ = std::make_unique<data::FolderLock>(out_);
     lock_->own();
     finished_ = check_folder(out_, identity, own);
-    if (finished_ || data::read_whole(work_ / "identity").empty())
-      state::remove_tree(work_);  // died before it began
+    if (finished_ || data::read_whole(work_ / "identity").empty() || may_lack_runs(work_))
+      state::remove_tree(work_);  // done; died before it began; or must begin anew
     if (!finished_) {
       fs::create_directories(work_, error);
       for (const std::string& name : own)
@@ -97,6 +131,7 @@ WorkFolder::WorkFolder(comm::Group& group, fs::path out, const std::string& iden
         throw InputError(
             cat(out_.string(), " - cannot be written: ", error.message(), "; name another --out"));
       if (data::read_whole(work_ / "identity").empty()) write_text(work_ / "identity", identity);
+      write_text(work_ / "boot", boot_id());
     }
     for (const auto& entry : fs::directory_iterator(work_, error))
       if (entry.path().extension() == ".next" || entry.path().extension() == ".part")
@@ -134,7 +169,7 @@ int64_t WorkFolder::take_part(size_t stage) {
 }
 
 std::optional<PartRecord> WorkFolder::find(size_t stage, int64_t part) const {
-  const std::string text = data::read_whole(work_ / part_name(stage, part));
+  const std::string text = read_sealed(work_ / part_name(stage, part));
   if (text.empty()) return {};
   PartRecord record = part_from_json(text);
   std::error_code missing;
@@ -147,19 +182,19 @@ std::optional<PartRecord> WorkFolder::find(size_t stage, int64_t part) const {
 }
 
 void WorkFolder::record(size_t stage, int64_t part, const PartRecord& record) const {
-  write_text(work_ / part_name(stage, part), to_json(record));
+  write_sealed(work_ / part_name(stage, part), to_json(record));
 }
 
 PartRecord WorkFolder::load(size_t stage, int64_t part) const {
   const fs::path path = work_ / part_name(stage, part);
-  const std::string text = data::read_whole(path);
+  const std::string text = read_sealed(path);
   if (text.empty())
     throw JobError(cat(path.string(), " - is gone while the run needs it; run the same command again"));
   return part_from_json(text);
 }
 
 void WorkFolder::drop_runs(size_t stage, const std::vector<RunRecord>& runs) const {
-  write_text(work_ / cat("s", stage, ".used"), "used\n");
+  write_sealed(work_ / cat("s", stage, ".used"), "used");
   for (const RunRecord& run : runs) state::remove_tree(work_ / run.file);
 }
 

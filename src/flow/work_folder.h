@@ -2,6 +2,7 @@
 // after any end.
 //
 //   OUT/.work/identity           what this work is: other input or steps, another text
+//   OUT/.work/boot               since when the machine runs that it was begun on
 //   OUT/.work/s0-p00003.done     stage 0's part 3 is done: what it counted, the runs it left, with checksums
 //   OUT/.work/s0-p00003-r0.run   a run (runs.h)
 //   OUT/.work/s0.used            stage 1 is done, stage 0's runs are no longer needed

@@ -139,6 +139,39 @@ TEST_F(Resume, WhatIsDoneIsKept) {
   EXPECT_EQ(again.rows, report.rows);
 }
 
+// What a machine that died may leave: nothing of the journal was waited for. Files without their text, a marker that runs
+// were removed whose readers' work is lost.
+TEST_F(Resume, AfterTheMachineDied) {
+  Flow flow = load_flow(temp_ / "p.toml");
+  flow.sink.out = (temp_ / "whole").string();
+  run_flow(flow);
+  const fs::path out = flow.sink.out = (temp_ / "out").string();
+  const auto stop_at = [](int64_t stage) {
+    return [stage](const FlowProgress& progress) {
+      if (progress.stage == stage) throw JobError("enough");
+    };
+  };
+  std::mt19937 random(7);
+  for (const bool restarted : {false, true}) {
+    EXPECT_THROW(run_flow(flow, {.on_progress = stop_at(restarted ? 3 : 2)}), JobError);
+    std::vector<fs::path> journal;
+    bool is_used = false;
+    for (const auto& entry : fs::directory_iterator(out / ".work")) {
+      if (entry.path().extension() == ".done") journal.push_back(entry.path());
+      is_used = is_used || entry.path().extension() == ".used";
+    }
+    ASSERT_EQ(is_used, restarted);
+    ASSERT_GT(journal.size(), 5u);
+    for (const fs::path& path : journal)
+      if (random() % 3 == 0) fs::resize_file(path, random() % fs::file_size(path));
+    if (restarted) write_file(out / ".work/boot", "another");
+    const FlowReport report = run_flow(flow);
+    EXPECT_EQ(report.parts_kept > 0, !restarted);  // runs that are gone are made again
+    EXPECT_EQ(contents(out), contents(temp_ / "whole"));
+    fs::remove_all(out);
+  }
+}
+
 TEST_F(Resume, OtherWorkInTheFolderIsRefused) {
   Flow flow = load_flow(temp_ / "p.toml");
   const std::string out = flow.sink.out = (temp_ / "out").string();
