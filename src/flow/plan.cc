@@ -156,7 +156,7 @@ Plan::Plan(const Flow& asked)
       right_sources_.emplace(s, Sources(right_source(*join, flow.steps[s].place)));
   make_stages();
   check_writable(flow.sink, *out_schema(), cat(flow.place, " - write"));
-  source.keep_columns(needed_columns());
+  keep_needed_columns();
   make_stages();
 }
 
@@ -214,8 +214,8 @@ std::unique_ptr<Operator> Plan::operator_of(size_t s, const SchemaPtr& in) const
   return make_operator(step, in);
 }
 
-/// The source's columns without which the output could not be made: from the last stage to those before it.
-Names Plan::needed_columns() const {
+/// The sources' columns without which the output could not be made: from the last stage to those before it.
+void Plan::keep_needed_columns() {
   const auto written = [this](const arrow::Schema& schema) {
     if (flow.sink.format == "tokens") return Names{flow.sink.column};
     const std::vector<std::string> names = names_of(schema);
@@ -223,16 +223,28 @@ Names Plan::needed_columns() const {
   };
   std::vector<Names> wanted(stages.size());  // of what a stage's exchange gives
   Names needed;
+  std::map<size_t, Names> needed_right;  // of what each join gives, by step
+  const auto of_join = [&](size_t step, const Names& names) {
+    const auto* const join = std::get_if<FlowJoin>(&flow.steps[step].what);
+    if (!join) return;
+    needed_right[step].insert(join->on.begin(), join->on.end());
+    needed_right[step].insert(names.begin(), names.end());
+  };
   for (size_t s = stages.size(); s-- > 0;) {
     const Stage& stage = stages[s];
     Names names = stage.exchange ? stage.exchange->needs(wanted[s]) : written(*stage.out_schema);
-    for (auto op = stage.operators.rbegin(); op != stage.operators.rend(); ++op) names = (*op)->needs(names);
+    for (size_t op = stage.operators.size(); op-- > 0;) {
+      of_join(stage.steps[op], names);
+      names = stage.operators[op]->needs(names);
+    }
+    if (stage.join) of_join(stage.exchange_step, names);
     if (stage.input >= 0)
       wanted[static_cast<size_t>(stage.input)].merge(names);
     else if (stage.source == &source)
       needed.merge(names);
   }
-  return needed;
+  source.keep_columns(needed);
+  for (const auto& [step, names] : needed_right) right_sources_.at(step).keep_columns(names);
 }
 
 /// Both sides, then what they give (merge_join.h).

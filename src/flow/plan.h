@@ -58,7 +58,7 @@ struct Plan {
   int64_t operator_memory() const { return flow.settings.memory_bytes / 8; }
   void make_stages();
   std::unique_ptr<Operator> operator_of(size_t step, const SchemaPtr& in) const;
-  Names needed_columns() const;
+  void keep_needed_columns();
   void add_join(size_t step, const FlowJoin&, const Sources& right, const SchemaPtr&);
   void end_stage(size_t step, std::unique_ptr<Exchange>, const SchemaPtr&);
   void add_near_duplicates(size_t step, const flow_steps::NearDuplicates&, const SchemaPtr&);
