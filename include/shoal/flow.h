@@ -8,8 +8,10 @@
 //       .group_by({"author"}, {{"reviews", "count()"}, {"stars", "mean(stars)"}})
 //       .sort({"-reviews"})
 //       .write({.out = "authors", .format = "parquet"});
-//   shoal::FlowReport report = shoal::run_flow(flow);                 // or run_flow(flow, {.devices = 2}):
-//   threads of this process
+//   shoal::FlowReport report = shoal::run_flow(flow, {.devices = 2});
+//
+// In CMake: find_package(Shoal REQUIRED COMPONENTS flow), Shoal::flow; LibTorch is not needed. Functions of
+// one's own include Arrow's headers, which come with it.
 //
 // A Flow is data: nothing is read before run_flow(). What each step promises, the order of rows and the text
 // of expressions are in docs/data_engine.md. Errors: InputError for what cannot be used, before any work
@@ -33,7 +35,7 @@ class Schema;
 namespace shoal {
 
 namespace comm {
-class Group;
+class Communicator;
 }
 
 /// Where rows come from.
@@ -74,7 +76,9 @@ struct FlowJoin {
 };
 
 struct FlowWrite {
-  std::string out;  // a folder: new, empty, or unfinished work of the same flow
+  std::string out;   // a folder, or s3://BUCKET/PREFIX: new, empty, or unfinished work of the same flow
+  std::string work;  // of s3://: the folder of this machine for what is kept until all is done; empty:
+                     // BUCKET-PREFIX.work, with - for each slash
   /// parquet, ipc, jsonl, csv, tsv, text (one column of text), tokens (a token store, docs/token_store.md),
   /// tokenizer (byte pairs learned from the text: tokenizer.json)
   std::string format = "parquet";
@@ -233,9 +237,9 @@ struct FlowOptions {
 
 /// Runs it on threads of this process, each a device.
 FlowReport run_flow(const Flow&, const FlowOptions& = {});
-/// Collective: runs it on the members of a group (include/shoal/world.h starts processes). The report is the
-/// same on all.
-FlowReport run_flow(const Flow&, comm::Group&,
+/// Collective: runs it on all devices of a World (shoal/world.h), of a program that trains too:
+/// run_flow(flow, world.communicator()). The report is the same on all; progress is told on rank 0.
+FlowReport run_flow(const Flow&, comm::Communicator&,
                     const std::function<void(const FlowProgress&)>& on_progress = {});
 
 /// The plan as text: stages, parts, exchanges, bytes expected. Reads the heads of the input only.

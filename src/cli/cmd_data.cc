@@ -24,7 +24,7 @@ namespace {
 struct Options {
   std::string file;
   std::vector<std::string> inputs;
-  std::string out;
+  std::string out, work;
   int devices = 1;
   bool explain = false;
   std::string shown, verified;
@@ -105,8 +105,13 @@ int run(const Options& options, const Invocation& invocation) {
   if (options.file.empty())
     throw InputError("data - PIPELINE: got none, want a TOML file; shoal data --help says more");
   if (flow::is_flow_file(options.file))
-    return run_flow_file({options.file, options.inputs, options.out, options.devices, options.explain},
-                         invocation);
+    return run_flow_file(
+        {options.file, options.inputs, options.out, options.work, options.devices, options.explain},
+        invocation);
+  if (!options.work.empty())
+    throw InputError(
+        cat(options.file, " - --work: got ", options.work,
+            " for a pipeline for tokens, want a flow, with a [read] table (docs/data_engine.md)"));
   if (options.explain)
     throw InputError(cat(
         options.file,
@@ -137,6 +142,9 @@ void add_data(CLI::App& app, Invocation& invocation) {
                    "a folder or file to read, instead of the file's inputs; may be repeated")
       ->allow_extra_args(false);
   data->add_option("--out", options->out, "the folder to write, instead of the file's out");
+  data->add_option("--work", options->work,
+                   "where a flow that writes to s3:// keeps its work meanwhile, instead of the file's work")
+      ->type_name("DIR");
   data->add_flag("--explain", options->explain, "print the plan of a flow, and do nothing");
   CLI::App* show = data->add_subcommand("show",
                                         "Columns or fields, counts and first rows of a store, of a flow's "

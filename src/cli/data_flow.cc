@@ -10,7 +10,6 @@
 
 #include "base/text.h"
 #include "cli/usage.h"
-#include "comm/group.h"
 #include "comm/launch.h"
 #include "data/manifest.h"
 #include "data/sample_shards.h"
@@ -78,6 +77,7 @@ int run_flow_file(const FlowRequest& request, const Invocation& invocation) {
     throw InputError(cat(request.file, " - --input: got paths for a mixture of several sources; write them into the file"));
   if (!request.inputs.empty()) flow.source.paths = request.inputs;
   if (!request.out.empty()) flow.sink.out = request.out;
+  if (!request.work.empty()) flow.sink.work = request.work;
   if (request.explain) {
     std::fputs(explain(flow).c_str(), stdout);
     return 0;
@@ -88,8 +88,7 @@ int run_flow_file(const FlowRequest& request, const Invocation& invocation) {
         {request.devices, {invocation.argv, invocation.argv + invocation.argc}, "shoal data"});
   return guarded_main(invocation.argc, invocation.argv, [&](World& world) {
     FlowMeter meter;
-    comm::Group group(world.communicator());
-    const FlowReport report = shoal::run_flow(flow, group, std::ref(meter));
+    const FlowReport report = shoal::run_flow(flow, world.communicator(), std::ref(meter));
     if (world.rank() == 0) print(report, flow.sink.out);
   });
 }

@@ -11,7 +11,7 @@ namespace shoal::cli {
 struct FlowRequest {
   std::string file;
   std::vector<std::string> inputs;  // in place of the file's paths
-  std::string out;                  // in place of the file's
+  std::string out, work;            // in place of the file's
   int devices = 1;
   bool explain = false;
 };

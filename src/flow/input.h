@@ -1,7 +1,4 @@
-// What a flow reads, wherever it lies: files of this machine, or objects as s3://BUCKET/KEY, through Arrow's file
-// system for S3 (arrow.apache.org/docs/cpp/io.html). Its library is loaded at the first such path. Keys, region
-// and endpoint are the environment's, as for AWS's own tools: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-// AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL.
+// What a flow reads, wherever it lies: files of this machine, or objects of S3 (remote.h).
 #pragma once
 
 #include <arrow/io/interfaces.h>
@@ -10,16 +7,10 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "data/files.h"
 
 namespace shoal::flow {
-
-bool is_remote(const std::string& path);
-/// The objects that a path names: one, those of a folder that are no one's notes (list_files.cc), or those that
-/// match * and [] in the last part; by path. Throws InputError.
-std::vector<std::string> list_remote(const std::string& path, const std::string& place);
 
 /// One of them, opened. One thread.
 class Input {

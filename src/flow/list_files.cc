@@ -4,6 +4,7 @@
 #include <fnmatch.h>
 
 #include "base/text.h"
+#include "flow/remote.h"
 #include "flow/source.h"
 #include "shoal/error.h"
 

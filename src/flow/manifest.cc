@@ -4,7 +4,6 @@
 
 #include "base/hash.h"
 #include "base/text.h"
-#include "data/files.h"
 #include "shoal/error.h"
 
 namespace shoal::flow {
@@ -48,14 +47,12 @@ std::string to_json(const OutputManifest& manifest) {
 }
 
 bool is_output(const fs::path& folder) {
-  std::error_code error;
-  return fs::exists(folder / kManifestName, error) &&
-         data::read_whole(folder / kManifestName).find(kFormat) != std::string::npos;
+  return read_text(folder / kManifestName).find(kFormat) != std::string::npos;
 }
 
 OutputManifest load_output(const fs::path& folder) {
   const std::string path = (folder / kManifestName).string();
-  const std::string text = data::read_whole(path);
+  const std::string text = read_text(path);
   if (text.empty())
     throw InputError(cat(
         path, " - not there or empty: want the manifest of a finished flow; run the flow again, it goes on"));
@@ -93,13 +90,12 @@ OutputManifest verify_output(const fs::path& folder) {
   OutputManifest manifest = load_output(folder);
   for (const FileRecord& file : manifest.files) {
     const fs::path path = folder / file.file;
-    std::error_code error;
-    const auto bytes = fs::file_size(path, error);
+    const std::optional<int64_t> bytes = file_bytes(path);
     const std::string advice = "remove the folder and run the flow again";
-    if (error) throw InputError(cat(path.string(), " - not there: want ", file.bytes, " bytes; ", advice));
-    if (static_cast<int64_t>(bytes) != file.bytes)
+    if (!bytes) throw InputError(cat(path.string(), " - not there: want ", file.bytes, " bytes; ", advice));
+    if (*bytes != file.bytes)
       throw InputError(
-          cat(path.string(), " - damaged: got ", bytes, " bytes, want ", file.bytes, "; ", advice));
+          cat(path.string(), " - damaged: got ", *bytes, " bytes, want ", file.bytes, "; ", advice));
     if (file_checksum(path) != file.checksum)
       throw InputError(cat(path.string(), " - damaged: its checksum does not hold; ", advice));
   }

@@ -26,7 +26,7 @@ struct OutputManifest {
 std::string to_json(const OutputManifest&);
 /// Throws InputError naming the file when it is not there, not whole, or none of flow's.
 OutputManifest load_output(const std::filesystem::path& folder);
-/// Whether the folder has a manifest of flow's.
+/// Whether the folder has a manifest of flow's. Folders may be of S3: s3://BUCKET/PREFIX.
 bool is_output(const std::filesystem::path& folder);
 
 /// Compares every file with its checksum. Throws InputError naming the first that is not as it was written,

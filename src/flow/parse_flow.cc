@@ -308,6 +308,7 @@ void parse_write(const Entry& entry, Flow& flow) {
   FlowWrite& sink = flow.sink;
   set_all(entry.table(), cat(flow.place, ":", entry.node.source().begin.line, " - write"),
           {{"out", [&](const Entry& e) { sink.out = e.text(); }},
+           {"work", [&](const Entry& e) { sink.work = e.text(); }},
            {"format", [&](const Entry& e) { sink.format = e.text(); }},
            {"column", [&](const Entry& e) { sink.column = e.text(); }},
            {"tokenizer", [&](const Entry& e) { sink.tokenizer = e.text(); }},

@@ -35,7 +35,7 @@ class Runner {
 
   FlowReport run() {
     const std::string identity = plan_.identity();
-    WorkFolder folder(group_, flow_.sink.out, identity, plan_.folders);
+    WorkFolder folder(group_, flow_.sink, identity, plan_.folders);
     if (folder.is_finished()) return finished();
     const size_t num_stages = plan_.stages.size();
     runs_.resize(num_stages);
@@ -65,7 +65,9 @@ class Runner {
 
  private:
   FlowReport finished() {
-    FlowReport report = verify_output(flow_.sink.out).report;
+    const OutputManifest manifest =
+        group_.rank() == 0 ? verify_output(flow_.sink.out) : load_output(flow_.sink.out);
+    FlowReport report = manifest.report;
     report.parts_kept = report.files;
     group_.barrier();
     return report;
@@ -296,8 +298,7 @@ class Runner {
 
   void close(const WorkFolder& folder, const OutputManifest& manifest) const {
     const std::string page = report_page(manifest);
-    data::write_whole(folder.out() / "report.html", std::as_bytes(std::span(page)),
-                      [](const std::string&) {});
+    write_text(folder.out() / "report.html", page);
     std::vector<std::string> wanted = {"report.html"};
     std::vector<std::filesystem::path> written;
     for (const FileRecord& file : manifest.files) {
@@ -325,9 +326,10 @@ class Runner {
 
 namespace shoal {
 
-FlowReport run_flow(const Flow& flow, comm::Group& group,
+FlowReport run_flow(const Flow& flow, comm::Communicator& communicator,
                     const std::function<void(const FlowProgress&)>& on_progress) {
   static const std::function<void(const FlowProgress&)> kSilent;
+  comm::Group group(communicator);
   return flow::Runner(flow, group, group.rank() == 0 ? on_progress : kSilent).run();
 }
 
@@ -336,9 +338,8 @@ FlowReport run_flow(const Flow& flow, const FlowOptions& options) {
     throw InputError(cat(flow.place, " - devices: got ", options.devices, ", want 1 to ", comm::kMaxDevices));
   FlowReport report;
   comm::run_threads(options.devices, [&](comm::Communicator& communicator) {
-    comm::Group group(communicator);
-    FlowReport mine = run_flow(flow, group, options.on_progress);
-    if (group.rank() == 0) report = std::move(mine);
+    FlowReport mine = run_flow(flow, communicator, options.on_progress);
+    if (communicator.rank() == 0) report = std::move(mine);
   });
   return report;
 }

@@ -51,7 +51,7 @@ std::string show(const fs::path& path, int64_t num_rows) {
     read.paths.clear();
     int64_t bytes = 0, files = 0;
     for (const FileRecord& file : manifest.files) {
-      if (!file.file.starts_with("part-")) continue;
+      if (!fs::path(file.file).filename().string().starts_with("part-")) continue;
       read.paths.push_back((path / file.file).string());
       bytes += file.bytes;
       ++files;

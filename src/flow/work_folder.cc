@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "data/manifest.h"
 #include "flow/manifest.h"
+#include "flow/remote.h"
 #include "shoal/error.h"
 #include "state/durable.h"
 
@@ -21,13 +22,8 @@ namespace shoal::flow {
 namespace {
 namespace fs = std::filesystem;
 
-const data::OnStep kQuiet = [](const std::string&) {};
-
-void write_text(const fs::path& path, const std::string& text) {
-  data::write_whole(path, std::as_bytes(std::span(text)), kQuiet);
-}
-
-/// The same for a process that is killed. Where the machine dies, the file may be without its text: it is sealed.
+/// As write_text(), for a process that is killed. Where the machine dies, the file may be without its text:
+/// it is sealed.
 void write_sealed(const fs::path& path, const std::string& text) {
   FileSink file(path);
   require(file.Write(cat(text, "\n", hash_hex(text), "\n")), path.string());
@@ -61,91 +57,133 @@ bool may_lack_runs(const fs::path& work) {
 }
 
 bool is_ours(const std::string& name, const std::vector<std::string>& own) {
-  return std::find(own.begin(), own.end(), name) != own.end() || name == ".work" || name == "manifest.json" ||
+  return std::find(own.begin(), own.end(), name) != own.end() || name == "manifest.json" ||
          name == "manifest.json.part" || name == "report.html" || name == "report.html.part" ||
          name.starts_with("part-") || name.starts_with("tokenizer") || data::is_store_file(name) ||
          name.starts_with("bad-");
 }
 
-/// Throws unless the folder is missing, empty, or work that can go on. True when all of it is done.
-bool check_folder(const fs::path& out, const std::string& identity, const std::vector<std::string>& own) {
-  if (out.empty())
-    throw InputError(
-        "out - got no folder, want where to write; write out = \"FOLDER\" in [write] or give --out FOLDER");
+/// The names of what the folder holds, but for .work on this machine.
+std::set<std::string> names_in(const fs::path& out) {
+  std::set<std::string> names;
+  if (is_remote(out.string())) {
+    for (const std::string& file : remote_files(out.string())) names.insert(file.substr(0, file.find('/')));
+    return names;
+  }
   std::error_code error;
-  if (!fs::exists(out, error)) return false;
-  if (!fs::is_directory(out, error))
-    throw InputError(cat(out.string(), " - not a folder: want a new or empty one; name another --out"));
-  bool has_files = false, has_work = false;
-  for (fs::directory_iterator entry(out, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
+  for (fs::directory_iterator entry(out, error), end; !error && entry != end; entry.increment(error))
+    names.insert(entry->path().filename().string());
+  if (error)
+    throw InputError(cat(out.string(), " - cannot be read: ", error.message(), "; name another --out"));
+  names.erase(".work");
+  return names;
+}
+
+/// Throws unless the folder is empty, or work that can go on. True when all of it is done.
+bool check_folder(const fs::path& out, const fs::path& work, const std::string& identity,
+                  const std::vector<std::string>& own) {
+  const std::set<std::string> names = names_in(out);
+  for (const std::string& name : names)
     if (!is_ours(name, own))
       throw InputError(cat(out.string(), " - holds something else than a flow's output: got ", name,
                            ", want a new or empty folder; name another --out"));
-    has_files = true;
-    has_work = has_work || name == ".work";
-  }
-  if (error)
-    throw InputError(cat(out.string(), " - cannot be read: ", error.message(), "; name another --out"));
-  if (fs::exists(out / kManifestName, error)) {
+  if (names.contains(kManifestName)) {
     if (load_output(out).identity == identity) return true;
     throw InputError(cat(out.string(),
                          " - holds the output of another flow, or of input that has changed since; remove "
                          "it, or name another --out"));
   }
-  if (has_files && !has_work)
+  std::error_code error;
+  if (!names.empty() && !fs::exists(work, error))
     throw InputError(
-        cat(out.string(), " - holds files without a manifest; remove them, or name another --out"));
-  const std::string known = data::read_whole(out / ".work" / "identity");
+        cat(out.string(), " - holds files without a manifest",
+            is_remote(out.string()) ? cat(", and ", work.string(), " is not there to go on with") : "",
+            "; remove them, or name another --out"));
+  const std::string known = data::read_whole(work / "identity");
   if (!known.empty() && known != identity)
-    throw InputError(cat(out.string(),
+    throw InputError(cat(work.parent_path().string(),
                          " - holds unfinished work of another flow, or of input that has changed since; "
-                         "remove it, or name another --out"));
+                         "remove it, or name another ",
+                         is_remote(out.string()) ? "--work" : "--out"));
   return false;
+}
+
+/// The folder of this machine that .work is in.
+fs::path home_of(const FlowWrite& sink) {
+  if (!is_remote(sink.out)) return sink.out;
+  if (!sink.work.empty()) return sink.work;
+  std::string name = remote_name(sink.out);
+  std::replace(name.begin(), name.end(), '/', '-');
+  return name + ".work";
+}
+
+/// As it stands before the names of files.
+fs::path out_of(const std::string& out) {
+  return is_remote(out) ? fs::path("s3://" + remote_name(out)) : fs::path(out);
 }
 
 }  // namespace
 
-WorkFolder::WorkFolder(comm::Group& group, fs::path out, const std::string& identity,
+WorkFolder::WorkFolder(comm::Group& group, const FlowWrite& sink, const std::string& identity,
                        const std::vector<std::string>& own)
-    : out_(std::move(out)), work_(out_ / ".work") {
-  if (group.rank() == 0) {
-    if (out_.empty()) check_folder(out_, identity, own);
-    std::error_code error;
-    fs::create_directories(out_, error);
-    if (error)
-      throw InputError(cat(out_.string(), " - cannot be made: ", error.message(), "; name another --out"));
-    if (::access(out_.c_str(), R_OK | W_OK | X_OK) != 0)
-      throw InputError(cat(out_.string(), " - cannot be written: ", std::generic_category().message(errno),
-                           "; name another --out"));
-    lock_ = std::make_unique<data::FolderLock>(out_);
-    lock_->own();
-    finished_ = check_folder(out_, identity, own);
-    if (finished_ || data::read_whole(work_ / "identity").empty() || may_lack_runs(work_))
-      state::remove_tree(work_);  // done; died before it began; or must begin anew
-    if (!finished_) {
-      fs::create_directories(work_, error);
-      for (const std::string& name : own)
-        if (!error) fs::create_directories(out_ / name, error);
-      if (error)
-        throw InputError(
-            cat(out_.string(), " - cannot be written: ", error.message(), "; name another --out"));
-      if (data::read_whole(work_ / "identity").empty()) write_text(work_ / "identity", identity);
-      write_text(work_ / "boot", boot_id());
-    }
-    for (const auto& entry : fs::directory_iterator(work_, error))
-      if (entry.path().extension() == ".next" || entry.path().extension() == ".part")
-        state::remove_tree(entry.path());
-    lock_->share();
-  }
+    : out_(out_of(sink.out)),
+      home_(home_of(sink)),
+      work_(home_ / ".work"),
+      is_remote_(is_remote(sink.out)),
+      drops_home_(is_remote_ && sink.work.empty()) {
+  if (group.rank() == 0) prepare(identity, own);
   group.barrier();
   if (group.rank() != 0) {
-    lock_ = std::make_unique<data::FolderLock>(out_);
-    lock_->share();
     std::error_code missing;
     finished_ = !fs::exists(work_, missing);
+    if (!finished_) {
+      lock_ = std::make_unique<data::FolderLock>(home_);
+      lock_->share();
+    }
   }
   group.barrier();  // nobody begins, and so nobody ends, before all know
+}
+
+void WorkFolder::prepare(const std::string& identity, const std::vector<std::string>& own) {
+  const char* const flag = is_remote_ ? "--work" : "--out";
+  if (out_.empty())
+    throw InputError(
+        "out - got no folder, want where to write; write out = \"FOLDER\" in [write] or give --out FOLDER");
+  std::error_code error;
+  if (fs::exists(home_, error) && !fs::is_directory(home_, error))
+    throw InputError(cat(home_.string(), " - not a folder: want a new or empty one; name another ", flag));
+  fs::create_directories(home_, error);
+  if (error)
+    throw InputError(cat(home_.string(), " - cannot be made: ", error.message(), "; name another ", flag));
+  if (::access(home_.c_str(), R_OK | W_OK | X_OK) != 0)
+    throw InputError(cat(home_.string(), " - cannot be written: ", std::generic_category().message(errno),
+                         "; name another ", flag));
+  lock_ = std::make_unique<data::FolderLock>(home_);
+  lock_->own();
+  try {
+    finished_ = check_folder(out_, work_, identity, own);
+  } catch (const InputError&) {
+    drop_home();
+    throw;
+  }
+  if (finished_) {
+    drop_work();
+  } else {
+    if (data::read_whole(work_ / "identity").empty() || may_lack_runs(work_))
+      state::remove_tree(work_);  // died before it began, or must begin anew
+    fs::create_directories(work_, error);
+    for (const std::string& name : own)
+      if (!error && !is_remote_) fs::create_directories(out_ / name, error);
+    if (error)
+      throw InputError(
+          cat(home_.string(), " - cannot be written: ", error.message(), "; name another ", flag));
+    if (data::read_whole(work_ / "identity").empty()) write_text(work_ / "identity", identity);
+    write_text(work_ / "boot", boot_id());
+  }
+  for (const auto& entry : fs::directory_iterator(work_, error))
+    if (entry.path().extension() == ".next" || entry.path().extension() == ".part")
+      state::remove_tree(entry.path());
+  lock_->share();
 }
 
 std::string WorkFolder::part_name(size_t stage, int64_t part) const {
@@ -200,6 +238,21 @@ void WorkFolder::drop_runs(size_t stage, const std::vector<RunRecord>& runs) con
 
 void WorkFolder::close(const std::string& manifest, const std::vector<std::string>& wanted) const {
   const std::set<std::string> names(wanted.begin(), wanted.end());
+  if (is_remote_) {
+    for (const std::string& file : remote_files(out_.string()))
+      if (!names.contains(file))
+        throw JobError(cat(out_.string(), " - holds something else than this flow's output: got ", file,
+                           "; remove it, and run the same command again"));
+    write_text(out_ / kManifestName, manifest);
+  } else {
+    keep_only(names);
+    write_text(out_ / kManifestName, manifest);
+    state::sync_folder(out_);
+  }
+  drop_work();
+}
+
+void WorkFolder::keep_only(const std::set<std::string>& names) const {
   std::vector<fs::path> others, folders;
   for (fs::recursive_directory_iterator entry(out_), end; entry != end; ++entry) {
     if (entry->path() == work_)
@@ -212,9 +265,16 @@ void WorkFolder::close(const std::string& manifest, const std::vector<std::strin
   for (const fs::path& path : others) state::remove_tree(path);
   for (const fs::path& path : folders) state::sync_folder(path);
   state::sync_folder(out_);
-  write_text(out_ / kManifestName, manifest);
-  state::sync_folder(out_);
+}
+
+void WorkFolder::drop_work() const {
   state::remove_tree(work_);
+  drop_home();
+}
+
+void WorkFolder::drop_home() const {
+  std::error_code not_empty;
+  if (drops_home_) fs::remove(home_, not_empty);
 }
 
 }  // namespace shoal::flow

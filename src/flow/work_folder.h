@@ -9,11 +9,14 @@
 //   OUT/.work/s0.next            how many parts of the stage were taken, in this run
 //   OUT/part-00003.parquet, OUT/bad-00003.jsonl
 //   OUT/manifest.json            written last; .work goes then
+//
+// Where OUT is s3://BUCKET/PREFIX, .work is in a folder of this machine: the one that FlowWrite::work names.
 #pragma once
 
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,10 +42,10 @@ struct PartRecord {
 /// Belongs to one device.
 class WorkFolder {
  public:
-  /// Collective. The folder is there, is nobody else's, and holds nothing, or work of this identity, which
-  /// goes on, or is_finished(). Throws InputError.
-  /// `own`: folders and files in it that are ours too; folders of these names are made.
-  WorkFolder(comm::Group&, std::filesystem::path out, const std::string& identity,
+  /// Collective. The folder that the flow writes is there, is nobody else's, and holds nothing, or work of
+  /// this identity, which goes on, or is_finished(). Throws InputError. `own`: folders and files in it that
+  /// are ours too; folders of these names are made.
+  WorkFolder(comm::Group&, const FlowWrite&, const std::string& identity,
              const std::vector<std::string>& own = {});
 
   const std::filesystem::path& out() const { return out_; }
@@ -61,12 +64,18 @@ class WorkFolder {
 
   /// Rank 0: the stage's runs may go.
   void drop_runs(size_t stage, const std::vector<RunRecord>& runs) const;
-  /// Rank 0: all is done; the folder holds `wanted` and the manifest alone.
+  /// Rank 0: all is done; the folder holds `wanted` and the manifest alone. Of S3 nothing is removed: throws
+  /// JobError where something else came there meanwhile.
   void close(const std::string& manifest, const std::vector<std::string>& wanted) const;
 
  private:
+  void prepare(const std::string& identity, const std::vector<std::string>& own);
+  void keep_only(const std::set<std::string>& names) const;
+  void drop_work() const;
+  void drop_home() const;
   std::string part_name(size_t stage, int64_t part) const;
-  std::filesystem::path out_, work_;
+  std::filesystem::path out_, home_, work_;  // home: the folder of this machine that .work is in
+  bool is_remote_, drops_home_;              // home was named by nobody: it goes with .work
   std::unique_ptr<data::FolderLock> lock_;
   bool finished_ = false;
 };

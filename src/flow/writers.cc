@@ -12,6 +12,7 @@
 #include "flow/files.h"
 #include "flow/keeping_pool.h"
 #include "flow/records.h"
+#include "flow/remote.h"
 #include "flow/token_writer.h"
 #include "shoal/error.h"
 
@@ -217,6 +218,13 @@ void check_writable(const FlowWrite& sink, const arrow::Schema& schema, const st
   const std::string& format = sink.format;
   if (std::find(kFormats.begin(), kFormats.end(), format) == kFormats.end())
     throw InputError(cat(place, ": format: got ", format, ", want one of ", join(kFormats, ", ")));
+  if (is_remote(sink.out)) check_remote(sink.out);
+  if (is_remote(sink.out) && (format == "tokens" || format == "tokenizer"))
+    throw InputError(cat(place, ": out: got ", sink.out, ", want a folder of this machine: what reads ",
+                         format == "tokens" ? "token stores" : "tokenizers", " reads files alone"));
+  if (!is_remote(sink.out) && !sink.work.empty())
+    throw InputError(cat(place, ": work: got ", sink.work,
+                         " with a folder as out, which keeps what it needs in .work; leave it out"));
   if (format == "tokens") {
     const int column = want_column(schema, sink.column, cat(place, ", column"));
     if (schema.field(column)->type()->id() != arrow::Type::STRING)

@@ -1,11 +1,12 @@
 // `shoal data` for flows, without LibTorch: what the tests run as processes.
-//   flow_program PIPELINE.toml [-n N] [--out DIR] | --explain PIPELINE.toml | show PATH | verify PATH
+//   flow_program PIPELINE.toml [-n N] [--out DIR] [--work DIR] | --explain PIPELINE.toml | show PATH | verify
+//   PATH
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
-#include "comm/group.h"
+#include "comm/comm.h"
 #include "comm/launch.h"
 #include "data/token_store.h"
 #include "flow/manifest.h"
@@ -16,7 +17,7 @@ namespace {
 
 int run(int argc, char** argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
-  std::string out;
+  std::string out, work;
   int devices = 1;
   std::vector<std::string> rest;
   bool explain = false;
@@ -25,6 +26,8 @@ int run(int argc, char** argv) {
       devices = std::atoi(words.at(++i).c_str());
     else if (words[i] == "--out")
       out = words.at(++i);
+    else if (words[i] == "--work")
+      work = words.at(++i);
     else if (words[i] == "--explain")
       explain = true;
     else
@@ -38,14 +41,14 @@ int run(int argc, char** argv) {
     return std::printf("%zu files, all as written\n", shoal::flow::verify_output(rest[1]).files.size()) < 0;
   shoal::Flow flow = shoal::flow::load_flow(rest.at(0));
   if (!out.empty()) flow.sink.out = out;
+  if (!work.empty()) flow.sink.work = work;
   if (explain) return std::fputs(shoal::explain(flow).c_str(), stdout) < 0;
   if (devices > 1 && !shoal::comm::is_launched())
     return shoal::comm::launch({devices, {argv, argv + argc}, "flow_program"});
   const auto communicator = shoal::comm::from_environment();
-  shoal::comm::Group group(*communicator);
   try {
-    const shoal::FlowReport report = shoal::run_flow(flow, group);
-    if (group.rank() == 0)
+    const shoal::FlowReport report = shoal::run_flow(flow, *communicator);
+    if (communicator->rank() == 0)
       std::printf("%lld rows in %lld files, %lld parts kept\n", static_cast<long long>(report.rows),
                   static_cast<long long>(report.files), static_cast<long long>(report.parts_kept));
   } catch (const shoal::Error& error) {

@@ -2,86 +2,14 @@
 
     s3_test.py FLOW_PROGRAM
 
-The service is a few lines that know as much of S3's interface as reading needs (GET of an object and of a part of it, HEAD, ListObjectsV2), over a folder, on
-loopback; Arrow's client speaks to it as to any other (AWS_ENDPOINT_URL). Needs the Python of .deps/python."""
+Needs the Python of .deps/python, for DuckDB."""
 import gzip
-import hashlib
-import http.server
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-import threading
-import urllib.parse
-from email.utils import formatdate
-from xml.sax.saxutils import escape
 
-
-class Bucket(http.server.BaseHTTPRequestHandler):
-    """/bucket/KEY, of the files of a folder."""
-
-    protocol_version = "HTTP/1.1"
-    folder = None
-    changes = {}  # key: how many HEADs until it changes
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        if "Content_Length" not in headers:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def listing(self, query):
-        prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
-        most = int(query.get("max-keys", ["1000"])[0])
-        contents, prefixes = [], set()
-        for path in sorted(p for p in self.folder.rglob("*") if p.is_file()):
-            key = path.relative_to(self.folder).as_posix()
-            if not key.startswith(prefix):
-                continue
-            rest = key[len(prefix):]
-            if delimiter and delimiter in rest:
-                prefixes.add(prefix + rest.split(delimiter)[0] + delimiter)
-            else:
-                contents.append(f"<Contents><Key>{escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>{path.stat().st_size}</Size></Contents>")
-        contents = contents[:most]
-        body = f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bucket</Name><Prefix>{escape(prefix)}</Prefix>' \
-               f'<KeyCount>{len(contents) + len(prefixes)}</KeyCount><IsTruncated>false</IsTruncated>{"".join(contents)}' \
-               f'{"".join(f"<CommonPrefixes><Prefix>{escape(p)}</Prefix></CommonPrefixes>" for p in sorted(prefixes))}</ListBucketResult>'
-        self.answer(200, body.encode(), Content_Type="application/xml")
-
-    def do_GET(self):
-        parts = urllib.parse.urlsplit(self.path)
-        bucket, _, key = urllib.parse.unquote(parts.path).lstrip("/").partition("/")
-        if bucket != "bucket":
-            return self.answer(404, b"<Error><Code>NoSuchBucket</Code><Message>no such bucket</Message></Error>", Content_Type="application/xml")
-        if not key:
-            return self.listing(urllib.parse.parse_qs(parts.query))
-        path = self.folder / key
-        if not path.is_file():
-            return self.answer(404, b"<Error><Code>NoSuchKey</Code><Message>no such key</Message></Error>", Content_Type="application/xml")
-        body = path.read_bytes()
-        tag = hashlib.md5(body).hexdigest()
-        if self.command == "HEAD" and key in self.changes:
-            self.changes[key] -= 1
-            if self.changes[key] < 0:
-                tag = "another"
-        about = {"ETag": f'"{tag}"', "Last_Modified": formatdate(path.stat().st_mtime, usegmt=True), "Content_Type": "application/octet-stream"}
-        asked = self.headers.get("Range")
-        if not asked:
-            return self.answer(200, body, Content_Length=str(len(body)), **about)
-        first, last = asked.removeprefix("bytes=").split("-")
-        last = min(int(last), len(body) - 1)
-        self.answer(206, body[int(first):last + 1], Content_Range=f"bytes {first}-{last}/{len(body)}", **about)
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_):
-        pass
+from s3_service import Bucket, serve
 
 
 def make(folder):
@@ -118,15 +46,8 @@ def main():
     program = sys.argv[1]
     with tempfile.TemporaryDirectory(prefix="shoal-s3-") as name:
         work = pathlib.Path(name)
-        Bucket.folder = work / "bucket"
-        Bucket.folder.mkdir()
+        environment = serve(work / "bucket")
         make(Bucket.folder)
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        environment = os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
-                                    "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_address[1]}"}
-        environment = {key: value for key, value in environment.items() if not key.lower().endswith("_proxy")}
         for number, path in enumerate(["t.parquet", "deep", "deep/t*.csv", "t.jsonl.gz"]):
             local = run(program, work, f"{work}/bucket/{path}", f"local{number}", 1, environment)
             assert local.returncode == 0, local.stderr

@@ -1,0 +1,67 @@
+# The data engine for programs outside of this tree: a flow with a function of the user's own, built against a moved installation without LibTorch, gives the
+# same bytes on any number of devices; so does one on the devices of a World, in a program that has both libraries.
+#   cmake -D BUILD=... -D WORK=... -D LAUNCHER=... -P flow_test.cmake
+include(${CMAKE_CURRENT_LIST_DIR}/installed.cmake)
+
+file(WRITE ${WORK}/words.txt "Listen, silent: enlist!\nan elbow below\n")
+file(GLOB pages ${CMAKE_CURRENT_LIST_DIR}/../../docs/*.md)
+list(APPEND pages ${WORK}/words.txt)
+
+# All files of these folders are alike.
+function(expect_same folder)
+  file(GLOB_RECURSE files RELATIVE ${WORK}/${folder} ${WORK}/${folder}/*)
+  foreach(other ${ARGN})
+    file(GLOB_RECURSE others RELATIVE ${WORK}/${other} ${WORK}/${other}/*)
+    if(NOT files MATCHES "part-.*manifest|manifest.*part-" OR NOT others STREQUAL files)
+      message(FATAL_ERROR "${other} - files: got ${others}, want ${files}, with parts and a manifest")
+    endif()
+    foreach(file ${files})
+      execute_process(COMMAND ${CMAKE_COMMAND} -E compare_files ${WORK}/${folder}/${file} ${WORK}/${other}/${file} COMMAND_ERROR_IS_FATAL ANY)
+    endforeach()
+  endforeach()
+endfunction()
+
+# A LibTorch that is not there must not be missed.
+build(${examples}/own_flow -D SHOAL_TORCH_DIR=${WORK}/none)
+set(program ${WORK}/own_flow/program)
+execute_process(COMMAND ldd ${program} OUTPUT_VARIABLE libraries COMMAND_ERROR_IS_FATAL ANY)
+if(NOT libraries MATCHES "${WORK}/installed/lib[^ ]*/libshoal_flow.so" OR libraries MATCHES "torch|libc10|libshoal.so|not found")
+  message(FATAL_ERROR "own_flow - libraries: got ${libraries}, want the installed libshoal_flow.so, and nothing of LibTorch")
+endif()
+foreach(devices 1 2 3)
+  execute_process(COMMAND ${program} ${devices} anagrams_${devices} ${pages} WORKING_DIRECTORY ${WORK} OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
+endforeach()
+expect_same(anagrams_1 anagrams_2 anagrams_3)
+file(STRINGS ${WORK}/anagrams_1/part-00000.csv lines)
+foreach(line "letters,words,first,last" "eilnst,3,enlist,silent" "below,2,below,elbow")
+  if(NOT line IN_LIST lines)
+    message(FATAL_ERROR "anagrams - lines: got ${lines}, want ${line} among them")
+  endif()
+endforeach()
+execute_process(COMMAND ${program} 2 anagrams_4 ${WORK}/none.txt WORKING_DIRECTORY ${WORK} RESULT_VARIABLE result ERROR_VARIABLE said)
+if(NOT result EQUAL 2 OR NOT said MATCHES "^flow - read: paths: [^\n]*none.txt is no file or folder; name one that is there\n$")
+  message(FATAL_ERROR "own_flow - error: got ${result}, ${said}")
+endif()
+
+build(${CMAKE_CURRENT_LIST_DIR}/flow_in_world)
+foreach(devices 1 2)
+  execute_process(COMMAND ${shoal} run -n ${devices} ${WORK}/flow_in_world/program capitals_${devices} ${pages} WORKING_DIRECTORY ${WORK}
+    OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
+  if(NOT said MATCHES "^${devices} devices, [0-9]+ rows\n$")
+    message(FATAL_ERROR "flow_in_world - ${devices} devices: got ${said}")
+  endif()
+  execute_process(COMMAND ${shoal} data verify ${WORK}/capitals_${devices} OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+endforeach()
+expect_same(capitals_1 capitals_2)
+
+# Who asks for flow and has no Arrow is told so in one sentence; who trains does not need it.
+file(REMOVE ${WORK}/own_flow/CMakeCache.txt)
+configure(${examples}/own_flow -D SHOAL_ARROW_DIR=${WORK}/none)
+string(REGEX REPLACE "[ \n]+" " " said "${said}")
+if(NOT result OR NOT said MATCHES "Arrow - not found; name the folder of the Python package pyarrow 26 in SHOAL_ARROW_DIR, or run tools/setup")
+  message(FATAL_ERROR "own_flow - without Arrow: got ${result}, ${said}")
+endif()
+configure(${examples}/own_module -D SHOAL_ARROW_DIR=${WORK}/none)
+if(result OR NOT said MATCHES "Shoal::flow is left out: Arrow - not found")
+  message(FATAL_ERROR "own_module - without Arrow: got ${result}, ${said}")
+endif()
