@@ -114,7 +114,7 @@ class Job {
 
   void begin_with(const fs::path& model) {
     trainer_.set_note("from", nlohmann::json(model.string()).dump());
-    const KeptTokenizer tokenizer = kept_tokenizer(model);
+    const formats::KeptTokenizer tokenizer = formats::kept_tokenizer(*formats::open_model(model), model);
     if (tokenizer.hash.empty()) return;
     trainer_.set_note("tokenizer", nlohmann::json(tokenizer.hash).dump());
     if (!leads()) return;

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
-#include <string>
 #include <vector>
 
 #include "app/recipe.h"
@@ -19,13 +17,6 @@ std::vector<Override> keys_of_model(const std::filesystem::path& path);
 
 /// Throws InputError where the recipe's data are tokens of another tokenizer than the model's.
 void check_tokens(const Recipe&, const std::filesystem::path& path);
-
-/// What goes on reading and writing text as the model at `path` does.
-struct KeptTokenizer {
-  std::map<std::string, std::string> files;  // of the run's folder; none: bytes
-  std::string hash;                          // of tokenizer.json, for the notes of checkpoints; "": bytes
-};
-KeptTokenizer kept_tokenizer(const std::filesystem::path& path);
 
 /// The recipe's network, built, with the numbers of the model at `path` as fp32. REQUIRES: the recipe has the keys
 /// that keys_of_model gave.

@@ -26,9 +26,12 @@ formats::ConvertOptions options_of(const Options& options) {
   const std::string to = !options.to.empty()              ? options.to
                          : options.out.ends_with(".gguf") ? "gguf"
                                                           : "huggingface";
-  if (to != "gguf" && to != "huggingface")
-    throw InputError(cat("--to - got ", to, ", want gguf or huggingface"));
-  chosen.to = to == "gguf" ? formats::TargetForm::kGguf : formats::TargetForm::kHuggingFace;
+  static const std::map<std::string, formats::TargetForm> kForms = {{"gguf", formats::TargetForm::kGguf},
+                                                                    {"huggingface", formats::TargetForm::kHuggingFace},
+                                                                    {"checkpoint", formats::TargetForm::kCheckpoint}};
+  const auto form = kForms.find(to);
+  if (form == kForms.end()) throw InputError(cat("--to - got ", to, ", want gguf, huggingface or checkpoint"));
+  chosen.to = form->second;
   if (options.type.empty()) return chosen;
   const auto found = kTypes.find(options.type);
   if (found == kTypes.end())
@@ -42,13 +45,13 @@ formats::ConvertOptions options_of(const Options& options) {
 void add_convert(CLI::App& app, Invocation& invocation) {
   const auto options = std::make_shared<Options>();
   CLI::App* const convert = app.add_subcommand(
-      "convert", "Write a model as a GGUF file or as a Hugging Face folder, for other programs");
+      "convert", "Write a model as a GGUF file or a Hugging Face folder, for other programs, or as a checkpoint of ours");
   convert
       ->add_option("SOURCE", options->source,
                    "a GGUF file, a folder with config.json, or a checkpoint of a gpt or a llama")
       ->required();
   convert->add_option("OUT", options->out, "what to write; it must not exist")->required();
-  convert->add_option("--to", options->to, "gguf or huggingface; unless told, gguf where OUT ends in .gguf")
+  convert->add_option("--to", options->to, "gguf, huggingface or checkpoint; unless told, gguf where OUT ends in .gguf, else huggingface")
       ->type_name("FORM");
   convert
       ->add_option(

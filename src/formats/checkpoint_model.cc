@@ -14,7 +14,7 @@
 #include "formats/mapped_file.h"
 #include "formats/model_shape.h"
 #include "formats/open_formats.h"
-#include "formats/own_names.h"
+#include "formats/own_form.h"
 #include "formats/weight_table.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
@@ -127,14 +127,10 @@ class CheckpointModel : public ModelFile {
   void add_weight(const WantedWeight& want) {
     Weight weight{described_.is_bf16 ? WeightType::kBF16 : WeightType::kF32, want.rows, want.columns,
                   nullptr};
-    const auto [name, part] = own_place(config().architecture, want.name);
-    const bool is_vector = want.name.ends_with(".bias") || want.name.ends_with("norm.weight");
-    std::vector<int64_t> shape = {want.rows, want.columns};
-    if (is_vector) shape = {want.columns};
-    if (part >= 0) shape[0] *= 3;
-    const state::TensorSpec spec{name, "weight", "F32", shape};
+    const int part = own_place(config().architecture, want.name).part;
+    const state::TensorSpec spec = own_spec(config(), want);
     require(spec);
-    weights_.add(want.name, weight, [this, spec, weight, part = part] { return read(spec, weight, part); });
+    weights_.add(want.name, weight, [this, spec, weight, part] { return read(spec, weight, part); });
   }
 
   /// A wrong name or shape is told at once, not when the weight is first used.

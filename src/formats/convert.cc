@@ -11,6 +11,7 @@
 #include "formats/quantise.h"
 #include "formats/target.h"
 #include "formats/weight_table.h"
+#include "formats/whole_folder.h"
 #include "shoal/error.h"
 #include "state/durable.h"
 #include "state/safetensors.h"
@@ -54,35 +55,6 @@ void write_gguf(const ModelFile& model, const fs::path& source, const fs::path& 
   file.finish();
 }
 
-/// A folder that appears under its name whole, or not at all.
-class WholeFolder {
- public:
-  explicit WholeFolder(const fs::path& path)
-      : path_(fs::absolute(path).lexically_normal()),
-        partial_(path_.parent_path() / cat(".", path_.filename().string(), ".partial")) {
-    std::error_code error;
-    if (fs::exists(fs::symlink_status(path_, error)))
-      throw InputError(cat(path.string(), " - is there already, want the name of a new folder"));
-    state::remove_tree(partial_);  // of a crash
-    if (!fs::create_directory(partial_, error))
-      throw InputError(cat(path.string(), " - cannot be made: ", error.message(),
-                           "; want a name in a folder that is there"));
-  }
-  ~WholeFolder() {
-    std::error_code ignored;
-    fs::remove_all(partial_, ignored);
-  }
-  fs::path operator/(const std::string& name) const { return partial_ / name; }
-  void finish() {
-    state::sync_folder(partial_);
-    state::rename_path(partial_, path_);
-    state::sync_folder(path_.parent_path());
-  }
-
- private:
-  fs::path path_, partial_;
-};
-
 void write_hf(const ModelFile& model, const fs::path& source, const fs::path& out,
               std::optional<WeightType> type) {
   if (type && info(*type).block_elements > 1)
@@ -125,6 +97,7 @@ void convert(const fs::path& source, const fs::path& out, const ConvertOptions& 
     throw InputError(cat("--type - got ", info(*options.type).name, ", want f32, f16, bf16 or q8_0"));
   const auto model = open_model(source);
   if (options.to == TargetForm::kGguf) return write_gguf(*model, source, out, options.type);
+  if (options.to == TargetForm::kCheckpoint) return write_checkpoint(*model, source, out, options.type);
   write_hf(*model, source, out, options.type);
 }
 

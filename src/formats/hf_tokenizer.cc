@@ -2,6 +2,7 @@
 
 #include <system_error>
 
+#include "base/hash.h"
 #include "base/text.h"
 #include "formats/ends.h"
 #include "formats/json_text.h"
@@ -190,6 +191,13 @@ std::map<std::string, std::string> hf_tokenizer_files(const ModelFile& model, co
   files["tokenizer.json"] = hf_text(tokenizer_json(spec));
   files["tokenizer_config.json"] = hf_text(tokenizer_config(model, spec));
   return files;
+}
+
+KeptTokenizer kept_tokenizer(const ModelFile& model, const std::filesystem::path& source) {
+  if (is_of_bytes(model.tokenizer())) return {};
+  KeptTokenizer kept{hf_tokenizer_files(model, source), {}};
+  kept.hash = hash_hex(kept.files.at("tokenizer.json"));
+  return kept;
 }
 
 bool is_of_bytes(const text::TokenizerSpec& spec) {

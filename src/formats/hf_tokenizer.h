@@ -24,6 +24,13 @@ std::string read_hf_chat_template(const std::filesystem::path& folder);
 /// them, else made of what the model says. Throws InputError where tokenizer.json has no words for it.
 std::map<std::string, std::string> hf_tokenizer_files(const ModelFile&, const std::filesystem::path& source);
 
+/// What goes on reading and writing text as the model of `source` does. Throws as hf_tokenizer_files().
+struct KeptTokenizer {
+  std::map<std::string, std::string> files;  // of the folder of a run; none: bytes
+  std::string hash;                          // of tokenizer.json, for the notes of checkpoints; "": bytes
+};
+KeptTokenizer kept_tokenizer(const ModelFile&, const std::filesystem::path& source);
+
 /// tokenizer.json of byte pairs (https://huggingface.co/docs/tokenizers).
 nlohmann::ordered_json tokenizer_json(const text::TokenizerSpec&);
 

@@ -2,6 +2,7 @@
 // together.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -26,6 +27,11 @@ uint32_t gguf_file_type(const std::vector<ConvertedTensor>&);
 std::vector<ConvertedTensor> hf_tensors(const ModelFile&, std::optional<WeightType>);
 /// config.json: the text by name. The tokenizer's files are those of hf_tokenizer.h.
 std::map<std::string, std::string> hf_files(const ModelFile&, WeightType most);
+
+/// A run's folder: checkpoints/step-0, with the weights alone, and the tokenizer. Throws InputError where src/models do not
+/// compute what the model asks for.
+void write_checkpoint(const ModelFile&, const std::filesystem::path& source, const std::filesystem::path& out,
+                      std::optional<WeightType>);
 
 /// Tokens that are bytes as byte pairs without merges, which every other program knows; others as they are.
 text::TokenizerSpec as_byte_pairs(text::TokenizerSpec);

@@ -88,6 +88,39 @@ TEST(Convert, EveryFamilyComesBackAsItWas) {
     }
 }
 
+TEST(Convert, ACheckpointComesBackAsItWas) {
+  const TemporaryFolder folder;
+  for (const Family& family : {kFamilies[0], kFamilies[3]})
+    for (const WeightType type : {WeightType::kF32, WeightType::kBF16}) {
+      if (family.architecture == Architecture::kGpt2 && type == WeightType::kBF16) continue;  // positions of GGUF are F32
+      const std::string name = cat(family.name, info(type).name);
+      SCOPED_TRACE(name);
+      ModelConfig config = tiny_config(family.architecture, family.halves);
+      config.tied_head = false;
+      if (family.architecture == Architecture::kGpt2) config.hidden = 4 * config.width;
+      const TinyModel tiny = tiny_model(config, type, family.architecture == Architecture::kGpt2);
+      write_tiny_gguf(folder / name, tiny, family.name);
+      convert(folder / name, folder / (name + "-run"), {TargetForm::kCheckpoint, {}});
+      const auto middle = open_model(folder / (name + "-run") / "checkpoints");
+      EXPECT_EQ(middle->weight("blk.0.attn_q.weight")->type, WeightType::kF32);  // vectors of GGUF are
+      EXPECT_EQ(middle->config().context, config.context);
+      convert(folder / (name + "-run") / "checkpoints", folder / (name + "-back"), {TargetForm::kGguf, type});
+      const auto before = open_model(folder / name), after = open_model(folder / (name + "-back"));
+      expect_weights(*after, tiny);
+      EXPECT_EQ(after->config().rope_base, before->config().rope_base);
+      EXPECT_EQ(after->config().norm_epsilon, before->config().norm_epsilon);
+      const text::TokenizerSpec x = before->tokenizer(), y = after->tokenizer();
+      ASSERT_EQ(x.vocabulary.size(), y.vocabulary.size());
+      for (size_t i = 0; i < x.vocabulary.size(); ++i) EXPECT_EQ(x.vocabulary[i].text, y.vocabulary[i].text);
+      EXPECT_EQ(x.merges, y.merges);
+      EXPECT_EQ(x.eos, y.eos);
+    }
+  // Rounded where that is asked for, and then a folder of it is all bf16, which stays.
+  convert(folder / "llamaF32-run/checkpoints", folder / "half", {TargetForm::kHuggingFace, WeightType::kBF16});
+  convert(folder / "half", folder / "half-run", {TargetForm::kCheckpoint, {}});
+  EXPECT_EQ(open_model(folder / "half-run/checkpoints")->weight("output_norm.weight")->type, WeightType::kBF16);
+}
+
 TEST(Convert, QuantisedMatricesStayOrBecomeExactlyTheirNumbers) {
   const TemporaryFolder folder;
   for (const WeightType type : {WeightType::kQ8_0, WeightType::kQ4_0, WeightType::kQ4_1}) {
@@ -188,6 +221,11 @@ TEST(Convert, WhatCannotBeIsToldAndLeavesNothing) {
   EXPECT_ERROR(to_gguf(WeightType::kQ4_0), InputError, "--type - got Q4_0, want f32, f16, bf16 or q8_0");
   EXPECT_ERROR(to_hf(WeightType::kQ8_0), InputError,
                "--type - got Q8_0, want f32, f16 or bf16 for --to huggingface");
+  EXPECT_ERROR(convert(source, folder / "out", {TargetForm::kCheckpoint, WeightType::kF16}), InputError,
+               "--type - got F16, want f32 or bf16 for --to checkpoint");
+  write_tiny_gguf(source, model_of(kFamilies[2], WeightType::kF32), "qwen3");
+  EXPECT_ERROR(convert(source, folder / "out", {TargetForm::kCheckpoint, {}}), InputError,
+               source + " - got norms of queries and keys, want none: our own models compute nothing else");
   auto& [weight, bytes] = tiny.weights.at("blk.1.ffn_down.weight");
   const float large = 70000;
   std::memcpy(bytes.data() + 400, &large, sizeof large);
