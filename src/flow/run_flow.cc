@@ -52,7 +52,7 @@ class Runner {
         for (const RunRecord& run : records[s].back().runs) runs_[s].runs.push_back(run);
       }
       group_.barrier();
-      if (s + 1 == plan_.stages.size()) break;  // these go with all the rest: output that was damaged can be made again
+      if (s + 1 == num_stages) break;  // these go with .work: a file of the output may have to be made again
       for (size_t t = 0; t < s && group_.rank() == 0; ++t)
         if (plan_.last_reader(t) == static_cast<int>(s)) folder.drop_runs(t, runs_[t].runs);
     }

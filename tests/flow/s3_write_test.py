@@ -151,6 +151,14 @@ def refusals(runs):
     runs.well("groups", out, 1)
     expect_same(runs.work / "groups", Bucket.folder / "refused", "refused, then not")
 
+    # All is there but the manifest, and then an object is no longer as it was: it is made again.
+    Bucket.refused = ("late/manifest.json",)
+    runs.refuse("s3://bucket/late/manifest.json - cannot be written: ", "groups", "s3://bucket/late", 1)
+    Bucket.refused = ()
+    (Bucket.folder / "late/part-00003.parquet").write_bytes(b"not what was written")
+    runs.well("groups", "s3://bucket/late", 2)
+    expect_same(runs.work / "groups", Bucket.folder / "late", "damaged late")
+
     (Bucket.folder / "other/notes.txt").write_text("mine\n")
     runs.refuse("s3://bucket/other - holds something else than a flow's output: got notes.txt, want a new or empty folder; name another --out", "groups", "s3://bucket/other", 1)
     assert files(Bucket.folder / "other") == {"notes.txt": b"mine\n"} and not (runs.work / "bucket-other.work").exists()
