@@ -22,6 +22,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -75,12 +76,24 @@ struct FlowJoin {
   std::string kind = "inner";   // inner, left, right, outer
 };
 
+/// One tensor of each sample that format samples writes, made of a column (docs/data_engine.md, "Samples").
+struct FlowField {
+  std::string name;
+  std::vector<std::string> columns;  // its numbers: of one column, or one from each of several; empty: `name`
+  std::string dtype;                 // U8, I64, F32...; empty: as the column has it
+  std::optional<std::vector<int64_t>> shape;  // the first may be -1: it varies; none: [] for numbers, [-1] for
+                                              // lists, bytes and text
+  std::string order;                          // of pixels: CHW (channels first) or HWC, what `shape` says
+  std::vector<std::string> classes;           // of text: a name becomes its place among these
+};
+
 struct FlowWrite {
   std::string out;   // a folder, or s3://BUCKET/PREFIX: new, empty, or unfinished work of the same flow
   std::string work;  // of s3://: the folder of this machine for what is kept until all is done; empty:
                      // BUCKET-PREFIX.work, with - for each slash
   /// parquet, ipc, jsonl, csv, tsv, text (one column of text), tokens (a token store, docs/token_store.md),
-  /// tokenizer (byte pairs learned from the text: tokenizer.json)
+  /// tokenizer (byte pairs learned from the text: tokenizer.json), samples (a sample store,
+  /// docs/sample_store.md)
   std::string format = "parquet";
   // of tokens and tokenizer
   std::string column = "text";
@@ -88,6 +101,9 @@ struct FlowWrite {
   int64_t vocabulary = 0;           // tokens to learn, special ones among them
   std::vector<std::string> special = {"<|endoftext|>"};  // the first ends a document
   std::string pattern = "gpt-2";                         // how text is cut into words before
+  // of samples
+  std::vector<FlowField> fields;
+  std::string key;  // a column of text or whole numbers, another value in each row; empty: the row's place
 };
 
 /// Settings of the run: other ones may cut the work elsewhere, and so give other files of the same rows, and

@@ -29,11 +29,8 @@ bool is_consistent_2(const Manifest& manifest) {
     int64_t tokens = 0, documents = 0;
     std::string last;
     for (const Manifest::Shard& shard : manifest[split].shards) {
-      const bool is_named = is_store_file(shard.file) && shard.file.ends_with(".tokens") &&
-                            shard.file.starts_with(cat(split_name(split), "-"));
-      const bool is_behind =
-          shard.file.size() != last.size() ? shard.file.size() > last.size() : shard.file > last;
-      if (!is_named || !is_behind || shard.tokens < 1 || shard.documents < 1) return false;
+      if (!is_next_shard(split, ".tokens", shard.file, last) || shard.tokens < 1 || shard.documents < 1)
+        return false;
       tokens += shard.tokens;
       documents += shard.documents;
       last = shard.file;
@@ -80,19 +77,24 @@ bool is_token_store(const std::filesystem::path& folder) {
 }
 
 bool is_store_file(std::string_view name) {
-  const auto drop_suffix = [&](std::string_view suffix) {
-    const bool has = name.ends_with(suffix);
-    if (has) name.remove_suffix(suffix.size());
-    return has;
-  };
-  drop_suffix(".part");
-  if (name == kManifestName) return true;
-  if (!drop_suffix(".tokens") && !drop_suffix(".sum") && !drop_suffix(".lengths")) return false;
+  if (name.ends_with(".part")) name.remove_suffix(5);
+  return name == kManifestName || is_shard_name(name, ".tokens") || is_shard_name(name, ".sum") ||
+         is_shard_name(name, ".lengths");
+}
+
+bool is_shard_name(std::string_view name, std::string_view suffix) {
+  if (!name.ends_with(suffix)) return false;
+  name.remove_suffix(suffix.size());
   const size_t digits = name.find_first_of("0123456789");
   if (digits == std::string_view::npos || name.size() - digits < 5) return false;
   const std::string_view stem = name.substr(0, digits);
   return (stem == "train-" || stem == "validation-") &&
          name.find_first_not_of("0123456789", digits) == std::string_view::npos;
+}
+
+bool is_next_shard(Split split, std::string_view suffix, const std::string& file, const std::string& last) {
+  const bool is_behind = file.size() != last.size() ? file.size() > last.size() : file > last;
+  return is_behind && is_shard_name(file, suffix) && file.starts_with(cat(split_name(split), "-"));
 }
 
 std::string to_json(const Manifest& manifest) {

@@ -20,6 +20,10 @@ std::string_view split_name(Split);
 inline constexpr const char* kManifestName = "manifest.json";
 /// "train-00000": the name of a shard's files, without ".tokens" or ".sum".
 std::string shard_stem(Split, int64_t index);
+/// Whether it is a shard's stem and this suffix.
+bool is_shard_name(std::string_view name, std::string_view suffix);
+/// Whether `file` is such a name of the split, and its number behind that of `last`; "": none is before it.
+bool is_next_shard(Split, std::string_view suffix, const std::string& file, const std::string& last);
 /// "train-00000.lengths" of "train-00000.tokens": the lengths of its documents, in tokens, u32 each.
 std::string lengths_file(const std::string& tokens_file);
 /// Whether the folder has the manifest of a token store.

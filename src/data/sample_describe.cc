@@ -101,7 +101,11 @@ std::string SampleShards::describe() const {
   std::string text = cat(folder_.string(), ": a sample store\n");
   for (const SampleField& field : manifest_.fields)
     text += cat("  field      ", field.name, ": ", type_text(field.type, field.shape),
-                field.varies() ? cat(", the longest ", field.longest) : std::string(), "\n");
+                field.varies() ? cat(", the longest ", field.longest) : std::string(),
+                field.classes.empty()
+                    ? std::string()
+                    : cat(", of ", field.classes.size(), " classes: ", join(field.classes, ", ")),
+                "\n");
   for (Split split : kSplits) {
     uint64_t bytes = 0;
     for (const SampleManifest::Shard& shard : manifest_[split].shards)

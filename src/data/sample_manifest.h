@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@ enum class SampleType { kU8, kI8, kI16, kI32, kI64, kF16, kBF16, kF32, kF64, kBo
 inline constexpr std::array<std::string_view, 10> kSampleTypeNames = {"U8",  "I8",   "I16", "I32", "I64",
                                                                       "F16", "BF16", "F32", "F64", "BOOL"};
 std::string_view name_of(SampleType);
+std::optional<SampleType> sample_type(std::string_view name);
 int64_t bytes_of(SampleType);
 
 /// One tensor of every sample.
@@ -24,6 +26,7 @@ struct SampleField {
   SampleType type = SampleType::kU8;
   std::vector<int64_t> shape;  // the first dim may be -1: it varies
   int64_t longest = 0;         // of the store's samples, where the first dim varies
+  std::vector<std::string> classes = {};  // what its numbers 0, 1, ... stand for, where that is known
 
   bool varies() const { return !shape.empty() && shape[0] == -1; }
   /// Of all dims that do not vary, times the bytes of a number.
@@ -40,6 +43,8 @@ inline constexpr int64_t kMaxSampleBytes = int64_t{1} << 40;  // of one field: w
 /// name, dims that are not, too many bytes.
 void check_schema(const std::string& place, const std::vector<SampleField>&);
 
+/// Version 1: as a SampleStoreWriter writes it, cut by shard_bytes. Version 2: as a flow writes it, a shard for
+/// each of its parts that has samples.
 struct SampleManifest {
   struct Shard {
     std::string file;
@@ -51,9 +56,10 @@ struct SampleManifest {
     int64_t samples = 0;
     std::vector<Shard> shards;
   };
+  int version = 1;
   std::vector<SampleField> fields;
-  int64_t validation_every = 0;
-  int64_t shard_bytes = 0;
+  int64_t validation_every = 0, shard_bytes = 0;  // of version 1
+  std::string input, made_by;                     // of version 2: what it was made of, and what its maker says, JSON
   std::array<SplitPart, 2> splits;  // by Split
 
   const SplitPart& operator[](Split split) const { return splits[static_cast<size_t>(split)]; }
@@ -68,8 +74,9 @@ bool is_sample_store(const std::filesystem::path& folder);
 
 /// The split that a sample belongs to by its key.
 Split split_of(std::string_view key, int64_t validation_every);
-
-/// So many bytes are in front of the next multiple of 8.
-inline int64_t padded(int64_t bytes) { return (bytes + 7) / 8 * 8; }
+/// The file that version 2 has for what part `part` of a flow gave to a split.
+std::string samples_file(Split, int64_t part);
+/// Whether a sample store or a flow that makes one can hold a file of this name, apart from the manifest.
+bool is_samples_file(std::string_view name);
 
 }  // namespace shoal::data

@@ -8,20 +8,13 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "data/mapped_file.h"
 #include "data/sample_manifest.h"
-#include "data/sample_writer.h"
+#include "data/sample_record.h"
 
 namespace shoal::data {
-
-/// A sample where it lies in its shard.
-struct SampleView {
-  std::string_view key;
-  std::vector<FieldValue> values;  // one for each field
-};
 
 /// A sample store, mapped read-only. Threads: const functions from any. Opening compares the size of every
 /// shard; a shard's checksum is compared, and its records are walked through, when a sample of it is first

@@ -3,7 +3,6 @@
 #include "data/sample_writer.h"
 
 #include <algorithm>
-#include <bit>
 #include <system_error>
 #include <utility>
 
@@ -16,14 +15,6 @@ namespace shoal::data {
 
 namespace {
 namespace fs = std::filesystem;
-static_assert(std::endian::native == std::endian::little, "numbers are stored as they lie in memory");
-
-void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
-  to.insert(to.end(), bytes.begin(), bytes.end());
-  to.resize(static_cast<size_t>(padded(static_cast<int64_t>(to.size()))));
-}
-
-void append(std::vector<std::byte>& to, int64_t number) { append(to, std::as_bytes(std::span(&number, 1))); }
 }  // namespace
 
 SampleWriter::SampleWriter(fs::path folder, std::vector<SampleField> fields, int64_t validation_every,
@@ -77,24 +68,16 @@ void SampleWriter::add(const std::string& key, std::span<const FieldValue> value
   if (!keys_.insert(hash_hex(key)).second)
     throw InputError(cat(folder_.string(), " - sample ", key, ": got a second one of this key, want one"));
   const Split split = split_of(key, manifest_.validation_every);
-  int64_t size = 8 + padded(static_cast<int64_t>(key.size()));
-  for (size_t i = 0; i < values.size(); ++i)
-    size += padded(static_cast<int64_t>(values[i].bytes.size())) + (manifest_.fields[i].varies() ? 8 : 0);
   OpenShard& shard = open_[static_cast<size_t>(split)];
+  const int64_t size = record_bytes(manifest_.fields, key, values);
   if (!shard.offsets.empty() && static_cast<int64_t>(shard.bytes.size()) + size > manifest_.shard_bytes)
     close_shard(split);
 
   shard.offsets.push_back(static_cast<int64_t>(shard.bytes.size()));
-  append(shard.bytes, static_cast<int64_t>(key.size()));
-  append(shard.bytes, std::as_bytes(std::span(key)));
-  for (size_t i = 0; i < values.size(); ++i) {
-    SampleField& field = manifest_.fields[i];
-    if (field.varies()) {
-      append(shard.bytes, values[i].length);
+  append_record(shard.bytes, manifest_.fields, key, values);
+  for (size_t i = 0; i < values.size(); ++i)
+    if (SampleField& field = manifest_.fields[i]; field.varies())
       field.longest = std::max(field.longest, values[i].length);
-    }
-    append(shard.bytes, values[i].bytes);
-  }
   ++manifest_[split].samples;
 }
 
@@ -103,9 +86,10 @@ void SampleWriter::close_shard(Split split) {
   if (shard.offsets.empty()) return;
   const auto samples = static_cast<int64_t>(shard.offsets.size());
   shard.offsets.push_back(static_cast<int64_t>(shard.bytes.size()));
-  append(shard.bytes, std::as_bytes(std::span(shard.offsets)));
+  const auto index = std::as_bytes(std::span(shard.offsets));
+  shard.bytes.insert(shard.bytes.end(), index.begin(), index.end());
   auto& shards = manifest_[split].shards;
-  const std::string file = shard_stem(split, static_cast<int64_t>(shards.size())) + ".samples";
+  const std::string file = samples_file(split, static_cast<int64_t>(shards.size()));
   write_whole(part_ / file, shard.bytes, on_step_);
   shards.push_back({file, samples, static_cast<int64_t>(shard.bytes.size()), hash_hex(shard.bytes)});
   shard.bytes.clear();

@@ -13,14 +13,9 @@
 
 #include "data/files.h"
 #include "data/sample_manifest.h"
+#include "data/sample_record.h"
 
 namespace shoal::data {
-
-/// The numbers of one field of one sample.
-struct FieldValue {
-  int64_t length = 0;  // the first dim, where it varies
-  std::span<const std::byte> bytes;
-};
 
 /// Writes FOLDER.part, which finish() renames to FOLDER: until then, and without it, there is no store. One
 /// thread. Errors: InputError for a folder that is there or that another writer is at, a schema or a sample

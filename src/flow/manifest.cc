@@ -60,7 +60,7 @@ OutputManifest load_output(const fs::path& folder) {
   bool is_whole = false;
   try {
     const Json whole = Json::parse(text);
-    const Json& json = whole.contains("made_by") ? whole.at("made_by") : whole;  // of a token store
+    const Json& json = whole.contains("made_by") ? whole.at("made_by") : whole;  // of a store
     if (json.at("format") != kFormat || json.at("version") != kVersion)
       throw InputError(cat(path, " - not of this version: got ", json.at("format").dump(), " ",
                            json.at("version").dump(), ", want \"", kFormat, "\" ", kVersion));

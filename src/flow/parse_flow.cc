@@ -53,6 +53,15 @@ struct Entry {
     if (!node.is_integer() || node.as_integer()->get() < 0) refuse("a whole number, at least 0");
     return node.as_integer()->get();
   }
+  std::vector<int64_t> dims() const {
+    if (!node.is_array()) refuse("a list of dims, as in [3, 32, 32]");
+    std::vector<int64_t> result;
+    for (const toml::node& item : *node.as_array()) {
+      if (!item.is_integer()) refuse("a list of dims, as in [3, 32, 32]");
+      result.push_back(item.as_integer()->get());
+    }
+    return result;
+  }
   /// 4096, "64KB", "2GB": powers of 1,024.
   int64_t bytes() const {
     if (node.is_integer()) return whole();
@@ -304,6 +313,22 @@ void parse_read(const Entry& entry, Flow& flow) {
   }
 }
 
+/// [write.fields]: a table for each field.
+std::vector<FlowField> parse_fields(const Entry& entry) {
+  std::vector<FlowField> fields;
+  for (const auto& [name, said] : members(entry.table(), entry.place)) {
+    FlowField& field = fields.emplace_back();
+    field.name = name;
+    set_all(said.table(), said.place,
+            {{"column", [&](const Entry& e) { field.columns = e.texts(); }},
+             {"dtype", [&](const Entry& e) { field.dtype = e.text(); }},
+             {"shape", [&](const Entry& e) { field.shape = e.dims(); }},
+             {"order", [&](const Entry& e) { field.order = e.text(); }},
+             {"classes", [&](const Entry& e) { field.classes = e.texts(); }}});
+  }
+  return fields;
+}
+
 void parse_write(const Entry& entry, Flow& flow) {
   FlowWrite& sink = flow.sink;
   set_all(entry.table(), cat(flow.place, ":", entry.node.source().begin.line, " - write"),
@@ -314,7 +339,9 @@ void parse_write(const Entry& entry, Flow& flow) {
            {"tokenizer", [&](const Entry& e) { sink.tokenizer = e.text(); }},
            {"vocabulary", [&](const Entry& e) { sink.vocabulary = e.whole(); }},
            {"special", [&](const Entry& e) { sink.special = e.texts(); }},
-           {"pattern", [&](const Entry& e) { sink.pattern = e.text(); }}});
+           {"pattern", [&](const Entry& e) { sink.pattern = e.text(); }},
+           {"fields", [&](const Entry& e) { sink.fields = parse_fields(e); }},
+           {"key", [&](const Entry& e) { sink.key = e.text(); }}});
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "flow/near_duplicates.h"
+#include "flow/sample_writer.h"
 #include "flow/split.h"
 #include "flow/token_writer.h"
 #include "flow/writers.h"
@@ -197,11 +198,12 @@ void Plan::make_stages() {
     schema = value(schema->RemoveField(schema->num_fields() - 1), flow.place);
     for (const auto& [name, share] : std::get<flow_steps::Split>(flow.steps.back().what).parts) {
       splits.push_back(name);
-      if (flow.sink.format == "tokens" && name != "train" && name != "validation")
+      if (makes_store(flow.sink) && name != "train" && name != "validation")
         throw InputError(cat(flow.steps.back().place, ": parts: got ", name,
-                             ", want train and validation, the splits of a token store"));
+                             ", want train and validation, the splits of a ",
+                             flow.sink.format == "tokens" ? "token" : "sample", " store"));
     }
-    if (flow.sink.format != "tokens") folders = splits;
+    if (!makes_store(flow.sink)) folders = splits;
   }
   stages.back().out_schema = schema;
 }
@@ -218,6 +220,7 @@ std::unique_ptr<Operator> Plan::operator_of(size_t s, const SchemaPtr& in) const
 void Plan::keep_needed_columns() {
   const auto written = [this](const arrow::Schema& schema) {
     if (flow.sink.format == "tokens") return Names{flow.sink.column};
+    if (flow.sink.format == "samples") return sample_names(flow.sink, schema, flow.place);
     const std::vector<std::string> names = names_of(schema);
     return Names(names.begin(), names.end());
   };
@@ -322,6 +325,7 @@ std::string Plan::identity() const {
   for (const Stage& stage : stages)
     if (stage.join) text += cat("join of stages ", stage.input, " and ", stage.right_input, "\n");
   if (tokenizer) text += cat("tokens of ", flow.sink.column, " by ", text::identity(tokenizer->spec()), "\n");
+  if (flow.sink.format == "samples") text += sample_identity(flow.sink, *out_schema(), flow.place);
   if (flow.sink.format == "tokenizer")
     text += cat("tokenizer ", flow.sink.vocabulary, " ", flow.sink.pattern, " ",
                 join(flow.sink.special, "\n"), "\n");

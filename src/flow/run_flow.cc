@@ -9,6 +9,7 @@
 #include "flow/manifest.h"
 #include "flow/plan.h"
 #include "flow/runs.h"
+#include "flow/sample_writer.h"
 #include "flow/token_writer.h"
 #include "flow/work_folder.h"
 #include "flow/writers.h"
@@ -307,9 +308,13 @@ class Runner {
       written.push_back(folder.out() / file.file);
     }
     sync_files(written);  // only here: most of it is on the disk already
-    folder.close(
-        plan_.tokenizer ? token_manifest(manifest, *plan_.tokenizer, folder.out()) : to_json(manifest),
-        wanted);
+    folder.close(manifest_text(folder, manifest), wanted);
+  }
+
+  std::string manifest_text(const WorkFolder& folder, const OutputManifest& manifest) const {
+    if (plan_.tokenizer) return token_manifest(manifest, *plan_.tokenizer, folder.out());
+    if (flow_.sink.format != "samples") return to_json(manifest);
+    return samples_manifest(manifest, flow_.sink, *plan_.out_schema(), folder.out());
   }
 
   Plan plan_;

@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "data/manifest.h"
+#include "data/sample_manifest.h"
 #include "flow/manifest.h"
 #include "flow/remote.h"
 #include "shoal/error.h"
@@ -60,7 +61,7 @@ bool is_ours(const std::string& name, const std::vector<std::string>& own) {
   return std::find(own.begin(), own.end(), name) != own.end() || name == "manifest.json" ||
          name == "manifest.json.part" || name == "report.html" || name == "report.html.part" ||
          name.starts_with("part-") || name.starts_with("tokenizer") || data::is_store_file(name) ||
-         name.starts_with("bad-");
+         data::is_samples_file(name) || name.starts_with("bad-");
 }
 
 /// The names of what the folder holds, but for .work on this machine.

@@ -13,6 +13,7 @@
 #include "flow/keeping_pool.h"
 #include "flow/records.h"
 #include "flow/remote.h"
+#include "flow/sample_writer.h"
 #include "flow/token_writer.h"
 #include "shoal/error.h"
 
@@ -214,14 +215,18 @@ void append_value(std::string& out, const arrow::Array& array, int64_t row) {
 
 void check_writable(const FlowWrite& sink, const arrow::Schema& schema, const std::string& place) {
   static const std::vector<std::string> kFormats = {"parquet", "ipc",  "jsonl",  "csv",
-                                                    "tsv",     "text", "tokens", "tokenizer"};
+                                                    "tsv",     "text", "tokens", "tokenizer",
+                                                    "samples"};
   const std::string& format = sink.format;
   if (std::find(kFormats.begin(), kFormats.end(), format) == kFormats.end())
     throw InputError(cat(place, ": format: got ", format, ", want one of ", join(kFormats, ", ")));
   if (is_remote(sink.out)) check_remote(sink.out);
-  if (is_remote(sink.out) && (format == "tokens" || format == "tokenizer"))
+  if (is_remote(sink.out) && (makes_store(sink) || format == "tokenizer"))
     throw InputError(cat(place, ": out: got ", sink.out, ", want a folder of this machine: what reads ",
-                         format == "tokens" ? "token stores" : "tokenizers", " reads files alone"));
+                         format == "tokens"    ? "token stores"
+                         : format == "samples" ? "sample stores"
+                                               : "tokenizers",
+                         " reads files alone"));
   if (!is_remote(sink.out) && !sink.work.empty())
     throw InputError(cat(place, ": work: got ", sink.work,
                          " with a folder as out, which keeps what it needs in .work; leave it out"));
@@ -231,6 +236,9 @@ void check_writable(const FlowWrite& sink, const arrow::Schema& schema, const st
       throw InputError(cat(place, ": column ", sink.column, ": got ",
                            type_name(*schema.field(column)->type()), ", want text"));
   }
+  if (format == "samples") return check_samples(sink, schema, place);
+  if (!sink.fields.empty())
+    throw InputError(cat(place, ": fields: got some for format ", format, ", want format = \"samples\" with them"));
   if (format == "text" && (schema.num_fields() != 1 || !is_text(*schema.field(0)->type())))
     throw InputError(cat(place, ": format: text holds one column of text, got ", join(names_of(schema), ", "),
                          "; select one"));
@@ -241,6 +249,8 @@ void check_writable(const FlowWrite& sink, const arrow::Schema& schema, const st
       throw InputError(cat(place, ": format: ", format, " cannot hold column ", field->name(), " of type ",
                            type_name(*field->type()), "; want parquet or ipc"));
 }
+
+bool makes_store(const FlowWrite& sink) { return sink.format == "tokens" || sink.format == "samples"; }
 
 std::string output_name(int64_t part, const std::string& format) {
   char number[24];
@@ -253,6 +263,7 @@ std::unique_ptr<Writer> make_writer(const FlowWrite& sink, const text::Tokenizer
                                     const std::string& split, int64_t part) {
   const std::string& format = sink.format;
   if (format == "tokens") return make_token_writer(*tokenizer, sink.column, schema, out, split, part);
+  if (format == "samples") return make_sample_writer(sink, schema, out, split, part);
   if (format == "tokenizer") return make_tokenizer_writer(sink, schema, out);
   const std::string name = cat(split, split.empty() ? "" : "/", output_name(part, format));
   if (format == "parquet") return std::make_unique<ParquetWriter>(schema, out, name);

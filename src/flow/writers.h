@@ -31,6 +31,8 @@ class Writer {
 
 /// Throws InputError "place: ..." when the format is none, or cannot hold these columns.
 void check_writable(const FlowWrite&, const arrow::Schema&, const std::string& place);
+/// Whether the output is a store: its splits are files of one folder, and its manifest has the flow's inside.
+bool makes_store(const FlowWrite&);
 /// "part-00003.parquet".
 std::string output_name(int64_t part, const std::string& format);
 /// Of what `part` of the last stage gives; `split`: the part of a split that it is, "" without.

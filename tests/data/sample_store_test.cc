@@ -186,7 +186,7 @@ TEST_F(SampleStoreTest, RecordsThatContradictTheSchemaAreNoStoreOfOurs) {
   EXPECT_EQ(
       error_now(),
       cat("input: ", path("train-00000.samples"),
-          " - record 0 does not fit the schema, so no SampleStoreWriter wrote it; write the store again"));
+          " - record 0 does not fit the schema, so Shoal did not write it; write the store again"));
   for (const auto& damage : std::vector<std::function<void(SampleManifest&)>>{
            [](SampleManifest& m) { m[Split::kTrain].shards[0].file = "../passwd"; },
            [](SampleManifest& m) { m[Split::kTrain].samples += 1; },
@@ -201,7 +201,7 @@ TEST_F(SampleStoreTest, RecordsThatContradictTheSchemaAreNoStoreOfOurs) {
     EXPECT_EQ(
         error_now(),
         cat("input: ", path("manifest.json"),
-            " - contradicts itself, so no SampleStoreWriter wrote it; delete the folder and write it again"));
+            " - contradicts itself, so Shoal did not write it; delete the folder and write it again"));
   }
 }
 

@@ -57,6 +57,22 @@ near_duplicates = { column = "key", shingles = "characters:2", bands = 2, rows =
 format = "csv"
 )toml";
 
+/// Samples, whose manifest is made of all files.
+constexpr const char* kSamples = R"toml(
+[[step]]
+sort = ["n", "id"]
+[[step]]
+filter = "x is not null"
+[[step]]
+split = { by = ["id"], parts = { train = 0.7, validation = 0.3 } }
+[write]
+format = "samples"
+key = "id"
+[write.fields]
+text = {}
+numbers = { column = ["x", "n"], dtype = "F32" }
+)toml";
+
 class Resume : public testing::Test {
  protected:
   explicit Resume(const char* steps = kPipeline) {
@@ -90,6 +106,12 @@ class ResumeAlike : public Resume {
   ResumeAlike() : Resume(kAlike) {}
 };
 
+class ResumeSamples : public Resume {
+ protected:
+  ResumeSamples() : Resume(kSamples) {}
+};
+
+TEST_F(ResumeSamples, KilledAtAnyInstantItGoesOn) { kill_often(); }
 TEST_F(ResumeAlike, KilledAtAnyInstantItGoesOn) { kill_often(); }
 TEST_F(Resume, KilledAtAnyInstantItGoesOn) { kill_often(); }
 
