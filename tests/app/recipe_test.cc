@@ -201,8 +201,13 @@ TEST_F(RecipeTest, ValuesThatDoNotGoTogether) {
             "0 with it");
   EXPECT_EQ(
       refusal("[model]\nname = \"mlp\"\n[data]\nsource = \"store\"\npath = \"x\"\n[train]\nsteps = 1\n"),
-      "r.toml:4 - data.source: got \"store\", want \"random\" where model.name is \"mlp\"; a store holds "
-      "text, which a gpt or a llama learns");
+      "r.toml:4 - data.source: got \"store\", want \"samples\" or \"random\" where model.name is \"mlp\"; a token "
+      "store holds text, which a gpt or a llama learns");
+  EXPECT_EQ(refusal(kGpt, {"data.source=samples", "data.path=x"}),
+            "--set data.source=samples - data.source: got \"samples\", want \"store\" or \"random\" where model.name is "
+            "\"gpt\"; a sample store holds tensors, which an mlp or a resnet learns");
+  EXPECT_EQ(refusal(kGpt, {"data.input=x"}),
+            "--set data.input=x - data.input: it has no meaning where data.source is \"random\"; leave it out");
   EXPECT_EQ(refusal(kGpt, {"model.name=llama", "model.heads=64"}),
             "r.toml:3 - model.width: got 64, want a multiple of twice model.heads (64)");
   EXPECT_EQ(
