@@ -283,10 +283,13 @@ void check_together(const Recipe& recipe) {
     check(
         model.kv_heads == 0 || model.heads % model.kv_heads == 0, recipe, "model.kv_heads",
         cat("got ", model.kv_heads, ", want a divisor of model.heads (", model.heads, "), or 0 for as many"));
+    check(data.source != "samples", recipe, "data.source",
+          cat("got \"samples\", want \"store\" or \"random\" where model.name is \"", model.name,
+              "\"; a sample store holds tensors, which an mlp or a resnet learns"));
   } else {
-    check(data.source == "random", recipe, "data.source",
-          cat("got \"store\", want \"random\" where model.name is \"", model.name,
-              "\"; a store holds text, which a gpt or a llama learns"));
+    check(data.source != "store", recipe, "data.source",
+          cat("got \"store\", want \"samples\" or \"random\" where model.name is \"", model.name,
+              "\"; a token store holds text, which a gpt or a llama learns"));
   }
   check(
       train.global_batch % train.microbatches == 0, recipe, "train.global_batch",

@@ -32,6 +32,7 @@ struct Recipe {
   } model;
   struct Data {
     std::string source, path;
+    std::string input = "auto", target = "auto";  // fields of a sample store
   } data;
   struct Train {
     int64_t steps = 0, global_batch = 16, microbatches = 4, seed = 1;

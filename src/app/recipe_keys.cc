@@ -69,10 +69,14 @@ std::vector<Key> make_keys() {
       {"model", "image", WholeField{[](R& r) -> auto& { return r.model.image; }, 1, 4096}, kOptional, "model.name", {"resnet"},
        "pixels along a side of the images, which have 3 colours"},
 
-      {"data", "source", TextField{[](R& r) -> auto& { return r.data.source; }, {"store", "random"}}, kRequired, "", {},
-       "a token store that `shoal data` wrote, or made-up samples that can be learned"},
-      {"data", "path", TextField{[](R& r) -> auto& { return r.data.path; }, {}}, kRequired, "data.source", {"store"},
+      {"data", "source", TextField{[](R& r) -> auto& { return r.data.source; }, {"store", "samples", "random"}}, kRequired, "", {},
+       "a token store that `shoal data` wrote, for a gpt or a llama; a sample store, for an mlp or a resnet; or made-up samples that can be learned"},
+      {"data", "path", TextField{[](R& r) -> auto& { return r.data.path; }, {}}, kRequired, "data.source", {"store", "samples"},
        "the store's folder"},
+      {"data", "input", TextField{[](R& r) -> auto& { return r.data.input; }, {}}, kOptional, "data.source", {"samples"},
+       "the field that the model takes; `\"auto\"`: the only one of a shape and dtype that it can take"},
+      {"data", "target", TextField{[](R& r) -> auto& { return r.data.target; }, {}}, kOptional, "data.source", {"samples"},
+       "the field that has the class; `\"auto\"`: the only one of a single whole number"},
 
       {"train", "steps", WholeField{[](R& r) -> auto& { return r.train.steps; }, 1, kAny}, kRequired, "", {},
        "optimizer steps; the learning rate ends its way down there"},

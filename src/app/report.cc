@@ -106,6 +106,9 @@ std::string closing_text(const Recipe& recipe, const Samples& samples, const Clo
   else if (recipe.data.source == "store")
     text += cat("next        ", closing.program, " generate ", closing.out.string(),
                 "/checkpoints/latest --prompt \"import \" --temperature 0.7\n");
+  else if (recipe.data.source == "samples")
+    text += cat("next        ", closing.program, " predict ", closing.out.string(),
+                "/checkpoints/latest --out predictions.safetensors\n");
   else
     text += cat("next        ", closing.program, " checkpoint show ", closing.out.string(),
                 "/checkpoints/latest\n");

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "app/store_samples.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/text.h"
@@ -193,6 +194,7 @@ Samples labelled_samples(const Recipe& recipe, Source made_up, std::string descr
 Samples open_samples(const Recipe& recipe) {
   const Recipe::Model& model = recipe.model;
   if (model.knows_text()) return text_samples(recipe);
+  if (recipe.data.source == "samples") return store_samples(recipe);
   if (model.name == "resnet")
     return labelled_samples(recipe, LabelledImages(model.image, model.outputs),
                             "made up: noisy images of waves, whose direction and colours tell the class");

@@ -26,7 +26,8 @@ struct Samples {
 /// Opens the data. A gpt or llama reads windows of a token store or a noisy walk (data/sample_source.h). An
 /// mlp reads made-up samples: inputs uniform in [-1, 1), and the label is the largest of fixed random linear
 /// functions of them. A resnet reads made-up images: a wave whose direction and colours tell the class, in
-/// noise. Throws InputError, also where the store's tokens or length do not suit the model.
+/// noise. Both read sample stores too (app/store_samples.h). Throws InputError, also where the store's tokens,
+/// length or fields do not suit the model.
 Samples open_samples(const Recipe&);
 
 }  // namespace shoal::app

@@ -10,6 +10,7 @@
 #include "cli/recipe_options.h"
 #include "cli/usage.h"
 #include "comm/launch.h"
+#include "data/sample_manifest.h"
 #include "shoal/error.h"
 #include "shoal/world.h"
 #include "state/checkpoint.h"
@@ -39,7 +40,7 @@ app::Recipe settle(Options& options) {
   options.predict.checkpoint = fs::absolute(state::Checkpoint(options.predict.checkpoint).folder());
   if (options.recipe.empty()) options.recipe = recipe_of(options.predict.checkpoint).string();
   if (!options.data.empty()) {
-    options.set.push_back("data.source=store");
+    options.set.push_back(cat("data.source=", data::is_sample_store(options.data) ? "samples" : "store"));
     options.set.push_back("data.path=" + options.data);
   }
   return load_recipe(options);
@@ -82,7 +83,7 @@ void add_predict(CLI::App& app, Invocation& invocation) {
   predict->add_option("--out", options->predict.out, "the safetensors file to write: predictions, in order of the samples")
       ->type_name("FILE")
       ->required();
-  predict->add_option("--data", options->data, "another token store than the run's")->type_name("STORE");
+  predict->add_option("--data", options->data, "another store than the run's")->type_name("STORE");
   predict->add_option("--split", options->predict.split, "validation, unless told, or train")->type_name("SPLIT");
   number<int64_t>(predict->add_option("--samples", options->predict.samples,
                                       "the first so many; validation.samples of the recipe unless told"))

@@ -89,15 +89,17 @@ TEST_F(RecipeTest, TheTextOfARecipeReadsBackToTheSame) {
 }
 
 // Each is something that people must learn: a new one says in its change why it is worth it.
-TEST(RecipeKeys, AreFew) { EXPECT_EQ(recipe_keys().size(), 46); }
+TEST(RecipeKeys, AreFew) { EXPECT_EQ(recipe_keys().size(), 48); }
 
 TEST_F(RecipeTest, EveryKeyHasADefaultThatItAccepts) {
   for (const Key& key : recipe_keys()) {
     if (key.need == Need::kRequired) continue;
     std::vector<std::string> sets = {cat(key.full_name(), "=", value_text(key.field, Recipe{}))};
     if (!key.only_key.empty()) sets.push_back(cat(key.only_key, "=", key.only_values[0]));
+    const bool of_samples = key.only_key == "data.source" && key.only_values[0] == "samples";
+    if (of_samples) sets.push_back("data.path=store");
     const bool classifies =
-        key.only_key == "model.name" && (key.only_values[0] == "mlp" || key.only_values[0] == "resnet");
+        of_samples || (key.only_key == "model.name" && (key.only_values[0] == "mlp" || key.only_values[0] == "resnet"));
     if (classifies) {
       EXPECT_NO_THROW(
           load("[model]\nname = \"mlp\"\n[data]\nsource = \"random\"\n[train]\nsteps = 1\n", sets))
@@ -201,8 +203,13 @@ TEST_F(RecipeTest, ValuesThatDoNotGoTogether) {
             "0 with it");
   EXPECT_EQ(
       refusal("[model]\nname = \"mlp\"\n[data]\nsource = \"store\"\npath = \"x\"\n[train]\nsteps = 1\n"),
-      "r.toml:4 - data.source: got \"store\", want \"random\" where model.name is \"mlp\"; a store holds "
-      "text, which a gpt or a llama learns");
+      "r.toml:4 - data.source: got \"store\", want \"samples\" or \"random\" where model.name is \"mlp\"; a token "
+      "store holds text, which a gpt or a llama learns");
+  EXPECT_EQ(refusal(kGpt, {"data.source=samples", "data.path=x"}),
+            "--set data.source=samples - data.source: got \"samples\", want \"store\" or \"random\" where model.name is "
+            "\"gpt\"; a sample store holds tensors, which an mlp or a resnet learns");
+  EXPECT_EQ(refusal(kGpt, {"data.input=x"}),
+            "--set data.input=x - data.input: it has no meaning where data.source is \"random\"; leave it out");
   EXPECT_EQ(refusal(kGpt, {"model.name=llama", "model.heads=64"}),
             "r.toml:3 - model.width: got 64, want a multiple of twice model.heads (64)");
   EXPECT_EQ(
