@@ -55,7 +55,7 @@ class Answers(support.CommandBase):
         self.assertEqual(self.shoal("convert", "folder", "small.gguf", "--type", "q8_0").returncode, 0)
         self.assertAlmostEqual(score("small.gguf")[0]["sum"], score(self.model)[0]["sum"], delta=0.5)
         self.assert_refused(["convert", "m.gguf", "folder"], "folder - is there already, want the name of a new folder")
-        self.assert_refused(["convert", "m.gguf", "x", "--to", "onnx"], "--to - got onnx, want gguf or huggingface")
+        self.assert_refused(["convert", "m.gguf", "x", "--to", "onnx"], "--to - got onnx, want gguf, huggingface or checkpoint")
         self.assert_refused(["convert", "m.gguf", "x", "--type", "q8_0"], "--type - got Q8_0, want f32, f16 or bf16 for --to huggingface")
 
     def test_answers_in_a_file_go_on_where_they_ended(self):

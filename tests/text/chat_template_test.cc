@@ -89,7 +89,12 @@ TEST(ChatTemplate, WhatDoesNotEndIsStopped) {
     for (int i = 0; i < 100'000; ++i) nested += part;
     EXPECT_EQ(rendered(nested, {.messages = Json::array()}), nullptr) << part;
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
+#ifdef __SANITIZE_THREAD__
+  constexpr std::chrono::seconds kMost(500);
+#else
+  constexpr std::chrono::seconds kMost(60);
+#endif
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, kMost);
 }
 
 TEST(ChatTemplate, KnowsTheDay) {
