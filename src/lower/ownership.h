@@ -29,7 +29,8 @@ class Ownership {
  public:
   /// `storage` must outlive it. REQUIRES: layout.tp divides storage.num_parts. `cut`: where the stages begin, and
   /// `uses` what they use. `grid`: in which order they are computed; empty: as the layout says. `costs`: what a
-  /// schedule is made for, and what is computed again chosen by. Throws InputError where stages share what the layout cannot sum over them.
+  /// schedule is made for, and what is computed again chosen by. Throws InputError where stages share what the layout
+  /// cannot sum over them.
   Ownership(const Storage& storage, const Layout& layout, StageCut cut, const StageUses& uses, Grid grid = {},
             NodeCosts costs = {});
   /// Of a model that is not cut. REQUIRES: layout.pp == 1.
