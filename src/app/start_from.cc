@@ -21,7 +21,6 @@ namespace {
 using formats::Architecture;
 using formats::ModelConfig;
 using formats::ModelFile;
-using formats::Weight;
 
 /// Fills the module's parameters, and notices what is left over on either side.
 class Filler {
@@ -30,9 +29,7 @@ class Filler {
 
   void fill_all() {
     const ModelConfig& config = file_.config();
-    for (const auto& wanted : formats::weights_around(config)) fill(wanted);
-    for (int64_t layer = 0; layer < config.layers; ++layer)
-      for (const auto& wanted : formats::weights_of_layer(config, layer)) fill(wanted);
+    for (const auto& wanted : formats::all_weights(config)) fill(wanted);
     const auto expected = static_cast<int64_t>(parameters_.size()) + (is_gpt() ? 4 * config.layers : 0);  // q, k, v are one
     if (filled_ != expected)
       throw InputError(cat("--from ", file_.place(), " - got ", filled_, " weights, want ", expected, " for this model"));

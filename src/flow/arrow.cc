@@ -82,6 +82,10 @@ int want_column(const arrow::Schema& schema, const std::string& name, const std:
                        guess.empty() ? cat("one of ", join(names, ", ")) : guess));
 }
 
+bool is_text(const arrow::DataType& type) {
+  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING;
+}
+
 std::string type_name(const arrow::DataType& type) {
   switch (type.id()) {
     case arrow::Type::STRING:

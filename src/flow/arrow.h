@@ -48,5 +48,7 @@ using Names = std::set<std::string>;
 
 /// The type as a person writes it: "int64", "float64", "text".
 std::string type_name(const arrow::DataType&);
+/// Text in UTF-8, with offsets of either width.
+bool is_text(const arrow::DataType&);
 
 }  // namespace shoal::flow

@@ -18,9 +18,6 @@ using data::SampleType;
 constexpr const char* kSizes[] = {"height", "width", "channels"};
 constexpr size_t kListedClasses = 10;
 
-bool is_text(const arrow::DataType& type) {
-  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING;
-}
 bool is_of_bytes(const arrow::DataType& type) {
   return type.id() == arrow::Type::BINARY || type.id() == arrow::Type::LARGE_BINARY;
 }

@@ -20,10 +20,6 @@
 namespace shoal::flow {
 namespace {
 
-bool is_text(const arrow::DataType& type) {
-  return type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING;
-}
-
 class FileWriter : public Writer {
  public:
   FileWriter(const std::filesystem::path& out, const std::string& name)

@@ -92,12 +92,8 @@ class CheckpointModel : public ModelFile {
  public:
   explicit CheckpointModel(const std::filesystem::path& path)
       : checkpoint_(path), described_(describe_model(checkpoint_)) {
-    const auto add_all = [&](const std::vector<WantedWeight>& wanted) {
-      for (const WantedWeight& want : wanted)
-        if (!want.optional) add_weight(want);
-    };
-    add_all(weights_around(config()));
-    for (int64_t layer = 0; layer < config().layers; ++layer) add_all(weights_of_layer(config(), layer));
+    for (const WantedWeight& want : all_weights(config()))
+      if (!want.optional) add_weight(want);
     weights_.check(config(), place());
   }
 

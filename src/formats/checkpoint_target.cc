@@ -13,7 +13,6 @@
 #include "formats/whole_folder.h"
 #include "shoal/error.h"
 #include "state/checkpoint.h"
-#include "state/durable.h"
 
 namespace shoal::formats {
 namespace {
@@ -36,17 +35,14 @@ void write_checkpoint(const ModelFile& model, const std::filesystem::path& sourc
                       std::optional<WeightType> asked) {
   const ModelConfig& config = model.config();
   check_own_form(model, model.place());
-  std::vector<WantedWeight> wanted = weights_around(config);
-  for (int64_t layer = 0; layer < config.layers; ++layer)
-    for (const WantedWeight& weight : weights_of_layer(config, layer)) wanted.push_back(weight);
-
   if (asked && *asked != WeightType::kF32 && *asked != WeightType::kBF16)
     throw InputError(cat("--type - got ", info(*asked).name, ", want f32 or bf16 for --to checkpoint"));
+  WholeFolder folder(out);  // a name that is taken is told before anything is made
   bool all_are_bf16 = true;  // else it is fp32, which holds them all
   state::Contents contents;
   std::vector<std::vector<float>> values;  // of each tensor
   std::map<std::string, size_t> places;
-  for (const WantedWeight& weight : wanted) {
+  for (const WantedWeight& weight : all_weights(config)) {
     const auto found = model.weight(weight.name);
     if (!found && weight.optional) continue;
     if (!found) throw InputError(cat(model.place(), " - ", weight.name, ": is missing"));
@@ -62,13 +58,8 @@ void write_checkpoint(const ModelFile& model, const std::filesystem::path& sourc
   const KeptTokenizer tokenizer = kept_tokenizer(model, source);
   contents.run = {{"notes", notes_of(model, asked.value_or(all_are_bf16 ? WeightType::kBF16 : WeightType::kF32), tokenizer)}};
 
-  WholeFolder folder(out);
   if (!tokenizer.files.empty()) std::filesystem::create_directory(folder / kTokenizerFolder);
-  for (const auto& [name, text] : tokenizer.files) {
-    state::OutputFile file(folder / kTokenizerFolder / name);
-    file.write(std::as_bytes(std::span(text)));
-    file.finish();
-  }
+  for (const auto& [name, text] : tokenizer.files) folder.write(cat(kTokenizerFolder, "/", name), text);
   std::vector<state::Slice> slices;
   for (size_t t = 0; t < values.size(); ++t)
     slices.push_back({t, {0, static_cast<int64_t>(values[t].size())}, std::as_bytes(std::span(values[t]))});

@@ -77,11 +77,7 @@ void write_hf(const ModelFile& model, const fs::path& source, const fs::path& ou
                        bytes_of(shape)});
   }
   WholeFolder folder(out);
-  for (const auto& [name, text] : files) {
-    state::OutputFile file(folder / name);
-    file.write(bytes_of_text(text));
-    file.finish();
-  }
+  for (const auto& [name, text] : files) folder.write(name, text);
   state::OutputFile file(folder / "model.safetensors");
   file.write(bytes_of_text(state::safetensors_header(entries)));
   for (const ConvertedTensor& tensor : tensors)

@@ -1,6 +1,7 @@
 #include "formats/model_shape.h"
 
 #include <cmath>
+#include <utility>
 
 #include "base/text.h"
 #include "shoal/error.h"
@@ -92,6 +93,13 @@ std::vector<WantedWeight> weights_of_layer(const ModelConfig& config, int64_t la
   if (!is_llama) add("ffn_up.bias", 1, hidden);
   add("ffn_down.weight", width, hidden);
   if (!is_llama) add("ffn_down.bias", 1, width);
+  return all;
+}
+
+std::vector<WantedWeight> all_weights(const ModelConfig& config) {
+  std::vector<WantedWeight> all = weights_around(config);
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    for (WantedWeight& wanted : weights_of_layer(config, layer)) all.push_back(std::move(wanted));
   return all;
 }
 

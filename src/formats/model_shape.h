@@ -23,6 +23,8 @@ struct WantedWeight {
 /// Those outside of the layers, then those of a layer. REQUIRES: the config was checked.
 std::vector<WantedWeight> weights_around(const ModelConfig&);
 std::vector<WantedWeight> weights_of_layer(const ModelConfig&, int64_t layer);
+/// Both, layer after layer.
+std::vector<WantedWeight> all_weights(const ModelConfig&);
 
 /// "blk.3.attn_q.weight"
 std::string layer_weight(int64_t layer, const std::string& name);

@@ -1,7 +1,9 @@
 // A folder that appears under its name whole, or not at all.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <system_error>
 
@@ -30,6 +32,11 @@ class WholeFolder {
     std::filesystem::remove_all(partial_, ignored);
   }
   std::filesystem::path operator/(const std::string& name) const { return partial_ / name; }
+  void write(const std::string& name, const std::string& text) const {
+    state::OutputFile file(partial_ / name);
+    file.write(std::as_bytes(std::span(text)));
+    file.finish();
+  }
   void finish() {
     state::sync_folder(partial_);
     state::rename_path(partial_, path_);
